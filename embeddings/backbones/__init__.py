@@ -1,0 +1,1 @@
+"""Frozen detectors, one file each; ``base.py`` holds the contract."""

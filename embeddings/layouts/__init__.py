@@ -1,0 +1,1 @@
+"""Data-set structures on disk, one file each; ``base.py`` holds the contract."""

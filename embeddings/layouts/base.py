@@ -1,0 +1,66 @@
+"""What every layout is: a folder or table read as a fixed sequence of labelled samples."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from fewshot.core.registry import Registry
+
+LAYOUTS = Registry(group="fewshot.layouts", kind="layout")
+
+# Class words in any case (specs/layouts.md); a folder of one of these names says the class of what is below it.
+NATURAL_WORDS = frozenset({"0_real", "real", "nature", "natural", "authentic", "0"})
+SYNTHETIC_WORDS = frozenset({"1_fake", "fake", "ai", "synthetic", "generated", "1"})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image, before it is opened.
+
+    Args:
+        path: location relative to the root, with forward slashes.
+        source: the generator's or the natural collection's name.
+        synthetic: False = natural (0), True = synthetic (1).
+        member: the name inside an archive, LMDB or Parquet file; empty for a plain file.
+        split, dataset, category, group: optional; images that share a group must never stand on both sides.
+        extra: whatever other columns a table had, as text.
+    """
+
+    path: str
+    source: str
+    synthetic: bool
+    member: str = ""
+    split: str = ""
+    dataset: str = ""
+    category: str = ""
+    group: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The unique name of the sample in a store: path, and ``!`` with the member where there is one."""
+        return f"{self.path}!{self.member}" if self.member else self.path
+
+
+class Layout(ABC):
+    """One way in which data sets lie on disk."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def recognises(self, root: Path) -> bool:
+        """Return whether ``root`` looks like this layout; cheap, and true for at most what it can read."""
+
+    @abstractmethod
+    def samples(self, root: Path) -> Iterator[Sample]:
+        """Yield every sample in a fixed order.
+
+        Raises:
+            InputError: no image, an unknown label, one class only.
+        """
+
+    def read(self, root: Path, sample: Sample) -> bytes:
+        """Return the encoded bytes of one sample's image file."""
+        return (root / sample.path).read_bytes()

@@ -1,0 +1,96 @@
+"""The names, types and version of the HDF5 feature store; read together with docs/decisions/0002-store.md.
+
+/samples/<column>                       one dataset per column, N rows
+/samples/extra/<column>                 whatever other columns the table had, as text
+/present/<backbone>[@view]              (N,) bool: which rows this backbone has for this view
+/features/<backbone>/<layer>[@view]     (N, D) float32 or float16; absent rows are NaN
+/failed/{key,backbone,view,reason}      one row per failure
+attributes of /                         format, version, sealed, digest, roots, provenance
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+FORMAT = "fewshot-store"
+VERSION = 1
+CHUNK_BYTES = 1 << 20
+CLEAN = "clean"
+LOGIT = "logit"
+
+ColumnKind = Literal["text", "bool", "uint64", "int64"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of /samples: its type on disk, the value when unknown, and whether the digest covers it."""
+
+    kind: ColumnKind
+    missing: Any
+    digested: bool = True
+
+
+# Where it lies (key, path, member, root), what it is (id, phash, source ... group), and its file facts.
+COLUMNS: dict[str, Column] = {
+    "key": Column("text", ""),
+    "path": Column("text", ""),
+    "member": Column("text", ""),
+    "root": Column("int64", 0, digested=False),
+    "id": Column("text", ""),
+    "phash": Column("uint64", 0),
+    "source": Column("text", ""),
+    "synthetic": Column("bool", False),
+    "split": Column("text", ""),
+    "dataset": Column("text", ""),
+    "category": Column("text", ""),
+    "group": Column("text", ""),
+    "format": Column("text", ""),
+    "jpeg_quality": Column("int64", -1),
+    "quantisation": Column("text", ""),
+    "mode": Column("text", ""),
+    "metadata": Column("text", ""),
+    "width": Column("int64", 0),
+    "height": Column("int64", 0),
+    "file_size": Column("int64", 0),
+    "file_sha256": Column("text", ""),
+    "mtime_ns": Column("int64", 0, digested=False),
+}
+REQUIRED = ("key", "source", "synthetic")
+
+
+def feature_name(layer: str, view: str) -> str:
+    """Return the dataset name of a layer under a view.
+
+    >>> feature_name("pooled", "clean"), feature_name("pooled", "jpeg:75")
+    ('pooled', 'pooled@jpeg:75')
+    """
+    return escape(layer) if view == CLEAN else f"{escape(layer)}@{escape(view)}"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return (layer or backbone, view) of a dataset name; the inverse of ``feature_name``."""
+    first, _, view = name.partition("@")
+    return unescape(first), unescape(view) or CLEAN
+
+
+def escape(name: str) -> str:
+    """Return ``name`` fit for one HDF5 link: a slash or an at sign in a model's name must not split it."""
+    return name.replace("%", "%25").replace("/", "%2F").replace("@", "%40")
+
+
+def unescape(name: str) -> str:
+    """Undo ``escape``."""
+    return name.replace("%40", "@").replace("%2F", "/").replace("%25", "%")
+
+
+def chunk_rows(columns: int, itemsize: int, rows: int) -> int:
+    """Return how many rows make a chunk of about 1 MiB, at least one and at most ``rows``."""
+    return max(1, min(max(rows, 1), CHUNK_BYTES // max(1, columns * itemsize)))
+
+
+def text_digest(values: "np.ndarray[Any, Any]") -> bytes:
+    """Return the SHA-256 of a text column, each value closed by a zero byte."""
+    joined = b"".join(str(value).encode("utf-8", "surrogateescape") + b"\0" for value in values)
+    return hashlib.sha256(joined).digest()

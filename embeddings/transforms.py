@@ -1,0 +1,192 @@
+"""Resize, crop and normalise exactly as a backbone's card says.
+
+A rule has two halves. The *geometry* (its steps) runs on the CPU in worker processes, with Pillow and NumPy only, and
+leaves uint8; backbones whose geometry is equal share its result. The *normalisation* runs on the device, on the batch.
+No torch is imported here, so that workers start fast and small.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+Triple = tuple[float, float, float]
+
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+CLIP_MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD: Triple = (0.26862954, 0.26130258, 0.27577711)
+
+_PILLOW = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+class Step(ABC):
+    """One stage of a geometry: RGB image in, RGB image out, or for a last step an array (C, H, W) or (P, C, H, W).
+
+    Steps are frozen dataclasses, so that equal geometries compare and hash equal, pickle to workers, and print as
+    their own description.
+    """
+
+    @abstractmethod
+    def __call__(self, image: Image.Image) -> Image.Image | NDArray[Any]: ...
+
+    @abstractmethod
+    def __str__(self) -> str: ...
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Return (height, width) after this step, None when it depends on the image."""
+        return before
+
+
+@final
+@dataclass(frozen=True)
+class Squash(Step):
+    """Resize to exactly height x width; the aspect ratio is not kept (torchvision ``Resize((h, w))``)."""
+
+    height: int
+    width: int
+    interpolation: Interpolation = "bilinear"
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        if image.size == (self.width, self.height):
+            return image
+        return image.resize((self.width, self.height), _PILLOW[self.interpolation])
+
+    def __str__(self) -> str:
+        return f"squash({self.height}x{self.width},{self.interpolation})"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        return (self.height, self.width)
+
+
+@final
+@dataclass(frozen=True)
+class ShorterSide(Step):
+    """Resize so that the shorter side has ``pixels``; the longer one is truncated (torchvision ``Resize(int)``)."""
+
+    pixels: int
+    interpolation: Interpolation = "bilinear"
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        short, long = min(width, height), max(width, height)
+        if short == self.pixels:
+            return image
+        longer = int(self.pixels * long / short)
+        size = (self.pixels, longer) if width <= height else (longer, self.pixels)
+        return image.resize(size, _PILLOW[self.interpolation])
+
+    def __str__(self) -> str:
+        return f"shorter-side({self.pixels},{self.interpolation})"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        return None
+
+
+@final
+@dataclass(frozen=True)
+class CenterCrop(Step):
+    """Cut height x width from the middle; smaller images are padded with black (torchvision ``CenterCrop``)."""
+
+    height: int
+    width: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        if width < self.width or height < self.height:
+            left, top = max(self.width - width, 0) // 2, max(self.height - height, 0) // 2
+            canvas = Image.new("RGB", (max(width, self.width), max(height, self.height)))
+            canvas.paste(image, (left, top))
+            image, (width, height) = canvas, canvas.size
+        # torchvision rounds half to even: int(round((h - ch) / 2.0))
+        top, left = round((height - self.height) / 2.0), round((width - self.width) / 2.0)
+        return image.crop((left, top, left + self.width, top + self.height))
+
+    def __str__(self) -> str:
+        return f"center-crop({self.height}x{self.width})"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        return (self.height, self.width)
+
+
+@final
+@dataclass(frozen=True)
+class TileTo(Step):
+    """Repeat an image smaller than ``pixels`` on a side until both sides have at least that many."""
+
+    pixels: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        if min(width, height) >= self.pixels:
+            return image
+        canvas = Image.new("RGB", (_multiple(width, self.pixels), _multiple(height, self.pixels)))
+        for left in range(0, canvas.width, width):
+            for top in range(0, canvas.height, height):
+                canvas.paste(image, (left, top))
+        return canvas
+
+    def __str__(self) -> str:
+        return f"tile-to({self.pixels})"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        return None
+
+
+def _multiple(length: int, least: int) -> int:
+    return length * max(1, -(-least // length))
+
+
+@dataclass(frozen=True)
+class InputRule:
+    """How an image becomes a network's input.
+
+    Args:
+        steps: the geometry, applied in order to the RGB image.
+        mean, std: per-channel, applied to ``pixels / divisor``; both None for no normalisation.
+        divisor: 255 scales bytes to [0, 1]; 1 leaves them in 0..255.
+    """
+
+    steps: tuple[Step, ...] = ()
+    mean: Triple | None = None
+    std: Triple | None = None
+    divisor: float = 255.0
+
+    def __call__(self, image: Image.Image) -> NDArray[Any]:
+        """Return the geometry's result: (3, H, W) uint8, or what a last array step returns."""
+        for step in self.steps[:-1]:
+            between = step(image)
+            if not isinstance(between, Image.Image):
+                raise TypeError(f"{step} returns an array, so it must be the last step of {self.geometry!r}")
+            image = between
+        result: Image.Image | NDArray[Any] = self.steps[-1](image) if self.steps else image
+        if isinstance(result, Image.Image):
+            return np.ascontiguousarray(np.asarray(result).transpose(2, 0, 1))
+        return result
+
+    @property
+    def geometry(self) -> str:
+        """The steps in words; rules of equal geometry share one computation."""
+        return " > ".join(str(step) for step in self.steps) or "native"
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """(height, width) of every result, or None when it depends on the image."""
+        size: tuple[int, int] | None = None
+        for step in self.steps:
+            size = step.size(size)
+        return size
+
+    def __str__(self) -> str:
+        if self.mean is None:
+            scale = "[0, 1]" if self.divisor == 255 else f"/ {self.divisor:g}"
+            return f"{self.geometry} > {scale}"
+        return f"{self.geometry} > /{self.divisor:g}, mean {self.mean}, std {self.std}"

@@ -1,0 +1,249 @@
+"""Write one feature store: every dataset checksummed, the whole file under a temporary name until it is sealed."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fewshot.core.arrays import BoolArray, FloatArray
+from fewshot.core.errors import OutputError, StoreError
+from fewshot.core.provenance import provenance
+from fewshot.embeddings.schema import (
+    CLEAN,
+    COLUMNS,
+    FORMAT,
+    REQUIRED,
+    VERSION,
+    Column,
+    chunk_rows,
+    escape,
+    feature_name,
+    text_digest,
+)
+
+_NUMPY = {"bool": np.bool_, "uint64": np.uint64, "int64": np.int64}
+_BLOCK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class LayerData:
+    """One layer of one backbone under one view, in memory.
+
+    Args:
+        features: (N, D) float32 or float16, one row per sample.
+        present: (N,) bool; None when every row is there.
+        normalised: whether the rows are already of unit length (imported archives); ours are raw.
+        default: whether this is the backbone's default layer.
+        facts: JSON values: card, weights SHA-256, fingerprint of preprocessing and decoder, precision.
+    """
+
+    backbone: str
+    layer: str
+    features: FloatArray
+    view: str = CLEAN
+    present: BoolArray | None = None
+    normalised: bool = False
+    default: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StoreWriter:
+    """Builds a store under ``PATH.tmp`` and renames it when it is whole; use as a context manager, then ``seal``.
+
+    Args:
+        path: the final file; it is replaced only by ``seal``.
+        samples: one row per image; columns of ``schema.COLUMNS``, any other column is kept as text.
+        roots: the folders that the samples' paths are relative to.
+    """
+
+    def __init__(self, path: Path, samples: pd.DataFrame, *, roots: Iterable[str] = ()) -> None:
+        self.path = path
+        self.temporary = path.with_name(path.name + ".tmp")
+        self.samples = samples.reset_index(drop=True)
+        self.roots = list(roots)
+        self._digests: dict[str, str] = {}
+        self._sample_digest = b""
+
+    def __enter__(self) -> Self:
+        for name in REQUIRED:
+            if name not in self.samples:
+                raise StoreError(f"{self.path}: the samples need a column {name!r}; there are {list(self.samples)}")
+        keys = self.samples["key"]
+        if keys.duplicated().any():
+            raise StoreError(f"{self.path}: two samples have the key {keys[keys.duplicated()].iloc[0]!r}")
+        try:
+            self.file = h5py.File(self.temporary, "w")
+        except OSError as error:
+            raise OutputError(
+                f"{self.path} cannot be written ({error}); give -o a folder that exists and that you may write to"
+            ) from error
+        self._sample_digest = self._write_samples()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.file.id.valid:
+            self.file.close()
+        if kind is not None:
+            with suppress(FileNotFoundError):
+                self.temporary.unlink()
+
+    def add(self, layer: LayerData) -> None:
+        """Write one layer that lies in memory."""
+        rows = len(self.samples)
+        if layer.features.shape[0] != rows:
+            raise StoreError(f"layer {layer.layer!r} has {layer.features.shape[0]} rows for {rows} samples")
+        blocks = (layer.features[start : start + _BLOCK_ROWS] for start in range(0, rows, _BLOCK_ROWS))
+        self.add_blocks(layer, blocks)
+
+    def add_blocks(self, layer: LayerData, blocks: Iterable[NDArray[Any]]) -> None:
+        """Write one layer block by block; ``layer.features`` then gives dimension and dtype only."""
+        rows, dimension = len(self.samples), layer.features.shape[1]
+        dtype = np.dtype(layer.features.dtype)
+        present = np.ones(rows, bool) if layer.present is None else np.asarray(layer.present, bool)
+        name = f"/features/{escape(layer.backbone)}/{feature_name(layer.layer, layer.view)}"
+        dataset = self.file.create_dataset(
+            name,
+            (rows, dimension),
+            dtype,
+            chunks=(chunk_rows(dimension, dtype.itemsize, rows), dimension),
+            fletcher32=True,
+            fillvalue=np.nan,
+        )
+        digest = self._layer_digest(layer, present)
+        start = 0
+        for block in blocks:
+            part = np.array(block, dtype=dtype)
+            part[~present[start : start + len(part)]] = np.nan
+            dataset[start : start + len(part)] = part
+            digest.update(part.astype(part.dtype.newbyteorder("<"), copy=False).tobytes())
+            start += len(part)
+        if start != rows:
+            raise StoreError(f"layer {layer.layer!r} of {layer.backbone!r} ended after {start} of {rows} rows")
+        self._describe(dataset, layer, digest.hexdigest())
+        self._write_present(layer, present)
+
+    def seal(self, failed: pd.DataFrame | None = None, *, facts: Mapping[str, Any] | None = None) -> str:
+        """Write failures and digest, flush everything to disk, and give the file its name; return the digest."""
+        frame = failed if failed is not None else pd.DataFrame({})
+        for name in ("key", "backbone", "view", "reason"):
+            values = [str(value) for value in frame[name]] if name in frame else []
+            _write_column(self.file, f"/failed/{name}", np.array(values, dtype=object), Column("text", ""))
+        whole = hashlib.sha256("".join(f"{k}={v}\n" for k, v in sorted(self._digests.items())).encode()).hexdigest()
+        self.file.attrs.update(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "digest": whole,
+                "samples_digest": self._sample_digest.hex(),
+                "roots": json.dumps(self.roots),
+                "provenance": json.dumps({**provenance(), **(facts or {})}),
+                "sealed": True,
+            }
+        )
+        self.file.close()
+        _rename_durably(self.temporary, self.path)
+        return whole
+
+    def _write_samples(self) -> bytes:
+        digest = hashlib.sha256()
+        for name, column in COLUMNS.items():
+            values = self.samples[name] if name in self.samples else [column.missing] * len(self.samples)
+            array = np.asarray(values, dtype=object)
+            _write_column(self.file, f"/samples/{name}", array, column)
+            if column.digested:
+                digest.update(name.encode() + b"\0" + _column_digest(array, column))
+        for name in self.samples.columns.difference(list(COLUMNS)):
+            array = np.asarray(["" if pd.isna(value) else str(value) for value in self.samples[name]], dtype=object)
+            _write_column(self.file, f"/samples/extra/{escape(str(name))}", array, Column("text", ""))
+            digest.update(f"extra {name}".encode() + b"\0" + text_digest(array))
+        return digest.digest()
+
+    def _layer_digest(self, layer: LayerData, present: BoolArray) -> "hashlib._Hash":
+        digest = hashlib.sha256(self._sample_digest)
+        for text in (layer.backbone, layer.layer, layer.view, np.dtype(layer.features.dtype).name):
+            digest.update(text.encode() + b"\0")
+        digest.update(np.packbits(present).tobytes())
+        return digest
+
+    def _describe(self, dataset: Any, layer: LayerData, digest: str) -> None:
+        dataset.attrs.update(
+            {
+                "normalised": layer.normalised,
+                "default": layer.default,
+                "facts": json.dumps(dict(layer.facts), sort_keys=True),
+                "digest": digest,
+            }
+        )
+        self._digests[dataset.name] = digest
+
+    def _write_present(self, layer: LayerData, present: BoolArray) -> None:
+        name = f"/present/{feature_name(layer.backbone, layer.view)}"
+        if name not in self.file:
+            self.file.create_dataset(name, data=present, fletcher32=len(present) > 0, chunks=len(present) > 0 or None)
+        elif not np.array_equal(self.file[name][:], present):
+            raise StoreError(f"the layers of {layer.backbone!r} ({layer.view}) do not have the same rows")
+
+
+def write_store(
+    path: Path | str,
+    samples: pd.DataFrame,
+    layers: Iterable[LayerData],
+    *,
+    failed: pd.DataFrame | None = None,
+    roots: Iterable[str] = (),
+) -> str:
+    """Write and seal a store from arrays; return its digest.
+
+    Args:
+        path: the file to make; an existing one is replaced when the new one is whole.
+        samples: one row per image with at least ``key, source, synthetic``.
+        layers: the features.
+
+    Raises:
+        StoreError: rows and samples do not fit.
+        OutputError: the file cannot be written.
+    """
+    with StoreWriter(Path(path), samples, roots=roots) as writer:
+        for layer in layers:
+            writer.add(layer)
+        return writer.seal(failed)
+
+
+def _write_column(file: Any, name: str, values: NDArray[Any], column: Column) -> None:
+    if column.kind == "text":
+        encoded = [str(value).encode("utf-8", "surrogateescape") for value in values]
+        width = max((len(value) for value in encoded), default=1) or 1
+        array: NDArray[Any] = np.array(encoded, dtype=f"S{width}")
+    else:
+        array = values.astype(_NUMPY[column.kind])
+    checked = len(array) > 0
+    file.create_dataset(name, data=array, fletcher32=checked, chunks=checked or None)
+
+
+def _column_digest(values: NDArray[Any], column: Column) -> bytes:
+    if column.kind == "text":
+        return text_digest(values)
+    return hashlib.sha256(values.astype(_NUMPY[column.kind]).tobytes()).digest()
+
+
+def _rename_durably(temporary: Path, path: Path) -> None:
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

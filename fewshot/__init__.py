@@ -1,0 +1,38 @@
+"""Few-shot adaptation of AI-generated-image detectors on frozen features.
+
+Names are loaded when they are first used, so that ``import fewshot`` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fewshot.embeddings.extract import embed as embed
+    from fewshot.embeddings.index import SourceIndex as SourceIndex
+    from fewshot.embeddings.store import FeatureStore as FeatureStore
+    from fewshot.episodes import Episode as Episode
+    from fewshot.protocols.fiser import adapt as adapt
+    from fewshot.report import Report as Report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "embed": "fewshot.embeddings.extract",
+    "FeatureStore": "fewshot.embeddings.store",
+    "SourceIndex": "fewshot.embeddings.index",
+    "Episode": "fewshot.episodes",
+    "adapt": "fewshot.protocols.fiser",
+    "Report": "fewshot.report",
+}
+
+__all__ = ["Episode", "FeatureStore", "Report", "SourceIndex", "__version__", "adapt", "embed"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fewshot' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,71 @@
+"""Options that several commands share, declared once so that they read the same everywhere."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+STORE = click.Path(path_type=Path)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json``: stdout holds one JSON document and nothing else."""
+    return click.option("as_json", "--json", is_flag=True, help="Print one JSON document on stdout.")(command)
+
+
+def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--quiet``: no progress."""
+    return click.option("--quiet", "-q", is_flag=True, help="Show no progress.")(command)
+
+
+def seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--seed``: the number all draws follow from."""
+    return click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything drawn.")(command)
+
+
+def where_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--where column=value``: which images take part."""
+    return click.option(
+        "--where",
+        multiple=True,
+        metavar="COLUMN=VALUE",
+        callback=_pairs,
+        help="Only images whose column has this value; repeatable, and commas mean any of the values.",
+    )(command)
+
+
+def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--device`` and ``--precision``."""
+    command = click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+        default="auto",
+        show_default=True,
+        help="Arithmetic of the networks; auto is fp32 on the CPU and bf16 on CUDA.",
+    )(command)
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda|cuda:N",
+        help="Where the networks run; only auto may fall back.",
+    )(command)
+
+
+def split_commas(_: click.Context, __: click.Parameter, values: tuple[str, ...] | str | None) -> tuple[str, ...]:
+    """Flatten repeated and comma-separated values: ``-b a,b -b c`` gives ``("a", "b", "c")``."""
+    given = (values,) if isinstance(values, str) else values or ()
+    return tuple(part.strip() for value in given for part in value.split(",") if part.strip())
+
+
+def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for value in values:
+        name, equals, wanted = value.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{value!r} is not COLUMN=VALUE", param=parameter)
+        pairs[name] = wanted
+    return pairs

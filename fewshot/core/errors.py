@@ -1,0 +1,57 @@
+"""Every error a user can cause, one class per remedy."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class FewshotError(Exception):
+    """One plain sentence: what was wanted, what was found, what to do next. The command line exits with status 1."""
+
+
+class InputError(FewshotError):
+    """Images, folders, tables or labels are not as they must be; remedy: correct the data."""
+
+
+class OptionError(FewshotError):
+    """An option's value cannot be used, alone or beside another; remedy: change the option."""
+
+
+class UnknownNameError(OptionError):
+    """A name is not among the known ones; remedy: choose one from the list in the message."""
+
+
+class WeightsError(FewshotError):
+    """A weight file is missing, damaged or of another network; remedy: fetch it or name the right one."""
+
+
+class StoreError(FewshotError):
+    """A feature store or index is missing, unsealed, damaged or made otherwise; remedy: finish or rebuild it."""
+
+
+class EpisodeError(FewshotError):
+    """A few-shot episode cannot be drawn as asked; remedy: fewer shots or more images."""
+
+
+class OutputError(FewshotError):
+    """A result cannot be written; remedy: another place, more room, or the right to write."""
+
+
+class DeviceError(FewshotError):
+    """The device or precision asked for is not there; remedy: another --device or --precision."""
+
+
+class ReportError(FewshotError):
+    """A report file is damaged, of another version, or does not fit the one beside it."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for an unknown name, with the nearest known one and the full list.
+
+    >>> str(unknown_name("head", "swm", ["svm", "knn"]))
+    "there is no head 'swm'; did you mean 'svm'? Known: knn, svm"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    listed = ", ".join(names) if names else "none is installed"
+    return UnknownNameError(f"there is no {kind} {name!r}{hint} Known: {listed}")

@@ -1,0 +1,76 @@
+"""Progress of long work: a bar on a terminal, a plain line every 30 seconds elsewhere, or silence."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+LINE_EVERY_SECONDS = 30.0
+
+
+class Progress:
+    """Count units of work on stderr; use as a context manager.
+
+    Args:
+        total: units expected, or None when unknown.
+        label: what is being done, for example ``"embed"``.
+        unit: the name of one unit, for example ``"images"``.
+        quiet: show nothing.
+        stream: where to write; stderr when None.
+    """
+
+    def __init__(
+        self, total: int | None, *, label: str, unit: str, quiet: bool = False, stream: TextIO | None = None
+    ) -> None:
+        self.total, self.label, self.unit, self.quiet = total, label, unit, quiet
+        self.stream = stream or sys.stderr
+        self.done = 0
+        self._bar: Any = None
+        self._started = self._last_line = 0.0
+
+    def __enter__(self) -> Self:
+        self._started = self._last_line = time.monotonic()
+        if not self.quiet and self.stream.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self.total, desc=self.label, unit=f" {self.unit}", file=self.stream, smoothing=0.1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, units: int = 1, *, note: str = "") -> None:
+        """Count ``units`` more as done; ``note`` is shown beside the rate, for example ``"2 failed"``."""
+        self.done += units
+        if self.quiet:
+            return
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(units)
+        elif time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
+            self._last_line = time.monotonic()
+            self.say(self._line(note))
+
+    def say(self, line: str) -> None:
+        """Write one line without breaking the bar."""
+        if self.quiet:
+            return
+        if self._bar is not None:
+            self._bar.write(line, file=self.stream)
+        else:
+            self.stream.write(line + "\n")
+            self.stream.flush()
+
+    def _line(self, note: str) -> str:
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        rate = self.done / seconds
+        of_total, left = "", ""
+        if self.total is not None:
+            of_total = f" of {self.total}"
+            left = f", {(self.total - self.done) / rate:.0f} s left" if rate > 0 else ""
+        tail = f", {note}" if note else ""
+        return f"{self.label}: {self.done}{of_total} {self.unit}, {rate:.1f}/s{left}{tail}"

@@ -1,0 +1,48 @@
+"""How a result was made: versions, machine and command, to stand beside every number."""
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+STACK = (
+    "fewshot",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "timm",
+    "transformers",
+    "scikit-learn",
+    "faiss-gpu",
+    "faiss-cpu",
+    "numpy",
+    "h5py",
+    "pillow",
+)
+
+
+def stack_versions() -> dict[str, str]:
+    """Return the installed versions of the libraries that can change a number, without importing them."""
+    found = {}
+    for name in STACK:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"python": platform.python_version(), **found}
+
+
+def provenance() -> dict[str, Any]:
+    """Return what a report or a store keeps of how it was made; JSON values only.
+
+    Host, time and command are for the reader; they enter no digest.
+    """
+    return {
+        "versions": stack_versions(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],  # noqa: PTH119
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
