@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.core.errors import UnknownNameError, WeightsError, unknown_name
+from fewshot.core.errors import unknown_name
 from fewshot.core.registry import Registry
 from fewshot.embeddings.transforms import InputRule
-from fewshot.embeddings.weights import WeightFile, fill_seeded, load_strictly, read_checkpoint
+from fewshot.embeddings.weights import WeightFile
 
 Equality = Literal["golden", "code-equivalent", "unverified"]
 LOGIT = "logit"

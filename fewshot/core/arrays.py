@@ -52,7 +52,7 @@ def unit_rows(features: FloatArray, *, what: str) -> Float32Array:
     zero = np.flatnonzero(lengths[:, 0] == 0)
     if len(zero):
         raise InputError(
-            f"{what}: row {int(zero[0])} is a zero vector ({len(zero)} such rows), which has no direction to normalise; "
+            f"{what}: row {int(zero[0])} is a zero vector ({len(zero)} such rows), which has no direction; "
             f"choose another --layer, or leave the images out"
         )
     return np.asarray(rows / lengths, dtype=np.float32)
