@@ -1,0 +1,1 @@
+"""Where extraction runs, one engine per file: this machine, or a cluster."""
