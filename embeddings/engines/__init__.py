@@ -1,1 +1,1 @@
-"""Where extraction runs, one engine per file: this machine, or a cluster."""
+"""Where extraction runs: this machine, or a cluster; an engine only chooses who works on which shard."""
