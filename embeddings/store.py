@@ -141,8 +141,9 @@ class FeatureStore:
         return np.asarray(values)
 
     def samples(self) -> pd.DataFrame:
-        """Return all samples as a frame, one row per image."""
-        return pd.DataFrame({name: self.column(name) for name in self.columns})
+        """Return all samples as a frame, one row per image; text is of type object (names may not be UTF-8)."""
+        columns = {name: self.column(name) for name in self.columns}
+        return pd.DataFrame({name: pd.Series(values, dtype=values.dtype) for name, values in columns.items()})
 
     @cached_property
     def synthetic(self) -> BoolArray:
