@@ -1,0 +1,1 @@
+"""The whole story on images made on the spot: photographs of installed packages, and fakes remade from them."""

@@ -1,0 +1,67 @@
+"""Write the demo's images: natural tiles and remade ones, all PNG of one size, with a table that labels them."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fewshot.core.arrays import ByteArray
+from fewshot.core.errors import OutputError
+from fewshot.demo.generators import GENERATORS, remade
+from fewshot.demo.photographs import PHOTOGRAPHS, TILES_PER_PHOTOGRAPH, Photograph, Tile, natural_tiles
+
+NATURAL = "natural"
+TABLE = "manifest.csv"
+
+
+def write_images(
+    folder: Path, *, seed: int = 0, photographs: tuple[Photograph, ...] = PHOTOGRAPHS, most: int = TILES_PER_PHOTOGRAPH
+) -> Path:
+    """Write every natural tile and what each generator makes of it; return the table's path.
+
+    The table has the columns ``path, source, synthetic, group``; the group is the photograph, so that no photograph
+    ever stands on both sides of a trial. The files of all sources are written by the same code: only the pixels differ.
+
+    Args:
+        folder: where ``manifest.csv`` and one folder per source are made.
+        seed: what the generators draw follows from it.
+        photographs: which photographs to cut.
+        most: tiles per photograph.
+
+    Raises:
+        OutputError: the folder cannot be written.
+        FewshotError: a photograph is not installed.
+    """
+    tiles = list(natural_tiles(photographs, most=most))
+    pixels = np.stack([tile.pixels for tile in tiles])
+    sources = {NATURAL: pixels, **{name: remade(pixels, generator=name, seed=seed) for name in GENERATORS}}
+    try:
+        for source, images in sources.items():
+            _write_source(folder / source, tiles, images)
+        return _write_table(folder / TABLE, tiles, list(sources))
+    except OSError as error:
+        raise OutputError(
+            f"the demo's images cannot be written to {folder} ({error}); give -o another folder"
+        ) from error
+
+
+def _write_source(folder: Path, tiles: Sequence[Tile], images: ByteArray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for tile, image in zip(tiles, images, strict=True):
+        Image.fromarray(image).save(folder / _file_name(tile), compress_level=1)
+
+
+def _write_table(path: Path, tiles: Sequence[Tile], sources: Sequence[str]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "source", "synthetic", "group"])
+        for source in sources:
+            for tile in tiles:
+                writer.writerow([f"{source}/{_file_name(tile)}", source, int(source != NATURAL), tile.photograph])
+    return path
+
+
+def _file_name(tile: Tile) -> str:
+    return f"{tile.photograph}-{tile.number:02d}.png"
