@@ -124,9 +124,12 @@ def codebook(planes: Float64Array, random: np.random.Generator) -> Float64Array:
     mean = patches.mean(axis=1, keepdims=True)
     contrast = np.linalg.norm(patches - mean, axis=1, keepdims=True)
     shapes = (patches - mean) / np.maximum(contrast, 1e-6)
-    words = MiniBatchKMeans(256, random_state=int(random.integers(1 << 31)), n_init=1, max_iter=20, batch_size=4096)
+    words = MiniBatchKMeans(
+        256, random_state=int(random.integers(1 << 31)), n_init="auto", max_iter=20, batch_size=4096
+    )
     words.fit(_some(shapes, random))
-    chosen: Any = words.cluster_centers_[words.predict(shapes)]
+    nearest: Any = words.predict(shapes)
+    chosen = words.cluster_centers_[nearest]
     return _joined(mean + contrast * chosen, planes.shape, size=size)
 
 

@@ -16,6 +16,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
     """A small classifier on frozen features; constructors only store, learned values end in an underscore."""
 
     name: ClassVar[str]
+    classes_: Any
 
     @abstractmethod
     def fit(self, features: FloatArray, synthetic: Any) -> Self:
@@ -27,5 +28,4 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
 
     def predict(self, features: FloatArray) -> Any:
         """Return the class of each row: (M,), by the sign of the score."""
-        classes: Any = self.classes_
-        return classes[(np.asarray(self.decision_function(features)) > 0).astype(int)]
+        return self.classes_[(np.asarray(self.decision_function(features)) > 0).astype(int)]
