@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import importlib.metadata
 import importlib.util
 import os
 import re
