@@ -1,0 +1,108 @@
+"""Every example in the documents runs, and every command, option, target, link and file that they name is there."""
+
+import doctest
+import importlib
+import os
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from fewshot.cli import group
+from fewshot.demo.images import write_images
+from fewshot.demo.photographs import PHOTOGRAPHS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+MODULE_FOLDERS = {"fewshot": "fewshot", "embeddings": "fewshot.embeddings", "protocols": "fewshot.protocols"}
+STARTS_A_COMMAND = re.compile(r"^(?:\$ )?fewshot(?=\s|$)")
+
+
+def modules() -> list[str]:
+    """Return the import name of every module of ours, except the one that runs the command line."""
+    names = []
+    for folder, package in MODULE_FOLDERS.items():
+        for directory, _, files in os.walk(ROOT / folder):
+            inside = ".".join((package, *Path(directory).relative_to(ROOT / folder).parts))
+            names += [f"{inside}.{name[:-3]}" for name in files if name.endswith(".py") and name != "__main__.py"]
+    return sorted(name.removesuffix(".__init__") for name in names)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Return every `fewshot ...` command line of a page's shell blocks, split into words, without ``fewshot``."""
+    found = []
+    for block in [*blocks(page, "sh"), *blocks(page, "console")]:
+        for line in block.replace("\\\n", " ").splitlines():
+            if STARTS_A_COMMAND.match(line.strip()):
+                words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+                found.append(words[1:])
+    return found
+
+
+@pytest.mark.parametrize("module", modules())
+def test_doctests_of_module(module: str) -> None:
+    result = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_options_on_page_exist(page: Path) -> None:
+    for words in commands(page):
+        name = next((word for word in words if not word.startswith("-")), None)
+        of_group = {option for parameter in group.params for option in parameter.opts} | {"-h", "--help"}
+        if name is None:
+            assert set(words) <= of_group, words
+            continue
+        command = group.get_command(click.Context(group), name)
+        assert command is not None, f"{page.name}: there is no command {name!r}"
+        known = of_group | {
+            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        given = {word.split("=", 1)[0] for word in words if re.match(r"--?[A-Za-z]", word)}
+        assert given <= known, f"{page.name}: {name} has no option {given - known}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_make_targets_on_page_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z-]+)`", page.read_text(encoding="utf-8")))
+    for block in blocks(page, "sh"):
+        named |= set(re.findall(r"^make ([a-z-]+)", block, re.MULTILINE))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_of_page_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    relative = [link for link in links if not re.match(r"[a-z]+:", link)]
+    assert [link for link in relative if not (page.parent / link).exists()] == []
+
+
+def test_every_command_has_help_that_is_a_sentence() -> None:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        assert (command.help or "").strip().split("\n\n")[0].endswith("."), name
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                assert parameter.help, f"{name} {parameter.opts[0]} has no help"
+
+
+def test_python_of_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "demo" / "images", photographs=PHOTOGRAPHS, most=2)
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(ROOT / "README.md", "python")
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "auroc" in printed
+    assert "natural" in printed
