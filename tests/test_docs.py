@@ -11,8 +11,6 @@ import click
 import pytest
 
 from fewshot.cli import group
-from fewshot.demo.images import write_images
-from fewshot.demo.photographs import PHOTOGRAPHS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -94,15 +92,3 @@ def test_every_command_has_help_that_is_a_sentence() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and not parameter.hidden:
                 assert parameter.help, f"{name} {parameter.opts[0]} has no help"
-
-
-def test_python_of_readme_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_images(tmp_path / "demo" / "images", photographs=PHOTOGRAPHS, most=2)
-    monkeypatch.chdir(tmp_path)
-    (code,) = blocks(ROOT / "README.md", "python")
-    exec(compile(code, "README.md", "exec"), {})
-    printed = capsys.readouterr().out
-    assert "auroc" in printed
-    assert "natural" in printed

@@ -1,0 +1,78 @@
+"""Bars per generator: the mean over trials, and where one draw of the support may land."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from fewshot.core.errors import ReportError
+from fewshot.figures.canvas import colour, drawn, share_limits
+from fewshot.rows import Row
+
+POOLED = ("all", "macro")
+
+
+def generator_bars(rows: Sequence[Row], *, metric: str = "auroc", title: str = "") -> Figure:
+    """Draw one group of bars per generator and one bar per detector; whiskers span the 5-95 % range over trials.
+
+    Args:
+        rows: rows of one or more reports; of each setting the largest number of shots or fraction is shown.
+        metric: which measure.
+        title: what stands above.
+
+    Raises:
+        ReportError: no row has this metric.
+    """
+    shown = largest_support([row for row in rows if row.metric == metric])
+    if not shown:
+        raise ReportError(f"no row has the metric {metric!r}; there are {sorted({row.metric for row in rows})}")
+    sources = sorted({row.source for row in shown}, key=lambda name: (name in POOLED, name))
+    series = sorted({detector_name(row, shown) for row in shown})
+    figure, (axes,) = drawn(max(4.5, 1.2 + 0.32 * len(sources) * (len(series) + 1)), 3.2)
+    width = 0.8 / len(series)
+    for number, name in enumerate(series):
+        of_name = {row.source: row.summary() for row in shown if detector_name(row, shown) == name}
+        places = np.array([sources.index(source) for source in of_name]) + (number + 0.5) * width - 0.4
+        means = np.array([summary.mean for summary in of_name.values()])
+        low = np.array([summary.p5 for summary in of_name.values()])
+        high = np.array([summary.p95 for summary in of_name.values()])
+        axes.bar(places, means, width * 0.92, color=colour(number), label=name)
+        reach = np.maximum(np.stack([means - low, high - means]), 0)
+        axes.errorbar(places, means, yerr=reach, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)
+    axes.set_xticks(
+        range(len(sources)),
+        sources,
+        rotation=25 if len(sources) > 3 else 0,
+        ha="right" if len(sources) > 3 else "center",
+    )
+    axes.set_ylim(*share_limits([value for row in shown for value in row.values]))
+    axes.axhline(0.5, color="#888888", linewidth=0.8, linestyle=":")
+    axes.set_ylabel(metric.replace("_", " "))
+    axes.set_title(title, loc="left", fontsize=9)
+    figure.legend(loc="outside upper left", ncols=2, fontsize=8)
+    return figure
+
+
+def largest_support(rows: Sequence[Row]) -> list[Row]:
+    """Return of every setting only the rows with the most shots, or the largest fraction."""
+    largest: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        place = (row.backbone, row.layer, row.selection, row.head, row.dataset, row.source, row.view, row.metric)
+        if place not in largest or _size(row) > _size(largest[place]):
+            largest[place] = row
+    return list(largest.values())
+
+
+def detector_name(row: Row, among: Sequence[Row]) -> str:
+    """Return what tells a row's detector from the others: backbone, and layer, head or view where they differ."""
+    parts = [row.backbone]
+    for place in ("layer", "selection", "head", "dataset", "view"):
+        same_backbone = place == "layer"
+        others = [other for other in among if other.backbone == row.backbone] if same_backbone else among
+        if len({getattr(other, place) for other in others}) > 1:
+            parts.append(str(getattr(row, place)))
+    return " ".join(parts)
+
+
+def _size(row: Row) -> float:
+    return row.fraction if row.fraction is not None else float(row.shots or 0)

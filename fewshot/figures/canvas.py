@@ -1,0 +1,87 @@
+"""The paper that figures are drawn on: one look, and the ways out as SVG text or a PNG file."""
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from fewshot.core.errors import OutputError
+
+# Okabe and Ito's palette, told apart by colour-blind readers (Color Universal Design, 2008), darkest first.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
+_LOOK = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fewshot",
+}
+
+
+def drawn(width: float, height: float, *, columns: int = 1, rows: int = 1, **options: Any) -> tuple[Figure, list[Any]]:
+    """Return a new figure of ``width`` x ``height`` inches and its axes, row by row.
+
+    No pyplot: nothing global is kept, and threads do not meet.
+    """
+    with matplotlib.rc_context(_LOOK):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, list(axes.flat)
+
+
+def colour(number: int) -> str:
+    """Return the colour of the ``number``-th series; after eight they repeat."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def to_svg(figure: Figure, *, label: str) -> str:
+    """Return the figure as one ``<svg>`` element with real text, fit to stand inside a page.
+
+    Args:
+        figure: what to write.
+        label: what the figure shows, for readers who do not see it.
+    """
+    from html import escape
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_LOOK):
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+
+
+def save_png(figure: Figure, path: Path | str, *, dots_per_inch: int = 150) -> Path:
+    """Write the figure as a PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        with matplotlib.rc_context(_LOOK):
+            figure.savefig(path, format="png", dpi=dots_per_inch, metadata={"Software": None})
+    except OSError as error:
+        raise OutputError(f"the figure {path} cannot be written ({error}); name a place you may write to") from error
+    return Path(path)
+
+
+def share_limits(values: Sequence[float]) -> tuple[float, float]:
+    """Return axis limits for shares such as AUROC: up to 1, down to a round tenth below all, at most 0.4.
+
+    >>> share_limits([0.93, 0.99]), share_limits([0.31, float("nan")])
+    ((0.4, 1.01), (0.3, 1.01))
+    """
+    known = [value for value in values if not math.isnan(value)]
+    lowest = min(known, default=0.4)
+    return max(0.0, min(0.4, math.floor(lowest * 10) / 10)), 1.01
