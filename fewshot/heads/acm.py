@@ -1,0 +1,152 @@
+"""The ACM head: an encoder-decoder fitted on one class, and a classifier on the deviation |f - D(E(f))|."""
+
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray
+from fewshot.core.errors import EpisodeError, unknown_name
+from fewshot.heads.base import Head, two_classes
+from fewshot.reconstruction.device import training_device
+from fewshot.reconstruction.recipe import Activation, Classifier, Norm, Recipe, Schedule, Stop
+from fewshot.reconstruction.training import Trained, TrainingRows, train
+
+
+class Acm(Head):
+    """Attribute images to one class by what an encoder-decoder of that class cannot rebuild (arXiv 2603.00717v2).
+
+    Formulas 3 to 5; what the paper leaves open follows methods.md 4.3 and is a parameter here. The features are used
+    as they come (the paper's are raw). With a bottleneck as wide as the features the deviation of both classes
+    vanishes, so keep ``latent`` under the class's effective rank.
+
+    Args:
+        fit_on: the class of the encoder-decoder, ``natural`` or ``synthetic``.
+        latent, widths, activation, norm, classifier, schedule, learning_rate, batch_size, steps, stop, patience: as
+            in ``fewshot.reconstruction.recipe.Recipe``.
+        validation: share of the support held out (by class) to choose the step that is kept; 0 keeps the last.
+            ``stop="plateau"`` needs one.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        random_state: the seed; equal seeds give equal models.
+
+    Attributes:
+        classes_: (2,) the labels, synthetic last.
+        trained_: the networks, the losses of every step, and the step that was kept.
+    """
+
+    name: ClassVar[str] = "acm"
+
+    def __init__(  # noqa: PLR0913  # scikit-learn: one parameter per choice
+        self,
+        *,
+        fit_on: Literal["natural", "synthetic"] = "natural",
+        latent: int | None = None,
+        widths: tuple[int, ...] | None = None,
+        activation: Activation = "relu",
+        norm: Norm = "l1",
+        classifier: Classifier = "linear",
+        schedule: Schedule = "batch",
+        learning_rate: float = 2e-4,
+        batch_size: int = 256,
+        steps: int | None = None,
+        stop: Stop = "steps",
+        patience: int = 5,
+        validation: float = 0.0,
+        device: str = "cpu",
+        random_state: int = 0,
+    ) -> None:
+        self.fit_on = fit_on
+        self.latent = latent
+        self.widths = widths
+        self.activation = activation
+        self.norm = norm
+        self.classifier = classifier
+        self.schedule = schedule
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.steps = steps
+        self.stop = stop
+        self.patience = patience
+        self.validation = validation
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, features: FloatArray, y: Any) -> Self:
+        """Train on features (n, D) floating and labels y (n,), the larger label synthetic.
+
+        Raises:
+            ValueError: not two classes, non-finite features, or shapes that do not fit (scikit-learn's own checks).
+            OptionError: a parameter that cannot be used.
+        """
+        features, labels = validate_data(self, features, y, dtype=np.float32)
+        self.classes_ = two_classes(labels)
+        positive = labels == self.classes_[1]
+        held = self._held_out(positive)
+        kept = np.flatnonzero(~held)
+        fitted = positive[kept] == self._fit_on_synthetic()
+        rows = TrainingRows(
+            read=lambda wanted: features[wanted],
+            class_rows=kept[fitted],
+            other_rows=kept[~fitted],
+            seed=int(self.random_state),
+            validation=(features[held], positive[held]) if held.any() else None,
+        )
+        (self.trained_,) = train(
+            [rows], self._recipe(), fit_on_synthetic=self._fit_on_synthetic(), device=training_device(self.device)
+        )
+        return self
+
+    def deviation(self, features: FloatArray) -> Float32Array:
+        """Return |f - D(E(f))| of features (n, D), formula 3: (n, D) float32."""
+        check_is_fitted(self)
+        trained: Trained = self.trained_
+        return trained.deviation(validate_data(self, features, dtype=np.float32, reset=False))
+
+    def decision_function(self, features: FloatArray) -> Float64Array:
+        """Return the logit of "synthetic" of features (n, D): (n,) float64."""
+        check_is_fitted(self)
+        trained: Trained = self.trained_
+        return trained.logits(validate_data(self, features, dtype=np.float32, reset=False))
+
+    def predict_proba(self, features: FloatArray) -> Float64Array:
+        """Return the probabilities of natural and synthetic, formula 5's C: (n, 2) float64."""
+        logits = self.decision_function(features)
+        synthetic = np.exp(-np.logaddexp(0.0, -logits))
+        return np.column_stack([1.0 - synthetic, synthetic])
+
+    def _fit_on_synthetic(self) -> bool:
+        if self.fit_on not in ("natural", "synthetic"):
+            raise unknown_name("class to fit on", str(self.fit_on), ("natural", "synthetic"))
+        return self.fit_on == "synthetic"
+
+    def _recipe(self) -> Recipe:
+        widths = None if self.widths is None else tuple(self.widths)
+        return Recipe(
+            latent=self.latent,
+            widths=widths,
+            activation=self.activation,
+            norm=self.norm,
+            classifier=self.classifier,
+            schedule=self.schedule,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            steps=self.steps,
+            stop=self.stop,
+            patience=self.patience,
+        )
+
+    def _held_out(self, positive: BoolArray) -> BoolArray:
+        """Return the rows kept for validation: the same share of both classes, at least one of each, or none."""
+        held = np.zeros(len(positive), bool)
+        if self.validation:
+            generator = np.random.default_rng([int(self.random_state), 2])
+            for label in (False, True):
+                rows = generator.permutation(np.flatnonzero(positive == label))
+                count = max(1, round(self.validation * len(rows)))
+                if count >= len(rows):
+                    raise EpisodeError(
+                        f"validation={self.validation} leaves no row to train on: a class has {len(rows)} images; "
+                        f"give more images or validation=0"
+                    )
+                held[rows[:count]] = True
+        return held

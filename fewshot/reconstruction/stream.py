@@ -1,0 +1,104 @@
+"""Shuffled batches of feature rows without end, from memory or from a store, in bounded memory."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot.core.arrays import FloatArray, IntArray
+from fewshot.core.errors import EpisodeError
+
+ReadRows = Callable[[IntArray], FloatArray]
+
+WINDOW_BYTES = 128 << 20
+RUN_ROWS = 256
+
+
+class RowStream:
+    """Batches of some rows in random order, one pass after another, every batch full.
+
+    When all rows fit into one window they are read once and every pass is one uniform permutation. Otherwise a pass
+    cuts the rows into runs of ``RUN_ROWS`` neighbours, shuffles the runs, and mixes as many of them as fill a window;
+    the next window is read in a thread while this one is used, so at most two lie in memory.
+
+    Args:
+        read: gives the features of some rows: (n,) int64 -> (n, D) floating.
+        rows: (n,) int64 row numbers, ascending, at least one.
+        seed: numbers that the order follows from.
+        device: where the batches are wanted.
+        window_bytes: how large one window of float32 rows may be.
+    """
+
+    def __init__(
+        self,
+        read: ReadRows,
+        rows: IntArray,
+        *,
+        seed: tuple[int, ...],
+        device: str | torch.device = "cpu",
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
+        if len(rows) == 0:
+            raise EpisodeError("a training class has no rows; give every class at least one image")
+        self.read, self.rows, self.device = read, np.asarray(rows, dtype=np.int64), torch.device(device)
+        self._generator = np.random.default_rng(list(seed))
+        self._window_rows = self._fitting_rows(window_bytes)
+        self._windows = self._endless()
+        self._window = torch.empty(0)
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._at = 0
+
+    def take(self, count: int) -> Tensor:
+        """Return the next ``count`` rows: (count, D) float32 on the device; a batch may span passes."""
+        parts, missing = [], count
+        while missing:
+            if self._at == len(self._order):
+                self._window, self._order = next(self._windows)
+                self._at = 0
+            chosen = self._order[self._at : self._at + missing]
+            parts.append(self._window.index_select(0, chosen))
+            self._at += len(chosen)
+            missing -= len(chosen)
+        batch = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return batch.to(torch.float32)
+
+    def _fitting_rows(self, window_bytes: int) -> int:
+        dimension = int(self.read(self.rows[:1]).shape[1])
+        return max(RUN_ROWS, window_bytes // (4 * dimension))
+
+    def _endless(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if len(self.rows) <= self._window_rows:
+            window = self._load(self.rows)
+            while True:
+                yield window, self._permutation(len(window))
+        with ThreadPoolExecutor(1) as reader:
+            picks = self._window_picks()
+            coming: Future[Tensor] = reader.submit(self._load, next(picks))
+            while True:
+                window = coming.result()
+                coming = reader.submit(self._load, next(picks))
+                yield window, self._permutation(len(window))
+
+    def _window_picks(self) -> Iterator[IntArray]:
+        """Yield the row numbers of each window, pass after pass; all but a pass's last are full."""
+        runs = np.array_split(self.rows, -(-len(self.rows) // RUN_ROWS))
+        per_window = max(1, self._window_rows // RUN_ROWS)
+        order = np.random.default_rng(self._generator.integers(1 << 62))
+        while True:
+            shuffled = order.permutation(len(runs))
+            for start in range(0, len(runs), per_window):
+                yield np.sort(np.concatenate([runs[run] for run in shuffled[start : start + per_window]]))
+
+    def _load(self, rows: IntArray) -> Tensor:
+        """Read rows run by run, so that no more than a window of neighbours is ever asked for at once."""
+        dimension = int(self.read(rows[:1]).shape[1])
+        window: Any = np.empty((len(rows), dimension), np.float32)
+        for start in range(0, len(rows), RUN_ROWS):
+            window[start : start + RUN_ROWS] = self.read(rows[start : start + RUN_ROWS])
+        return torch.from_numpy(window).to(self.device)
+
+    def _permutation(self, count: int) -> Tensor:
+        return torch.from_numpy(self._generator.permutation(count)).to(self.device)

@@ -1,0 +1,319 @@
+"""Train encoder-decoders on one class and classifiers on their deviation, several side by side.
+
+The attribution loss does not contain the classifier, and the classifier's loss is not propagated into the
+encoder-decoder (methods.md 4.2, observation): two optimisers that share rows, with a stop between them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
+from fewshot.core.errors import OptionError
+from fewshot.reconstruction.perceptron import PerceptronStack
+from fewshot.reconstruction.recipe import SMALLEST_LEARNING_RATE, Budget, Recipe, budget
+from fewshot.reconstruction.stream import WINDOW_BYTES, ReadRows, RowStream
+
+Advance = Callable[[int, str], None]
+
+CLASSIFIER_STD = 0.02  # UnivFD's head starts normal with this deviation, bias zero
+TELL_EVERY_STEPS = 50
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """What one model learns from.
+
+    Args:
+        read: gives the features of some rows.
+        class_rows: (c,) int64 rows of the class the encoder-decoder is fitted on, ascending.
+        other_rows: (o,) int64 rows of the classifier's second class, ascending.
+        seed: what start and batches follow from.
+        validation: features (v, D) and labels (v,) held out of the rows, True = synthetic; None keeps the last step.
+    """
+
+    read: ReadRows
+    class_rows: IntArray
+    other_rows: IntArray
+    seed: int
+    validation: tuple[FloatArray, BoolArray] | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One trained model.
+
+    Args:
+        autoencoder: the single network D(E(f)); None for a classifier on the features themselves.
+        classifier: the single network C; its output is the logit of "synthetic".
+        steps: optimiser steps made.
+        kept_step: the step whose weights these are.
+        attribution_loss: (steps,) float32, formula 4 as a mean over D; empty without an autoencoder.
+        classification_loss: (steps,) float32, formula 5.
+    """
+
+    autoencoder: PerceptronStack | None
+    classifier: PerceptronStack
+    steps: int
+    kept_step: int
+    attribution_loss: Float32Array = field(repr=False)
+    classification_loss: Float32Array = field(repr=False)
+
+    def deviation(self, features: FloatArray) -> Float32Array:
+        """Return |f - D(E(f))|, formula 3: (n, D) float32."""
+        return _blocks(features, self._deviation, self.classifier.parameters.device)
+
+    def logits(self, features: FloatArray) -> Float64Array:
+        """Return the classifier's logit of "synthetic": (n,) float64."""
+        device = self.classifier.parameters.device
+        scores = _blocks(features, lambda block: self.classifier.outputs(0, self._deviation(block)), device)
+        return scores[:, 0].astype(np.float64)
+
+    def _deviation(self, block: Tensor) -> Tensor:
+        return block if self.autoencoder is None else (block - self.autoencoder.outputs(0, block)).abs_()
+
+
+def train(
+    rows: Sequence[TrainingRows],
+    recipe: Recipe,
+    *,
+    fit_on_synthetic: bool,
+    attribution: bool = True,
+    device: str | torch.device = "cpu",
+    advance: Advance | None = None,
+    window_bytes: int = WINDOW_BYTES,
+) -> list[Trained]:
+    """Train one model per entry of ``rows``, all side by side; each comes out as it would alone.
+
+    Args:
+        rows: the models' training rows, of equal numbers; one only under ``plateau``.
+        recipe: how.
+        fit_on_synthetic: whether the fitted class is the synthetic one.
+        attribution: False trains the classifier on the features themselves: UnivFD's linear probe.
+        advance: told (steps, note with the losses) now and then.
+
+    Raises:
+        OptionError: models of unequal size side by side, or a plateau without validation.
+    """
+    budgets = {budget(recipe, class_rows=len(r.class_rows), other_rows=len(r.other_rows)) for r in rows}
+    if len(budgets) != 1:
+        raise OptionError(f"models train side by side only with equal budgets, not {sorted(map(str, budgets))}")
+    if recipe.stop == "plateau" and (len(rows) > 1 or rows[0].validation is None):
+        raise OptionError("stop='plateau' needs one model at a time and a validation set; use stop='steps'")
+    trainer = _Trainer(rows, recipe, budgets.pop(), fit_on_synthetic, attribution, device, window_bytes)
+    with torch.no_grad():
+        trainer.run(advance)
+    return trainer.results()
+
+
+class _Trainer:
+    """The networks, their optimisers and their rows while they train."""
+
+    def __init__(
+        self,
+        rows: Sequence[TrainingRows],
+        recipe: Recipe,
+        plan: Budget,
+        fit_on_synthetic: bool,
+        attribution: bool,
+        device: str | torch.device,
+        window_bytes: int,
+    ) -> None:
+        self.rows, self.recipe, self.plan, self.device = rows, recipe, plan, torch.device(device)
+        dimension = int(rows[0].read(rows[0].class_rows[:1]).shape[1])
+        seeds = [entry.seed for entry in rows]
+        self.autoencoder = self._autoencoder(dimension, seeds) if attribution else None
+        widths, relu = recipe.classifier_widths(dimension)
+        classifier_seeds = [seed + (1 << 32) for seed in seeds]
+        self.classifier = PerceptronStack(widths, relu=relu, seeds=classifier_seeds, std=CLASSIFIER_STD, device=device)
+        stacks = [stack for stack in (self.autoencoder, self.classifier) if stack is not None]
+        self.adams = [torch.optim.Adam([s.parameters], lr=recipe.learning_rate, fused=True) for s in stacks]
+        self.targets = torch.full((len(rows), 2 * plan.half, 1), float(not fit_on_synthetic), device=device)
+        self.targets[:, : plan.half] = float(fit_on_synthetic)
+        self._open_streams(window_bytes)
+        self.losses = [torch.zeros((plan.steps, len(rows)), device=device) for _ in range(2)]
+        self.made = [0, 0]  # steps of the encoder-decoder and of the classifier
+        self.best: list[_Kept | None] = [None] * len(rows)
+        self.checks_without_best = 0
+
+    def _autoencoder(self, dimension: int, seeds: Sequence[int]) -> PerceptronStack:
+        widths, relu = self.recipe.autoencoder(dimension)
+        return PerceptronStack(widths, relu=relu, seeds=seeds, device=self.device)
+
+    def _open_streams(self, window_bytes: int) -> None:
+        def streams(part: str, number: int) -> list[RowStream]:
+            return [
+                RowStream(
+                    entry.read,
+                    getattr(entry, part),
+                    seed=(entry.seed, number),
+                    device=self.device,
+                    window_bytes=window_bytes,
+                )
+                for entry in self.rows
+            ]
+
+        self.class_streams = streams("class_rows", 0)
+        # Outside the per-batch schedule the classifier sees the same batches later, from streams of the same seed.
+        shared = self.recipe.schedule == "batch"
+        self.replay_streams = self.class_streams if shared else streams("class_rows", 0)
+        self.other_streams = streams("other_rows", 1)
+
+    def run(self, advance: Advance | None) -> None:
+        """Make all steps of the schedule, looking at the validation sets on the way."""
+        checked = told = 0
+        for attribution_steps, classifier_steps in _segments(self.recipe, self.plan):
+            batch = torch.empty(0)
+            for _ in range(attribution_steps):
+                batch = self._batch(self.class_streams)
+                self._attribution_step(batch)
+            for _ in range(classifier_steps):
+                shared = self.recipe.schedule == "batch"
+                self._classifier_step(batch if shared else self._batch(self.replay_streams))
+            done, ended = self.made[1], self.made[1] == self.plan.steps
+            total = sum(self.made) // 2
+            if advance is not None and (total - told >= TELL_EVERY_STEPS or ended):
+                advance(total - told, self._note())
+                told = total
+            if done > checked and (done - checked >= self.plan.check or ended):
+                checked = done
+                if not self._check():
+                    break
+
+    def _batch(self, streams: Sequence[RowStream]) -> Tensor:
+        taken = [stream.take(self.plan.half) for stream in streams]
+        return taken[0].unsqueeze(0) if len(taken) == 1 else torch.stack(taken)
+
+    def _attribution_step(self, batch: Tensor) -> None:
+        if self.autoencoder is not None:
+            residual = batch - self.autoencoder.forward(batch, keep=True)
+            size = residual.shape[1] * residual.shape[2]
+            if self.recipe.norm == "l1":
+                self.losses[0][self.made[0]] = residual.abs().mean((1, 2))
+                gradient = residual.sign_().mul_(-1.0 / size)
+            else:
+                self.losses[0][self.made[0]] = residual.square().mean((1, 2))
+                gradient = residual.mul_(-2.0 / size)
+            self.autoencoder.backward(gradient)
+            self.adams[0].step()
+        self.made[0] += 1
+
+    def _classifier_step(self, batch: Tensor) -> None:
+        features = torch.cat([batch, self._batch(self.other_streams)], dim=1)
+        if self.autoencoder is not None:
+            features = (features - self.autoencoder.forward(features)).abs_()
+        logits = self.classifier.forward(features, keep=True)
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, self.targets, reduction="none")
+        self.losses[1][self.made[1]] = losses.mean((1, 2))
+        self.classifier.backward((logits.sigmoid_() - self.targets) / self.targets.shape[1])
+        self.adams[-1].step()
+        self.made[1] += 1
+
+    def _note(self) -> str:
+        reconstruction, classification = (
+            float(loss[max(made - 1, 0)].mean()) for loss, made in zip(self.losses, self.made, strict=True)
+        )
+        before = f"reconstruction {reconstruction:.4g}, " if self.autoencoder is not None else ""
+        return f"loss: {before}classification {classification:.4g}"
+
+    def _check(self) -> bool:
+        """Look at every validation set, keep what is best there, and return whether to go on."""
+        better = False
+        for network, entry in enumerate(self.rows):
+            if entry.validation is None:
+                continue
+            now = self._kept(network, *entry.validation)
+            before = self.best[network]
+            if before is None or now.rank > before.rank:
+                better = better or before is None or now.accuracy > before.accuracy
+                self.best[network] = now
+        if self.recipe.stop == "steps":
+            return True
+        self.checks_without_best = 0 if better else self.checks_without_best + 1
+        return self.checks_without_best < self.recipe.patience or self._lower_rate()
+
+    def _lower_rate(self) -> bool:
+        self.checks_without_best = 0
+        for adam in self.adams:
+            adam.param_groups[0]["lr"] /= 10
+        return bool(self.adams[-1].param_groups[0]["lr"] >= SMALLEST_LEARNING_RATE)
+
+    def _kept(self, network: int, features: FloatArray, synthetic: BoolArray) -> "_Kept":
+        trained = self._result(network, self.made[1])
+        logits = trained.logits(features)
+        accuracy = float(np.mean((logits > 0) == synthetic))
+        loss = float(np.mean(np.logaddexp(0.0, np.where(synthetic, -logits, logits))))
+        return _Kept(accuracy, loss, trained)
+
+    def _result(self, network: int, step: int) -> Trained:
+        made = self.made[1]
+        return Trained(
+            autoencoder=None if self.autoencoder is None else self.autoencoder.copy(network),
+            classifier=self.classifier.copy(network),
+            steps=made,
+            kept_step=step,
+            attribution_loss=self.losses[0][:made, network].cpu().numpy() if self.autoencoder else np.empty(0, "f4"),
+            classification_loss=self.losses[1][:made, network].cpu().numpy(),
+        )
+
+    def results(self) -> list[Trained]:
+        """Return the models: the best on validation, and the last where there is none."""
+        found = []
+        for network, kept in enumerate(self.best):
+            last = self._result(network, self.made[1])
+            if kept is None:
+                found.append(last)
+                continue
+            best = kept.trained
+            found.append(
+                Trained(
+                    autoencoder=best.autoencoder,
+                    classifier=best.classifier,
+                    steps=last.steps,
+                    kept_step=best.kept_step,
+                    attribution_loss=last.attribution_loss,
+                    classification_loss=last.classification_loss,
+                )
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A model with its validation accuracy and loss; the loss decides between equal accuracies."""
+
+    accuracy: float
+    loss: float
+    trained: Trained
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        return (self.accuracy, -self.loss)
+
+
+def _segments(recipe: Recipe, plan: Budget) -> list[tuple[int, int]]:
+    """Return (encoder-decoder steps, classifier steps) in turns."""
+    if recipe.schedule == "batch":
+        return [(1, 1)] * plan.steps
+    if recipe.schedule == "two-stage":
+        return [(plan.steps, 0), *_epochs(0, plan)]
+    return _epochs(1, plan)
+
+
+def _epochs(attribution: int, plan: Budget) -> list[tuple[int, int]]:
+    whole, rest = divmod(plan.steps, plan.epoch)
+    lengths = [plan.epoch] * whole + ([rest] if rest else [])
+    return [(attribution * length, length) for length in lengths]
+
+
+def _blocks(features: FloatArray, function: Callable[[Tensor], Tensor], device: torch.device) -> Float32Array:
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(features), _BLOCK_ROWS):
+            block = torch.from_numpy(np.ascontiguousarray(features[start : start + _BLOCK_ROWS], dtype=np.float32))
+            parts.append(function(block.to(device)).cpu().numpy())
+    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
