@@ -216,11 +216,12 @@ def test_wheel_holds_the_packages_under_one_name_and_runs_from_elsewhere(tmp_pat
 
 
 def _copy_tree(target: Path) -> None:
-    """Copy what git tracks, so that building leaves nothing in the checkout."""
+    """Copy what git would track, so that building leaves nothing in the checkout."""
     import shutil
 
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in tracked.splitlines():
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in names.splitlines():
         if (ROOT / name).exists():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name, follow_symlinks=False)

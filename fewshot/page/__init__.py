@@ -1,0 +1,1 @@
+"""One self-contained HTML page of any reports: nothing is loaded from elsewhere, and everything on it is escaped."""

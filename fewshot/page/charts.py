@@ -1,0 +1,63 @@
+"""Which figures suit a report, each with the sentence that says how to read it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from fewshot.figures.bars import POOLED, generator_bars
+from fewshot.figures.canvas import to_svg
+from fewshot.figures.curves import has_curve, support_curves
+from fewshot.report import Report
+
+# The first of these that a report has is the one drawn.
+LEADING_METRICS = ("auroc", "accuracy", "average_precision")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One figure of the page.
+
+    Args:
+        figure: what is drawn.
+        caption: how to read it.
+        wide: whether it takes a whole line.
+    """
+
+    figure: Figure
+    caption: str
+    wide: bool = False
+
+    def html(self) -> str:
+        """Return the ``<figure>`` element, the drawing inside it."""
+        from html import escape
+
+        kind = ' class="wide"' if self.wide else ""
+        drawing = to_svg(self.figure, label=self.caption)
+        return f"<figure{kind}>{drawing}<figcaption>{escape(self.caption)}</figcaption></figure>"
+
+
+def charts(report: Report) -> Iterator[Chart]:
+    """Yield the figures that the rows of a report allow."""
+    metric = leading_metric(report)
+    if metric is None:
+        return
+    rows = [row for row in report.rows if row.metric == metric]
+    words = metric.replace("_", " ")
+    if {row.source for row in rows} - set(POOLED):
+        figure = generator_bars(rows, metric=metric)
+        caption = f"{words} per generator, at the largest support. Bars: mean over draws; whiskers: nine draws of ten."
+        yield Chart(figure, caption, wide=figure.get_figwidth() > 6)
+    for source in POOLED:
+        pooled = [row for row in rows if row.source == source]
+        if has_curve(pooled):
+            caption = (
+                f"{words} against the size of the support ({source}). Line: mean over draws; band: nine draws of ten."
+            )
+            yield Chart(support_curves(pooled, metric=metric, source=source), caption)
+
+
+def leading_metric(report: Report) -> str | None:
+    """Return the measure that the figures show, or None when the report has no rows."""
+    present = list(dict.fromkeys(row.metric for row in report.rows))
+    return next((name for name in (*LEADING_METRICS, *present) if name in present), None)

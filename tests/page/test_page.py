@@ -1,0 +1,157 @@
+"""The page shows every number, escapes every name, loads nothing, and gives the report back unchanged."""
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fewshot.cli import group
+from fewshot.core.errors import OutputError
+from fewshot.page.document import page_html, write_page
+from fewshot.page.table import csv_text, html_table
+from fewshot.report import Report
+from fewshot.rows import Row
+
+HOSTILE = '<script>alert("x")</script>'
+
+
+def row(source: str, values: tuple[float, ...], *, shots: int = 10, metric: str = "auroc") -> Row:
+    return Row("npr", "pooled", "fixed", "svm", "toy", source, metric, 2 * shots, 80, values, shots=shots)
+
+
+@pytest.fixture
+def report() -> Report:
+    """Two generators, two sizes of support, a warning and a name that tries to be markup."""
+    rows = (
+        row("all", (0.6, 0.8), shots=1),
+        row("all", (0.7, 0.9)),
+        row(HOSTILE, (0.5, 0.7)),
+        row("all", (0.5, 0.5), metric="accuracy"),
+    )
+    return Report(
+        "fiser",
+        {"seed": 0},
+        rows,
+        warnings=(f"formats differ {HOSTILE}",),
+        provenance={"command": ["fewshot", HOSTILE]},
+    )
+
+
+class Tags(HTMLParser):
+    """Every start tag with its attributes, and the balance of those that need an end."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in {"meta", "br"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_is_balanced_and_loads_nothing_from_elsewhere(report: Report) -> None:
+    tags = Tags(page_html({"a.json": report}, title="t"))
+    assert tags.open == []
+    for tag, attributes in tags.found:
+        assert tag not in {"img", "link", "iframe", "object", "embed", "base", "form"}
+        for name in ("src", "href", "xlink:href", "action"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:")), (tag, value)
+
+
+def test_only_the_script_of_the_page_may_run(report: Report) -> None:
+    page = page_html({"a.json": report}, title=HOSTILE)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    wanted = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{wanted}'" in page
+    assert "alert(" not in script
+
+
+def test_warnings_stand_before_figures_and_figures_before_tables(report: Report) -> None:
+    page = page_html({"a.json": report}, title="t")
+    body = page[page.index("<body>") :]
+    places = [body.index(part) for part in ('class="facts"', "Read this first", "<figure", "<table", "<details")]
+    assert places == sorted(places)
+
+
+def test_a_report_without_warnings_says_so(report: Report) -> None:
+    quiet = Report(report.protocol, report.config, report.rows)
+    assert "raised no warning" in page_html({"a.json": quiet}, title="t")
+
+
+def test_table_shows_mean_and_range_of_every_row(report: Report) -> None:
+    table = html_table(report)
+    assert table.count("<tr>") == 1 + len(report.rows)
+    assert ">0.800<" in table
+    assert "selection" not in table  # never varies
+
+
+def test_columns_that_vary_are_shown(report: Report) -> None:
+    assert ">shots<" in html_table(report)
+
+
+def test_json_taken_from_the_page_is_the_report(report: Report) -> None:
+    page = page_html({"a.json": report}, title="t")
+    (encoded,) = re.findall(r'href="data:application/json;base64,([^"]+)"', page)
+    assert Report.from_json(json.loads(base64.b64decode(encoded))) == report
+
+
+def test_csv_has_a_line_per_row_and_a_column_per_trial(report: Report) -> None:
+    entries = list(csv.DictReader(io.StringIO(csv_text(report))))
+    assert [(entry["trial_0"], entry["trial_1"]) for entry in entries[:2]] == [("0.6", "0.8"), ("0.7", "0.9")]
+    assert float(entries[1]["mean"]) == pytest.approx(0.8)
+
+
+def test_a_name_cannot_become_a_formula() -> None:
+    report = Report("fiser", {}, (row("=HYPERLINK(1)", (0.5,)),))
+    (entry,) = csv.DictReader(io.StringIO(csv_text(report)))
+    assert entry["source"] == "'=HYPERLINK(1)"
+
+
+def test_a_report_without_rows_still_makes_a_page() -> None:
+    assert "<table" in page_html({"empty.json": Report("fiser", {}, ())}, title="t")
+
+
+def test_several_reports_get_a_list_of_contents(report: Report) -> None:
+    page = page_html({"a.json": report, "b.json": report}, title="t")
+    assert '<a href="#report-1">b.json</a>' in page
+
+
+def test_the_same_reports_make_the_same_page(report: Report) -> None:
+    assert page_html({"a": report}, title="t") == page_html({"a": report}, title="t")
+
+
+def test_page_that_cannot_be_written_is_named(report: Report, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"missing/page\.html cannot be written.*-o another place"):
+        write_page({"a": report}, tmp_path / "missing" / "page.html")
+
+
+def test_command_writes_the_page_and_prints_its_place(report: Report, tmp_path: Path) -> None:
+    saved = report.save(tmp_path / "report.json")
+    done = CliRunner().invoke(group, ["report", str(saved), "-o", str(tmp_path / "page.html"), "--title", "Mine"])
+    assert done.exit_code == 0
+    assert done.stdout.strip() == str(tmp_path / "page.html")
+    assert "<h1>Mine</h1>" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_command_says_what_is_no_report(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[]")
+    done = CliRunner().invoke(group, ["report", str(tmp_path / "x.json")])
+    assert done.exit_code == 1
+    assert "is no fewshot report" in done.stderr
