@@ -14,7 +14,7 @@ from fewshot.core.errors import OutputError
 
 # Okabe and Ito's palette, told apart by colour-blind readers (Color Universal Design, 2008), darkest first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
-_LOOK = {
+_LOOK: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
