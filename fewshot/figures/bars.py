@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fewshot.core.errors import ReportError
-from fewshot.figures.canvas import colour, drawn, share_limits
+from fewshot.figures.canvas import colour, drawn
 from fewshot.rows import Row
 
 POOLED = ("all", "macro")
@@ -45,11 +45,11 @@ def generator_bars(rows: Sequence[Row], *, metric: str = "auroc", title: str = "
         rotation=25 if len(sources) > 3 else 0,
         ha="right" if len(sources) > 3 else "center",
     )
-    axes.set_ylim(*share_limits([value for row in shown for value in row.values]))
+    axes.set_ylim(0, 1.01)
     axes.axhline(0.5, color="#888888", linewidth=0.8, linestyle=":")
     axes.set_ylabel(metric.replace("_", " "))
     axes.set_title(title, loc="left", fontsize=9)
-    figure.legend(loc="outside upper left", ncols=2, fontsize=8)
+    figure.legend(loc="outside upper left", ncols=2, fontsize=8, frameon=False)
     return figure
 
 

@@ -23,7 +23,6 @@ _LOOK: Any = {
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
-    "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "fewshot",
 }

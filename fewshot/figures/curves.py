@@ -39,7 +39,7 @@ def support_curves(rows: Sequence[Row], *, metric: str = "auroc", source: str = 
     axes.set_ylim(*share_limits([value for row in shown for value in row.values]))
     axes.set_ylabel(metric.replace("_", " "))
     axes.set_title(title, loc="left", fontsize=9)
-    figure.legend(loc="outside upper left", ncols=2, fontsize=8)
+    figure.legend(loc="outside upper left", ncols=2, fontsize=8, frameon=False)
     return figure
 
 

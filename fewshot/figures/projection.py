@@ -29,7 +29,7 @@ def projection(features: FloatArray, sources: Sequence[str] | NDArray[Any], *, t
     axes.set_xlabel(f"first component ({100 * shares[0]:.0f} % of the variance)")
     axes.set_ylabel(f"second component ({100 * shares[1]:.0f} %)")
     axes.set_title(title, loc="left", fontsize=9)
-    figure.legend(loc="outside upper left", ncols=3, fontsize=8, markerscale=1.6)
+    figure.legend(loc="outside upper left", ncols=3, fontsize=8, frameon=False, markerscale=1.6)
     return figure
 
 

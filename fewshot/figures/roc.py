@@ -31,7 +31,7 @@ def roc_curves(curves: Mapping[str, Sequence[Float64Array]], *, title: str = "")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.01)
     axes.set_title(title, loc="left", fontsize=9)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
     return figure
 
 
