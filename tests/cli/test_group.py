@@ -1,0 +1,70 @@
+"""The command line as a whole: exit statuses, one sentence per error, nearest names, light help."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+import fewshot.cli
+from fewshot.cli import group
+from fewshot.core.errors import StoreError
+
+
+def test_every_command_has_help_with_a_first_sentence() -> None:
+    context = click.Context(group)
+
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        assert command.help, name
+        assert CliRunner().invoke(group, [name, "--help"]).exit_code == 0, name
+
+
+def test_an_unknown_command_is_wrong_usage_and_names_the_nearest() -> None:
+    result = CliRunner().invoke(group, ["reprot"])
+
+    assert result.exit_code == 2
+    assert "there is no command 'reprot'; did you mean 'report'?" in result.output
+
+
+def test_an_error_of_ours_is_one_sentence_on_stderr_and_status_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _run_command_that_raises(StoreError("x.h5 is not sealed; run again"), [], monkeypatch)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "fewshot: x.h5 is not sealed; run again\n"
+
+
+def test_debug_lets_the_traceback_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _run_command_that_raises(StoreError("x"), ["--debug"], monkeypatch)
+
+    assert isinstance(result.exception, StoreError)
+
+
+def test_an_interrupt_is_status_130_and_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _run_command_that_raises(KeyboardInterrupt(), [], monkeypatch)
+
+    assert result.exit_code == 130
+    assert "run the same command again to go on" in result.stderr
+
+
+def test_python_dash_m_is_the_same_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fewshot", "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.startswith("Usage: fewshot [OPTIONS] COMMAND")
+
+
+def _run_command_that_raises(error: BaseException, options: list[str], monkeypatch: pytest.MonkeyPatch) -> Result:
+    @click.command()
+    def failing() -> None:
+        raise error
+
+    def get_command(_: object, __: click.Context, ___: str) -> click.Command:
+        return failing
+
+    monkeypatch.setattr(fewshot.cli.CommandFolder, "get_command", get_command)
+    return CliRunner().invoke(group, [*options, "report"])
