@@ -148,20 +148,22 @@ def require_known(requests: Sequence[str], cards: Iterable["BackboneCard"]) -> N
 def locate(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Path | None:
     """Return where a file lies on this machine, checked against what is known of it, or None.
 
-    It is looked for in its package, in ``CACHE/FILE`` and in ``CACHE/BACKBONE/FILE``.
-
     Raises:
         WeightsError: the file there is not the published one, or not the one that was pinned at first use.
     """
-    folder = cache or cache_folder()
+    path = find(file, backbone=backbone, cache=cache)
+    if path is not None and path.is_file():
+        verify(file, path)
+    return path
+
+
+def find(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Path | None:
+    """Return where a file lies, unchecked, or None: in its package, in ``CACHE/FILE`` or in ``CACHE/BACKBONE/FILE``."""
     if file.package:
         return _in_package(file)
-    for path in (folder / file.file, folder / backbone.replace(":", "_") / file.file):
-        if path.exists():
-            if path.is_file():
-                verify(file, path)
-            return path
-    return None
+    folder = cache or cache_folder()
+    places = (folder / file.file, folder / backbone.replace(":", "_") / file.file)
+    return next((path for path in places if path.exists()), None)
 
 
 def missing(card: "BackboneCard", file: WeightFile, *, cache: Path | None = None) -> WeightsError:
@@ -260,7 +262,6 @@ def _in_package(file: WeightFile) -> Path | None:
     for folder in (found.submodule_search_locations or ()) if found is not None else ():
         path = Path(folder) / file.package_file
         if path.is_file():
-            verify(file, path)
             return path
     return None
 

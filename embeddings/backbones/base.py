@@ -214,10 +214,16 @@ class Backbone(ABC):
         return batch
 
     def embed(self, batch: Tensor) -> dict[str, Tensor]:
-        """Return the wanted layers of a batch of preprocessed images: {layer: (N, D) float}, without gradients."""
+        """Return the wanted layers of a batch of preprocessed images: {layer: (N, D) float}, without gradients.
+
+        A larger batch than the card's is cut, so that no row depends on its neighbours.
+        """
+        step = self.card.batch or len(batch)
         with torch.inference_mode():
-            found = self.features(self.normalise(batch))
-            return {layer: found[layer].flatten(1) for layer in self.layers if layer in found}
+            parts = [self.features(self.normalise(batch[start : start + step])) for start in range(0, len(batch), step)]
+        return {
+            layer: torch.cat([part[layer].flatten(1) for part in parts]) for layer in self.layers if layer in parts[0]
+        }
 
     def stages(self, image: Image.Image) -> dict[str, NDArray[Any]]:
         """Return named intermediate results of one image, to compare with the authors' code stage by stage.

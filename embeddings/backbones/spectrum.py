@@ -1,0 +1,149 @@
+"""Power spectrum and residual statistics: a cited baseline without weights."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fewshot.embeddings.backbones.base import Backbone, BackboneCard
+from fewshot.embeddings.transforms import InputRule, Step
+
+BINS = 64
+LARGEST_SIDE = 256
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+# Residual filters of Fridrich and Kodovsky 2012: first and second differences along rows and columns, the mixed
+# difference (a 2x2 diagonal wavelet band), and the 3x3 square filter.
+FILTERS = (
+    ((0, 0, 0), (0, -1, 1), (0, 0, 0)),
+    ((0, 0, 0), (0, -1, 0), (0, 1, 0)),
+    ((0, 0, 0), (1, -2, 1), (0, 0, 0)),
+    ((0, 1, 0), (0, -2, 0), (0, 1, 0)),
+    ((0, 0, 0), (0, 1, -1), (0, -1, 1)),
+    ((-1, 2, -1), (2, -4, 2), (-1, 2, -1)),
+)
+_STATISTICS = 4
+_FLOOR = 1e-12  # of powers, so that a flat image has a logarithm
+
+
+@final
+@dataclass(frozen=True)
+class CropAtMost(Step):
+    """Cut ``pixels`` x ``pixels`` from the middle of a larger image; a smaller side stays as it is."""
+
+    pixels: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        width, height = (min(side, self.pixels) for side in image.size)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        return image.crop((left, top, left + width, top + height))
+
+    def __str__(self) -> str:
+        return f"crop-at-most({self.pixels})"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Return None: a smaller image keeps its size."""
+        return None
+
+
+@final
+class Spectrum(Backbone):
+    """Azimuthal mean of the luma's power spectrum, and moments of six high-pass residuals of each channel.
+
+    Sources: Durall et al., Watch your Up-Convolution, CVPR 2020 (azimuthal mean); Fridrich and Kodovsky, Rich Models
+    for Steganalysis, IEEE TIFS 2012 (residuals). Native pixels; nothing is resized, and nothing is padded.
+    """
+
+    name = "spectrum"
+
+    def make_card(self) -> BackboneCard:
+        residual = 3 * len(FILTERS) * _STATISTICS
+        return BackboneCard(
+            name=self.full_name,
+            layers={"feature": BINS + residual, "radial": BINS, "residual": residual},
+            layer="feature",
+            input=InputRule((CropAtMost(LARGEST_SIDE),)),
+            equality="code-equivalent",
+            parameters=0,
+            gflops=0.02,
+            paper="Durall et al., Watch your Up-Convolution, CVPR 2020; Fridrich and Kodovsky, Rich Models, TIFS 2012",
+            reference="written here",
+            licence="Apache-2.0",
+            note="no network: what simple statistics of native pixels can tell",
+        )
+
+    def build(self) -> nn.Module:
+        return nn.Identity()
+
+    def features(self, batch: Tensor) -> dict[str, Tensor]:
+        exact = batch.double()
+        radial = _radial(exact).float()
+        residual = _residual_statistics(exact).float()
+        return {"feature": torch.cat([radial, residual], dim=1), "radial": radial, "residual": residual}
+
+
+def _radial(images: Tensor) -> Tensor:
+    """Return (N, 64): log of the mean power in rings of equal width up to Nyquist, relative to the total power.
+
+    A Hann window keeps the image's edges out of the spectrum.
+
+    Args:
+        images: (N, 3, H, W) float64 in [0, 1].
+    """
+    luma = torch.tensordot(images, images.new_tensor(LUMA), dims=([1], [0]))
+    height, width = luma.shape[-2:]
+    window = torch.outer(_hann(height, images), _hann(width, images))
+    centred = (luma - luma.mean(dim=(1, 2), keepdim=True)) * window
+    power = torch.fft.fft2(centred).abs().square().flatten(1)
+    rings = _rings(height, width).to(images)
+    total = power.mean(dim=1, keepdim=True)
+    relative: Tensor = (power @ rings.T + _FLOOR) / (total + _FLOOR)
+    return torch.log(relative)
+
+
+def _hann(length: int, like: Tensor) -> Tensor:
+    window: Tensor = torch.hann_window(length + 2, periodic=False, dtype=like.dtype, device=like.device)
+    return window[1:-1]
+
+
+def _rings(height: int, width: int) -> Tensor:
+    """Return (64, H * W): each row averages one ring; a ring that a small image lacks repeats the nearest one."""
+    rows, columns = torch.fft.fftfreq(height).abs(), torch.fft.fftfreq(width).abs()
+    radius = torch.sqrt(rows[:, None].square() + columns[None, :].square()).flatten() * 2  # 1 = Nyquist along an axis
+    ring = (radius * BINS).long().clamp(max=BINS - 1)
+    inside = (radius > 0) & (radius <= 1)
+    present = torch.unique(ring[inside])
+    if len(present) == 0:  # a single pixel has no frequency but zero
+        return torch.zeros(BINS, height * width)
+    nearest = present[(torch.arange(BINS)[:, None] - present[None, :]).abs().argmin(dim=1)]
+    member = ((ring[None, :] == nearest[:, None]) & inside[None, :]).double()
+    rings: Tensor = member / member.sum(dim=1, keepdim=True)
+    return rings
+
+
+def _residual_statistics(images: Tensor) -> Tensor:
+    """Return (N, 3 * 6 * 4): log standard deviation, flatness, and correlation with the right and lower neighbour.
+
+    Args:
+        images: (N, 3, H, W) float64 in [0, 1].
+    """
+    padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
+    found = []
+    for kernel in FILTERS:
+        weight = images.new_tensor(kernel).expand(3, 1, 3, 3)
+        residual = torch.nn.functional.conv2d(padded, weight, groups=3)
+        residual = residual - residual.mean(dim=(2, 3), keepdim=True)
+        variance = residual.square().mean(dim=(2, 3)) + _FLOOR
+        found += [
+            0.5 * torch.log(variance),
+            residual.abs().mean(dim=(2, 3)) / variance.sqrt(),
+            _correlation(residual, dimension=3) / variance,
+            _correlation(residual, dimension=2) / variance,
+        ]
+    return torch.stack(found, dim=2).flatten(1)
+
+
+def _correlation(residual: Tensor, *, dimension: int) -> Tensor:
+    """Return (N, 3): the mean product of neighbours along one axis, counted over all pixels."""
+    return (residual * torch.roll(residual, 1, dims=dimension)).mean(dim=(2, 3))
