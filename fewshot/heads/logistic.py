@@ -1,0 +1,46 @@
+"""L2-regularised logistic regression, FiSeR's ``linear`` head (arXiv 2606.00606; specs/methods.md 3.3)."""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from fewshot.batched import Draws, logistic_scores
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.heads.base import Head
+
+
+class Logistic(Head):
+    """scikit-learn's ``LogisticRegression(C=1, max_iter=2000)``; the score is its decision function.
+
+    Args:
+        C: inverse strength of the penalty; 1 is FiSeR's (fiser/heads.py).
+        tol: stopping tolerance of lbfgs for single fits; all draws at once are solved to 1e-10.
+        max_iter: steps of lbfgs allowed.
+    """
+
+    name: ClassVar[str] = "logistic"
+
+    def __init__(self, C: float = 1.0, tol: float = 1e-4, max_iter: int = 2000) -> None:
+        self.C = C
+        self.tol = tol
+        self.max_iter = max_iter
+
+    def fit(self, X: FloatArray, y: Any) -> Self:
+        """Fit on the support: (n, D) floating, (n,) two classes."""
+        rows, positive = self._check_support(X, y)
+        model = LogisticRegression(C=self.C, tol=self.tol, max_iter=self.max_iter).fit(rows, positive)
+        self.coef_, self.intercept_ = model.coef_, model.intercept_
+        self.n_iter_ = model.n_iter_
+        return self
+
+    def decision_function(self, X: FloatArray) -> Float64Array:
+        """Return (M,) log odds of synthetic."""
+        rows = self._check_query(X)
+        return np.asarray(rows @ self.coef_[0] + self.intercept_[0], dtype=np.float64)
+
+    def score_draws(
+        self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
+    ) -> FloatArray:
+        """Solve and score all draws at once (``fewshot.batched``), to the exact optimum."""
+        return logistic_scores(Draws(features, synthetic, supports, device), C=self.C)

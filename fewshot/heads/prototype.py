@@ -1,0 +1,38 @@
+"""Class prototypes on the unit sphere, FiSeR's ``prototype`` head (arXiv 2606.00606; specs/methods.md 3.3)."""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from fewshot.batched import Draws, prototype_scores
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.heads.base import Head, unit_length
+
+
+class Prototype(Head):
+    """Cosine to the synthetic prototype minus cosine to the natural one.
+
+    A prototype is the mean of a class's unit-length support, itself brought to unit length; Snell, Swersky, Zemel,
+    Prototypical Networks, NeurIPS 2017, with FiSeR's cosine in place of the Euclidean distance.
+    """
+
+    name: ClassVar[str] = "prototype"
+
+    def fit(self, X: FloatArray, y: Any) -> Self:
+        """Fit on the support: (n, D) floating, (n,) two classes."""
+        rows, positive = self._check_support(X, y)
+        unit = unit_length(rows)
+        means = np.stack([unit[~positive].mean(0), unit[positive].mean(0)])
+        self.prototypes_ = unit_length(means)
+        return self
+
+    def decision_function(self, X: FloatArray) -> Float64Array:
+        """Return (M,) differences of cosines, between -2 and 2."""
+        rows = unit_length(self._check_query(X))
+        return np.asarray(rows @ (self.prototypes_[1] - self.prototypes_[0]), dtype=np.float64)
+
+    def score_draws(
+        self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
+    ) -> FloatArray:
+        """Score all draws at once (``fewshot.batched``)."""
+        return prototype_scores(Draws(features, synthetic, supports, device))

@@ -1,0 +1,46 @@
+"""An RBF support vector machine, FiSeR's few-shot head (arXiv 2606.00606; specs/methods.md 3.3)."""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.svm import SVC
+
+from fewshot.batched import Draws, svm_scores
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.heads.base import Head
+
+
+class Svm(Head):
+    """scikit-learn's ``SVC(C=1, kernel="rbf", gamma="scale")``; the score is its decision function.
+
+    C = 1 and gamma = 1 / (D * variance of the support) are FiSeR's (fiser/heads.py).
+
+    Args:
+        C: penalty of margin violations.
+        gamma: width of the kernel; ``"scale"`` or a number.
+        tol: stopping tolerance of libsvm for single fits; all draws at once are solved to 1e-10.
+    """
+
+    name: ClassVar[str] = "svm"
+
+    def __init__(self, C: float = 1.0, gamma: float | str = "scale", tol: float = 1e-3) -> None:
+        self.C = C
+        self.gamma = gamma
+        self.tol = tol
+
+    def fit(self, X: FloatArray, y: Any) -> Self:
+        """Fit on the support: (n, D) floating, (n,) two classes."""
+        rows, positive = self._check_support(X, y)
+        self.svc_ = SVC(C=self.C, kernel="rbf", gamma=self.gamma, tol=self.tol).fit(rows, positive)
+        return self
+
+    def decision_function(self, X: FloatArray) -> Float64Array:
+        """Return (M,) signed scores; larger = synthetic."""
+        rows = self._check_query(X)
+        return np.asarray(self.svc_.decision_function(rows), dtype=np.float64)
+
+    def score_draws(
+        self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
+    ) -> FloatArray:
+        """Solve and score all draws at once (``fewshot.batched``), to libsvm's optimum."""
+        return svm_scores(Draws(features, synthetic, supports, device), C=self.C, gamma=self.gamma)

@@ -1,0 +1,197 @@
+"""Measures of scores against labels: AUROC, average precision, TPR at a false-positive rate, accuracies.
+
+Everywhere a larger score means more likely synthetic, and synthetic is the positive class: average precision is not
+symmetric, and others compute it with natural images as positives. Values equal scikit-learn's, ties included.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
+from fewshot.core.errors import InputError
+
+Tpr = Literal["at-most", "nearest"]
+FPR = 0.05
+METRICS = (
+    "auroc",
+    "average_precision",
+    "tpr_at_5_fpr",
+    "accuracy",
+    "f1",
+    "natural_accuracy",
+    "synthetic_accuracy",
+)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The scores of one query set, ordered once; any subset of the synthetic images is then measured cheaply.
+
+    Every generator is measured against the same natural images, so what a synthetic image needs is how many natural
+    ones score below it.
+
+    Args:
+        natural: (n0,) scores of natural images, ascending.
+        synthetic: (n1,) scores of synthetic images, as given.
+        below: (n1,) int64: natural images that score lower than each.
+        upto: (n1,) int64: natural images that score at most as high as each.
+    """
+
+    natural: FloatArray
+    synthetic: FloatArray
+    below: NDArray[np.int64]
+    upto: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, scores: FloatArray, synthetic: BoolArray) -> Self:
+        """Order scores (n,) with their classes (n,).
+
+        Raises:
+            InputError: one class only, or a score that is NaN.
+        """
+        require_both_classes(synthetic)
+        if np.isnan(scores).any():
+            raise InputError(f"{int(np.isnan(scores).sum())} of {len(scores)} scores are NaN; look at the features")
+        natural = np.sort(scores[~synthetic])
+        positive = scores[synthetic]
+        below = np.searchsorted(natural, positive, side="left").astype(np.int64)
+        return cls(natural, positive, below, np.searchsorted(natural, positive, side="right").astype(np.int64))
+
+    def only(self, chosen: BoolArray) -> "Ranked":
+        """Return the same natural images against some of the synthetic ones: chosen (n1,) bool, at least one."""
+        return Ranked(self.natural, self.synthetic[chosen], self.below[chosen], self.upto[chosen])
+
+    @property
+    def placements(self) -> Float64Array:
+        """(n1,) share of natural images that each synthetic one outscores, ties counted half."""
+        return (self.below + self.upto) / (2.0 * len(self.natural))
+
+    def auroc(self) -> float:
+        """Return the probability that a synthetic image outscores a natural one, ties counted half."""
+        pairs = len(self.natural) * len(self.synthetic)
+        return float((int(self.below.sum()) + int(self.upto.sum())) / (2 * pairs))
+
+    def average_precision(self) -> float:
+        """Return the mean over synthetic images of the precision at their own score (scikit-learn's step rule)."""
+        ordered = np.sort(self.synthetic)
+        positives = len(ordered) - np.searchsorted(ordered, self.synthetic, side="left")
+        naturals = len(self.natural) - self.below
+        return float(np.mean(positives / (positives + naturals)))
+
+    def tpr_at_most(self, fpr: float = FPR) -> float:
+        """Return the largest true-positive rate whose false-positive rate is at most ``fpr``."""
+        allowed = int(np.floor(fpr * len(self.natural) + 1e-9))
+        if allowed >= len(self.natural):
+            return 1.0
+        limit = self.natural[len(self.natural) - 1 - allowed]
+        return float(np.mean(self.synthetic > limit))
+
+    def tpr_nearest(self, fpr: float = FPR) -> float:
+        """Return the true-positive rate at the ROC point nearest to ``fpr`` on either side, the first among equals.
+
+        The ROC points are scikit-learn's with collinear ones dropped, as FiSeR's metrics.py takes them.
+        """
+        from sklearn.metrics import roc_curve
+
+        labels = np.repeat([0, 1], [len(self.natural), len(self.synthetic)])
+        rates, found, _ = roc_curve(labels, np.concatenate([self.natural, self.synthetic]))
+        return float(found[np.argmin(np.abs(rates - fpr))])
+
+    def measure(self, metric: str, *, tpr: Tpr = "at-most") -> float:
+        """Return one of ``METRICS``; decisions are made at the score 0.
+
+        Raises:
+            KeyError: not one of ``METRICS``.
+        """
+        return _MEASURES[metric](self) if metric != "tpr_at_5_fpr" or tpr == "at-most" else self.tpr_nearest()
+
+    @property
+    def natural_accuracy(self) -> float:
+        """Share of natural images with a score of at most 0."""
+        return float(np.mean(self.natural <= 0))
+
+    @property
+    def synthetic_accuracy(self) -> float:
+        """Share of synthetic images with a score above 0."""
+        return float(np.mean(self.synthetic > 0))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all images decided rightly."""
+        right = np.count_nonzero(self.natural <= 0) + np.count_nonzero(self.synthetic > 0)
+        return float(right / (len(self.natural) + len(self.synthetic)))
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall of the synthetic class; 0 when nothing is found."""
+        true, false = np.count_nonzero(self.synthetic > 0), np.count_nonzero(self.natural > 0)
+        return float(2 * true / (true + false + len(self.synthetic)))
+
+
+_MEASURES: dict[str, Callable[[Ranked], float]] = {
+    "auroc": Ranked.auroc,
+    "average_precision": Ranked.average_precision,
+    "tpr_at_5_fpr": Ranked.tpr_at_most,
+    "accuracy": lambda ranked: ranked.accuracy,
+    "f1": lambda ranked: ranked.f1,
+    "natural_accuracy": lambda ranked: ranked.natural_accuracy,
+    "synthetic_accuracy": lambda ranked: ranked.synthetic_accuracy,
+}
+
+
+def require_both_classes(synthetic: BoolArray) -> None:
+    """Raise unless both classes are there.
+
+    Raises:
+        InputError: one class only, or nothing.
+    """
+    positives = int(np.count_nonzero(synthetic))
+    if positives == 0 or positives == len(synthetic):
+        raise InputError(
+            f"both natural and synthetic images are needed, and there are {len(synthetic) - positives} natural and "
+            f"{positives} synthetic ones; add images of the other class or loosen --where"
+        )
+
+
+def auroc(scores: FloatArray, synthetic: BoolArray) -> Float64Array:
+    """Return the AUROC of every trial: scores (T, n), synthetic (n,) -> (T,) float64.
+
+    >>> auroc(np.array([[0.1, 0.4, 0.35, 0.8]]), np.array([False, False, True, True]))
+    array([0.75])
+    """
+    return _each(_sorted_auroc, scores, synthetic)
+
+
+def average_precision(scores: FloatArray, synthetic: BoolArray) -> Float64Array:
+    """Return the average precision of every trial: scores (T, n), synthetic (n,) -> (T,) float64.
+
+    >>> average_precision(np.array([[0.1, 0.4, 0.35, 0.8]]), np.array([False, False, True, True])).round(4)
+    array([0.8333])
+    """
+    return _each(lambda row, labels: Ranked.of(row, labels).average_precision(), scores, synthetic)
+
+
+def tpr_at_fpr(scores: FloatArray, synthetic: BoolArray, *, fpr: float = FPR) -> Float64Array:
+    """Return the largest TPR with FPR <= ``fpr`` of every trial: scores (T, n), synthetic (n,) -> (T,) float64."""
+    return _each(lambda row, labels: Ranked.of(row, labels).tpr_at_most(fpr), scores, synthetic)
+
+
+def _sorted_auroc(scores: FloatArray, synthetic: BoolArray) -> float:
+    natural, positive = np.sort(scores[~synthetic]), np.sort(scores[synthetic])
+    below = int(np.searchsorted(natural, positive, side="left").sum())
+    upto = int(np.searchsorted(natural, positive, side="right").sum())
+    return (below + upto) / (2 * len(natural) * len(positive))
+
+
+def _each(measure: Callable[[FloatArray, BoolArray], float], scores: FloatArray, synthetic: BoolArray) -> Float64Array:
+    require_both_classes(synthetic)
+    if np.isnan(scores).any():
+        raise InputError(f"{int(np.isnan(scores).sum())} of {scores.size} scores are NaN; look at the features")
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:  # sorting releases the GIL
+        return np.fromiter(workers.map(lambda row: measure(row, synthetic), scores), np.float64, len(scores))
