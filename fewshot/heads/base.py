@@ -4,15 +4,9 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
 import numpy as np
-<<<<<<< HEAD
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
-=======
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
->>>>>>> f60e963 (Add the heads svm, logistic, prototype and knn, solved for all draws at once)
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.core.registry import Registry
@@ -23,7 +17,7 @@ HEADS = Registry(group="fewshot.heads", kind="head")
 class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """A small classifier on frozen features; constructors only store, learned values end in an underscore.
 
-    The arguments are called X and y because scikit-learn's estimator checks want these names. Members may override
+    The labels are called ``y`` because scikit-learn's estimator checks ask for that name. Members may override
     ``score_draws`` with something faster than one fit after another; the results are the same.
     """
 
@@ -31,51 +25,16 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
     classes_: Any
 
     @abstractmethod
-<<<<<<< HEAD
     def fit(self, features: FloatArray, y: Any) -> Self:
-        """Fit on the support: features (n, D) floating, y (n,) with 0 natural and 1 synthetic.
-
-        The second argument is scikit-learn's ``y``: its estimator checks ask for that name.
-        """
-=======
-    def fit(self, X: FloatArray, y: Any) -> Self:
-        """Fit on the support: X (n, D) floating, y (n,) with 0 natural and 1 synthetic."""
->>>>>>> f60e963 (Add the heads svm, logistic, prototype and knn, solved for all draws at once)
+        """Fit on the support: features (n, D) floating, y (n,) with 0 natural and 1 synthetic."""
 
     @abstractmethod
-    def decision_function(self, X: FloatArray) -> Float64Array:
-        """Return (M,) float64 scores of rows X (M, D); larger = more likely synthetic, 0 is the border."""
-
-<<<<<<< HEAD
-    def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: two classes only."""
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
+    def decision_function(self, features: FloatArray) -> Float64Array:
+        """Return (M,) float64 scores of features (M, D); larger = more likely synthetic, 0 is the border."""
 
     def predict(self, features: FloatArray) -> Any:
         """Return the class of each row: (M,), by the sign of the score."""
-        check_is_fitted(self)
-        return self.classes_[(np.asarray(self.decision_function(features)) > 0).astype(int)]
-
-
-def two_classes(y: Any) -> Any:
-    """Return the two labels of ``y`` (n,), ascending: natural, then synthetic.
-
-    Raises:
-        ValueError: not two classes, or numbers that are no labels (in scikit-learn's wording where it has one).
-    """
-    check_classification_targets(y)
-    classes = np.unique(y)
-    if len(classes) > 2:
-        raise ValueError(f"Only binary classification is supported. The labels hold {len(classes)} classes.")
-    if len(classes) < 2:
-        raise ValueError(f"images of two classes are needed, natural and synthetic; found 1 class: {classes.tolist()}")
-    return classes
-=======
-    def predict(self, X: FloatArray) -> Any:
-        """Return the class of each row: (M,), by the sign of the score."""
-        scores = np.asarray(self.decision_function(X))
+        scores = np.asarray(self.decision_function(features))
         classes: Any = self.classes_
         return classes[(scores > 0).astype(int)]
 
@@ -111,14 +70,7 @@ def two_classes(y: Any) -> Any:
     def _check_support(self, features: FloatArray, synthetic: Any) -> tuple[Float64Array, BoolArray]:
         """Validate a support and learn ``classes_``: (n, D) float64 and (n,) bool, true for the second class."""
         rows, labels = validate_data(self, features, synthetic, dtype=[np.float64, np.float32])
-        check_classification_targets(labels)
-        self.classes_ = np.unique(labels)
-        if len(self.classes_) > 2:
-            raise ValueError(
-                f"Only binary classification is supported. The type of the target is {type_of_target(labels)}."
-            )
-        if len(self.classes_) < 2:
-            raise ValueError(f"two classes are needed, and the support has only one class: {self.classes_[0]!r}")
+        self.classes_ = two_classes(labels)
         return rows, np.asarray(labels == self.classes_[1])
 
     def _check_query(self, features: FloatArray) -> Float64Array:
@@ -133,4 +85,18 @@ def unit_length(rows: FloatArray) -> Float64Array:
     exact = np.asarray(rows, dtype=np.float64)
     lengths = np.linalg.norm(exact, axis=1, keepdims=True)
     return exact / np.where(lengths > 0, lengths, 1.0)
->>>>>>> f60e963 (Add the heads svm, logistic, prototype and knn, solved for all draws at once)
+
+
+def two_classes(y: Any) -> Any:
+    """Return the two labels of ``y`` (n,), ascending: natural, then synthetic.
+
+    Raises:
+        ValueError: not two classes, or numbers that are no labels (in scikit-learn's wording where it has one).
+    """
+    check_classification_targets(y)
+    classes = np.unique(y)
+    if len(classes) > 2:
+        raise ValueError(f"Only binary classification is supported. The labels hold {len(classes)} classes.")
+    if len(classes) < 2:
+        raise ValueError(f"images of two classes are needed, natural and synthetic; found 1 class: {classes.tolist()}")
+    return classes

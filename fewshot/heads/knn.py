@@ -35,22 +35,22 @@ class Knn(Head):
         self.rule = rule
         self.temperature = temperature
 
-    def fit(self, X: FloatArray, y: Any) -> Self:
+    def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on the support: (n, D) floating, (n,) two classes."""
-        rows, positive = self._check_support(X, y)
+        rows, positive = self._check_support(features, y)
         self._chosen()
         self.support_ = unit_length(rows)
         self.signs_ = np.where(positive, 1.0, -1.0)
         return self
 
-    def decision_function(self, X: FloatArray) -> Float64Array:
+    def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) votes; 0 is a draw."""
-        scores: Float64Array = self.score_every_k(X, [self.k])[0]
+        scores: Float64Array = self.score_every_k(features, [self.k])[0]
         return scores
 
-    def score_every_k(self, X: FloatArray, ks: list[int]) -> Float64Array:
+    def score_every_k(self, features: FloatArray, ks: list[int]) -> Float64Array:
         """Return (len(ks), M) votes, one row for every number of neighbours."""
-        similar = unit_length(self._check_query(X)) @ self.support_.T
+        similar = unit_length(self._check_query(features)) @ self.support_.T
         order = np.argsort(-similar, axis=1, kind="stable")
         nearest = np.take_along_axis(similar, order, axis=1)
         sides = self.signs_[order]

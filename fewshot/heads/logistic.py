@@ -26,17 +26,17 @@ class Logistic(Head):
         self.tol = tol
         self.max_iter = max_iter
 
-    def fit(self, X: FloatArray, y: Any) -> Self:
+    def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on the support: (n, D) floating, (n,) two classes."""
-        rows, positive = self._check_support(X, y)
+        rows, positive = self._check_support(features, y)
         model = LogisticRegression(C=self.C, tol=self.tol, max_iter=self.max_iter).fit(rows, positive)
         self.coef_, self.intercept_ = model.coef_, model.intercept_
         self.n_iter_ = model.n_iter_
         return self
 
-    def decision_function(self, X: FloatArray) -> Float64Array:
+    def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) log odds of synthetic."""
-        rows = self._check_query(X)
+        rows = self._check_query(features)
         return np.asarray(rows @ self.coef_[0] + self.intercept_[0], dtype=np.float64)
 
     def score_draws(

@@ -18,17 +18,17 @@ class Prototype(Head):
 
     name: ClassVar[str] = "prototype"
 
-    def fit(self, X: FloatArray, y: Any) -> Self:
+    def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on the support: (n, D) floating, (n,) two classes."""
-        rows, positive = self._check_support(X, y)
+        rows, positive = self._check_support(features, y)
         unit = unit_length(rows)
         means = np.stack([unit[~positive].mean(0), unit[positive].mean(0)])
         self.prototypes_ = unit_length(means)
         return self
 
-    def decision_function(self, X: FloatArray) -> Float64Array:
+    def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) differences of cosines, between -2 and 2."""
-        rows = unit_length(self._check_query(X))
+        rows = unit_length(self._check_query(features))
         return np.asarray(rows @ (self.prototypes_[1] - self.prototypes_[0]), dtype=np.float64)
 
     def score_draws(

@@ -28,15 +28,15 @@ class Svm(Head):
         self.gamma = gamma
         self.tol = tol
 
-    def fit(self, X: FloatArray, y: Any) -> Self:
+    def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on the support: (n, D) floating, (n,) two classes."""
-        rows, positive = self._check_support(X, y)
+        rows, positive = self._check_support(features, y)
         self.svc_ = SVC(C=self.C, kernel="rbf", gamma=self.gamma, tol=self.tol).fit(rows, positive)
         return self
 
-    def decision_function(self, X: FloatArray) -> Float64Array:
+    def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) signed scores; larger = synthetic."""
-        rows = self._check_query(X)
+        rows = self._check_query(features)
         return np.asarray(self.svc_.decision_function(rows), dtype=np.float64)
 
     def score_draws(
