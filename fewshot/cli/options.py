@@ -32,7 +32,7 @@ def where_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--where",
         multiple=True,
         metavar="COLUMN=VALUE",
-        callback=_pairs,
+        callback=pairs_option,
         help="Only images whose column has this value; repeatable, and commas mean any of the values.",
     )(command)
 
@@ -61,7 +61,8 @@ def split_commas(_: click.Context, __: click.Parameter, values: tuple[str, ...] 
     return tuple(part.strip() for value in given for part in value.split(",") if part.strip())
 
 
-def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def pairs_option(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Return repeated ``COLUMN=VALUE`` options as a dictionary."""
     pairs = {}
     for value in values:
         name, equals, wanted = value.partition("=")
