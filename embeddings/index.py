@@ -1,32 +1,34 @@
 """Search one layer of a store for the images nearest to a query; the only module that imports FAISS.
 
-FAISS finds candidates; every score is then computed again from the rows themselves in double precision, rounded to
-float32. So scores and order are the same whatever the batch, the number of threads, the BLAS or the device.
+FAISS finds candidates; every score is then computed again from the rows themselves (``exact.py``). So scores and order
+are the same whatever the batch, the number of threads, the BLAS or the device; an approximate index may miss a
+neighbour, but never scores one wrongly.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Self
 
 import faiss as _faiss
 import numpy as np
 
-from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray, require_finite, unit_rows
-from fewshot.core.errors import InputError, OptionError
+from fewshot.core.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from fewshot.core.errors import DeviceError, InputError, OptionError, OutputError
+from fewshot.embeddings.exact import NONE, exact_scores, ranked, scan, searched_value, slack, spans
+from fewshot.embeddings.index_choice import HNSW_LINKS, TRAINING_ROWS, Choice, choose_kind, pq_bytes
+from fewshot.embeddings.index_file import read_facts, require_same_layer, write_facts
+from fewshot.embeddings.indexed_layer import IndexedLayer, Metric, Where
 from fewshot.embeddings.neighbours import Neighbours
 from fewshot.embeddings.schema import CLEAN
-from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.store import FeatureStore, LayerInfo
 
 faiss: Any = _faiss  # its type stubs know the C++ signatures, not the Python ones
 
-Metric = Literal["cosine", "ip", "l2"]
-METRICS: tuple[str, ...] = get_args(Metric)
-
-_BLOCK_BYTES = 8 << 20  # read and normalised at a time, so that a build needs little more than the index itself
 _QUERY_BLOCK = 1024
-_GATHER_BYTES = 64 << 20  # rows gathered at a time for scores in double precision
-_MARGIN = 8  # candidates beyond k: enough to prove almost every answer complete
+_MARGIN = 8  # candidates beyond k: enough to prove almost every answer of exact search complete
+_GPU_WIDEST = 2048  # most candidates that FAISS selects on a GPU
+_SAMPLE, _RECALL_AT = 200, 10  # recall@10 is measured on this many rows
 
 
 class SourceIndex:
@@ -41,10 +43,16 @@ class SourceIndex:
         layer: the backbone's default layer when None.
         metric: ``cosine``, ``ip`` (inner product) or ``l2`` (Euclidean).
         where: which images are indexed, as in ``FeatureStore.select``; all when None.
+        index: ``flat`` (exact), ``hnsw``, ``ivf-flat``, ``ivf-pq``, or ``auto``, which chooses; see ``choice``.
+        recall: share of the true ten nearest that an approximate index shall find.
+        memory_bytes: what ``auto`` may take; half of the free memory when None.
+        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: every GPU that FAISS sees, else the CPU.
+        seed: of the rows that train and measure an approximate index.
 
     Raises:
         UnknownNameError: the store has no such backbone, layer, view or column.
         InputError: no row, a zero vector under cosine, or a value that is not finite.
+        DeviceError: a GPU was asked for and FAISS sees none.
     """
 
     def __init__(
@@ -55,35 +63,103 @@ class SourceIndex:
         layer: str | None = None,
         view: str = CLEAN,
         metric: Metric = "cosine",
-        where: Mapping[str, str | Sequence[str]] | None = None,
+        where: Where | None = None,
+        index: str = "flat",
+        recall: float = 0.95,
+        memory_bytes: int | None = None,
+        device: str = "auto",
+        seed: int = 0,
     ) -> None:
-        if metric not in METRICS:
-            raise OptionError(f"there is no metric {metric!r}; choose one of {', '.join(METRICS)}")
-        self.store = store if isinstance(store, FeatureStore) else FeatureStore(store)
-        self.metric = metric
-        name = backbone or _only(self.store)
-        self.info = self.store.info(name, layer or self.store.default_layer(name, view=view), view=view)
-        self.rows = _indexed_rows(self.store, name, view, where)
-        self.sources = self.store.source[self.rows]
-        self.counts = dict(sorted(Counter(self.sources).items()))
-        self._index = faiss.IndexFlat(self.info.dimension, _faiss_metric(metric))
-        self._longest = self._fill()
+        opened = store if isinstance(store, FeatureStore) else FeatureStore(store)
+        self.indexed = IndexedLayer.choose(
+            opened, backbone=backbone, layer=layer, view=view, metric=metric, where=where
+        )
+        self.choice = choose_kind(
+            index, len(self.indexed), self.indexed.dimension, recall=recall, memory_bytes=memory_bytes
+        )
+        self._index, self._longest = _built(self.indexed, self.choice.kind, seed)
+        self._searched = _on_device(self._index, self.choice.kind, device)
+        if self.choice.kind != "flat":
+            self._tune(recall, seed)
+
+    @classmethod
+    def load(cls, store: FeatureStore | Path | str, path: Path | str, *, device: str = "auto") -> Self:
+        """Return the index that ``save`` wrote.
+
+        Raises:
+            StoreError: the file is damaged, or the layer it indexes has changed since.
+        """
+        path = Path(path)
+        facts = read_facts(path)
+        self = cls.__new__(cls)
+        opened = store if isinstance(store, FeatureStore) else FeatureStore(store)
+        chosen = {name: facts[name] for name in ("backbone", "layer", "view", "metric")}
+        self.indexed = IndexedLayer.choose(opened, **chosen, where=facts["where"] or None)
+        require_same_layer(path, facts, self.indexed)
+        self.choice = Choice(**facts["choice"])
+        self._index = faiss.read_index(str(path))
+        self._longest = _longest(self.indexed)
+        self._searched = _on_device(self._index, self.choice.kind, device)
+        return self
+
+    def save(self, path: Path | str) -> Path:
+        """Write the index to ``path`` and the facts of its layer beside it, as JSON; return the path.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = Path(path)
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            faiss.write_index(self._index, str(temporary))
+            temporary.replace(path)
+        except (RuntimeError, OSError) as error:
+            raise OutputError(f"the index {path} cannot be written ({error}); give another place") from error
+        write_facts(path, self.indexed, self.choice)
+        return path
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.indexed)
 
     def __repr__(self) -> str:
         place = f"{self.info.backbone}/{self.info.layer}"
-        return f"SourceIndex({place}, {self.metric}: {len(self)} rows of {len(self.counts)} sources)"
+        return (
+            f"SourceIndex({place}, {self.metric}, {self.choice.kind}: {len(self)} rows of {len(self.counts)} sources)"
+        )
 
     @property
-    def what(self) -> str:
-        """The layer in words, for messages."""
-        return f"layer {self.info.layer!r} of backbone {self.info.backbone!r} in {self.store.path}"
+    def store(self) -> FeatureStore:
+        """The indexed store."""
+        return self.indexed.store
 
-    def features(self, rows: IntArray) -> Float32Array:
-        """Return (n, D) float32 features of some rows of the store, fit to be queries."""
-        return self.store.read(rows, self.info.backbone, self.info.layer, view=self.info.view)
+    @property
+    def info(self) -> LayerInfo:
+        """The indexed layer."""
+        return self.indexed.info
+
+    @property
+    def metric(self) -> Metric:
+        """How nearness is measured."""
+        return self.indexed.metric
+
+    @property
+    def rows(self) -> IntArray:
+        """(R,) the indexed rows of the store, ascending."""
+        return self.indexed.rows
+
+    @property
+    def sources(self) -> Any:
+        """(R,) the source name of every indexed row."""
+        return self.indexed.sources
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of indexed rows of each source."""
+        return self.indexed.counts
+
+    def features(self, positions: IntArray) -> Float32Array:
+        """Return raw features of indexed rows, by their position in ``rows``, fit to be queries: (n, D) float32."""
+        return self.indexed.raw(positions)
 
     # -- search ----------------------------------------------------------------------------------------------------
 
@@ -101,7 +177,7 @@ class SourceIndex:
             queries: (M, D) floating, as the backbone gives them; under cosine they are divided by their length.
             k: neighbours wanted, at least 1.
             leave_out: for each query, the store rows that may not be an answer; for example its own.
-            among: (R,) bool over ``self.rows``, which of them may be answers; all when None.
+            among: (R,) bool over ``rows``, which of them may be answers; all when None.
 
         Raises:
             OptionError: k below 1.
@@ -109,184 +185,228 @@ class SourceIndex:
         """
         if k < 1:
             raise OptionError(f"k must be at least 1, not {k}")
-        prepared = self._prepared(queries)
+        prepared = self.indexed.prepared(queries)
         barred = self._barred(len(prepared), leave_out, among)
-        widest = max((len(rows) for rows in barred), default=0)
+        widest = max((len(positions) for positions in barred), default=0)
         open_rows = len(self) if among is None else int(np.count_nonzero(among))
         if len(prepared) and open_rows - widest < 1:
             raise InputError(
-                f"{self.what}: of {open_rows} rows none is left for a query that leaves {widest} out; "
+                f"{self.indexed}: of {open_rows} rows none is left for a query that leaves {widest} out; "
                 f"index more images or leave fewer out"
             )
         k = min(k, max(open_rows - widest, 1))
         width = min(k + widest + _MARGIN, open_rows)
-        found = [
-            self._block(prepared[start:stop], k, width, barred[start:stop], among, open_rows)
-            for start, stop in _spans(len(prepared), _QUERY_BLOCK)
-        ]
-        scores = np.concatenate([part[0] for part in found]) if found else np.empty((0, k), np.float32)
-        positions = np.concatenate([part[1] for part in found]) if found else np.empty((0, k), np.int64)
+        search = self._exact if self.choice.kind == "flat" else self._approximate
+        scores, positions = np.empty((len(prepared), k), np.float32), np.empty((len(prepared), k), np.int64)
+        for start, stop in spans(len(prepared), _QUERY_BLOCK):
+            found = search(prepared[start:stop], k, width, barred[start:stop], among)
+            scores[start:stop], positions[start:stop] = found
         return Neighbours(scores, self.rows[positions], self.sources[positions])
 
-    def _prepared(self, queries: FloatArray) -> Float32Array:
-        queries = np.asarray(queries)
-        if queries.ndim != 2 or queries.shape[1] != self.info.dimension:
-            raise InputError(f"queries must have the shape (M, {self.info.dimension}) of {self.what}; {queries.shape}")
-        require_finite(queries, what="queries")
-        if self.metric == "cosine":
-            return np.ascontiguousarray(unit_rows(queries, what="queries"))
-        return np.ascontiguousarray(queries, dtype=np.float32)
-
     def _barred(self, queries: int, leave_out: Sequence[IntArray] | None, among: BoolArray | None) -> list[IntArray]:
-        """Return the positions in the index that each query may not be answered with, beyond those of ``among``."""
+        """Return the positions that each query may not be answered with, beyond those that ``among`` closes."""
         if leave_out is None:
             return [np.empty(0, np.int64)] * queries
         if len(leave_out) != queries:
             raise InputError(f"leave_out holds {len(leave_out)} sets of rows for {queries} queries; give one each")
         barred = []
         for rows in leave_out:
-            positions = np.searchsorted(self.rows, rows)
-            inside = positions[(positions < len(self)) & (self.rows[np.minimum(positions, len(self) - 1)] == rows)]
-            barred.append(inside if among is None else inside[among[inside]])
+            near = np.minimum(np.searchsorted(self.rows, rows), len(self) - 1)
+            positions = near[self.rows[near] == rows]
+            barred.append(positions if among is None else positions[among[positions]])
         return barred
 
-    def _block(
-        self,
-        queries: Float32Array,
-        k: int,
-        width: int,
-        barred: list[IntArray],
-        among: BoolArray | None,
-        open_rows: int,
+    def _exact(
+        self, queries: Float32Array, k: int, width: int, barred: list[IntArray], among: BoolArray | None
     ) -> tuple[Float32Array, IntArray]:
         """Return scores and positions (m, k), proven complete: no row outside the candidates can be as near."""
-        near, candidates = self._index.search(queries, width, params=_selector(among))
-        scores, positions = self._ranked(queries, candidates, barred, k)
-        if width == open_rows:
+        near, candidates = self._candidates(queries, width, among)
+        scores, positions = self._ranked(queries, candidates, k, barred)
+        if width == (len(self) if among is None else np.count_nonzero(among)):
             return scores, positions
-        floor = self._faiss_value(scores[:, -1]) - self._slack(queries)
-        reached = -near[:, -1] if self.metric == "l2" else near[:, -1]
-        for number in np.flatnonzero(reached.astype(np.float64) >= floor):
+        floor = searched_value(scores[:, -1], metric=self.metric) - slack(queries, self._longest, metric=self.metric)
+        reached = (-near[:, -1] if self.metric == "l2" else near[:, -1]).astype(np.float64)
+        for number in np.flatnonzero(reached >= floor):
             one = queries[number : number + 1]
-            radius = np.nextafter(np.float32(floor[number]), np.float32(-np.inf))
+            radius = float(np.nextafter(np.float32(floor[number]), np.float32(-np.inf)))
             _, _, wider = self._index.range_search(
-                one, float(-radius if self.metric == "l2" else radius), params=_selector(among)
+                one, -radius if self.metric == "l2" else radius, params=_parameters("flat", 0, among)
             )
-            ranked = self._ranked(one, wider[None, :], barred[number : number + 1], k)
-            scores[number], positions[number] = ranked[0][0], ranked[1][0]
+            scores[number], positions[number] = self._ranked(one, wider[None], k, barred[number : number + 1])
         return scores, positions
 
-    def _ranked(
-        self, queries: Float32Array, candidates: IntArray, barred: list[IntArray], k: int
+    def _approximate(
+        self, queries: Float32Array, k: int, width: int, barred: list[IntArray], among: BoolArray | None
     ) -> tuple[Float32Array, IntArray]:
-        """Return the ``k`` best of the candidates by exact score, then ascending row: (m, k) scores and positions."""
-        scores = self._scores(queries, candidates)
-        for number, positions in enumerate(barred):
-            if len(positions):
-                scores[number, np.isin(candidates[number], positions)] = -np.inf
-        order = np.lexsort((candidates, -scores), axis=-1)[:, :k]
-        return np.take_along_axis(scores, order, 1), np.take_along_axis(candidates, order, 1)
+        """Return scores and positions (m, k) of what FAISS finds; where that is too little, of a whole scan."""
+        if self.choice.kind == "ivf-pq":  # codes rank only roughly, so more candidates are scored again
+            width = max(width, 4 * self.choice.effort)
+        _, candidates = self._candidates(queries, min(width, len(self)), among)
+        scores, positions = self._ranked(queries, candidates, k, barred)
+        short = np.flatnonzero((positions == NONE).any(axis=1))
+        if len(short):
+            scores[short], positions[short] = scan(
+                self.indexed, queries[short], k=k, barred=[barred[n] for n in short], among=among
+            )
+        return scores, positions
 
-    def _scores(self, queries: Float32Array, candidates: IntArray) -> Float32Array:
-        """Return (m, c) float32 scores, each summed in double precision, independent of its neighbours in memory."""
-        vectors = self._vectors()
-        scores = np.empty(candidates.shape, np.float32)
-        across = max(1, _GATHER_BYTES // (8 * self.info.dimension))
-        for first, last in _spans(candidates.shape[1], across):
-            columns = candidates[:, first:last]
-            for start, stop in _spans(len(queries), max(1, across // max(1, last - first))):
-                gathered = vectors[columns[start:stop]].astype(np.float64)
-                query = queries[start:stop, None, :].astype(np.float64)
-                if self.metric == "l2":
-                    scores[start:stop, first:last] = 0.0 - np.sqrt(((gathered - query) ** 2).sum(axis=-1))
-                else:
-                    scores[start:stop, first:last] = (gathered * query).sum(axis=-1)
-        return scores
+    def _candidates(self, queries: Float32Array, width: int, among: BoolArray | None) -> tuple[Float32Array, IntArray]:
+        """Return FAISS's own values and positions (m, width), best first."""
+        if self._searched is self._index or among is not None or width > _GPU_WIDEST:
+            parameters = _parameters(self.choice.kind, self.choice.effort, among)
+            near, candidates = self._index.search(queries, width, params=parameters)
+            return near, candidates
+        if self.choice.kind.startswith("ivf"):
+            faiss.GpuParameterSpace().set_index_parameter(self._searched, "nprobe", self.choice.effort)
+        near, candidates = self._searched.search(queries, width)
+        return near, candidates
 
-    def _faiss_value(self, scores: Float32Array) -> Float64Array:
-        """Return scores as FAISS ranks them, larger = nearer: it uses squared distances."""
-        wide = scores.astype(np.float64)
-        return -(wide**2) if self.metric == "l2" else wide
+    def _ranked(
+        self, queries: Float32Array, candidates: IntArray, k: int, barred: list[IntArray]
+    ) -> tuple[Float32Array, IntArray]:
+        scores = exact_scores(self._gather, queries, candidates, metric=self.metric)
+        return ranked(scores, candidates, k=k, barred=barred)
 
-    def _slack(self, queries: Float32Array) -> Float64Array:
-        """Return (m,) how far a float32 sum over D products may lie from the exact one: 4 sqrt(D) units of rounding.
+    def _gather(self, positions: IntArray) -> Float32Array:
+        if self.choice.kind == "ivf-pq":  # the index holds codes only
+            return self.indexed.gather(positions)
+        if self.choice.kind == "ivf-flat":
+            return np.asarray(self._index.reconstruct_batch(positions))
+        storage = self._index if self.choice.kind == "flat" else faiss.downcast_index(self._index.storage)
+        return np.asarray(_view(storage)[positions])
 
-        A blocked or vectorised sum of D products errs by far less than its worst case D u |q||x| (Higham, "Accuracy
-        and Stability of Numerical Algorithms", section 4.2), typically by sqrt(D) u |q||x|.
-        """
-        lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
-        scale = (lengths + self._longest) ** 2 if self.metric == "l2" else lengths * self._longest
-        return np.asarray(4 * np.sqrt(self.info.dimension) * np.finfo(np.float32).eps * scale)
+    # -- recall ----------------------------------------------------------------------------------------------------
 
-    # -- build -----------------------------------------------------------------------------------------------------
-
-    def _vectors(self) -> Float32Array:
-        """Return the indexed rows (R, D) float32, a view of FAISS's own memory."""
-        size = len(self) * self.info.dimension
-        flat: Float32Array = faiss.rev_swig_ptr(self._index.get_xb(), size)
-        return flat.reshape(len(self), self.info.dimension)
-
-    def _fill(self) -> float:
-        """Read the layer block by block straight into FAISS's memory; return the length of the longest row."""
-        self._index.codes.resize(len(self) * self._index.code_size)
-        self._index.ntotal = len(self)
-        vectors = self._vectors()
-        longest = 0.0
-        for start, stop in _spans(len(self), max(1, _BLOCK_BYTES // (4 * self.info.dimension))):
-            block = self._checked(self.features(self.rows[start:stop]))
-            vectors[start:stop] = block
-            longest = max(longest, float(np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64).max())))
-        return longest
-
-    def _checked(self, block: Float32Array) -> Float32Array:
-        require_finite(block, what=self.what)
-        if self.metric == "cosine" and not self.info.normalised:
-            return unit_rows(block, what=self.what)
-        return block
+    def _tune(self, recall: float, seed: int) -> None:
+        """Raise the effort until the wanted recall is measured on a sample of the rows, or nothing is left to raise."""
+        sample = np.random.default_rng([seed, len(self)]).permutation(len(self))[:_SAMPLE]
+        queries = self.indexed.prepared(self.features(np.sort(sample)))
+        own = [np.array([position]) for position in np.sort(sample)]
+        effort, most = _efforts(self._index, self.choice.kind, len(self))
+        k = min(_RECALL_AT, len(self) - 1)
+        if k < 1:
+            self.choice = replace(self.choice, effort=effort)
+            return
+        wanted, _ = scan(self.indexed, queries, k=k, barred=own)
+        while True:
+            self.choice = replace(self.choice, effort=effort, sample=len(sample))
+            found, _ = self._approximate(queries, k, k + 1 + _MARGIN, own, None)
+            measured = float((found >= wanted[:, -1:]).mean())
+            self.choice = replace(self.choice, recall=measured)
+            if measured >= recall or effort >= most:
+                return
+            effort = min(2 * effort, most)
 
 
-def rows_sharing(values: Any, queries: Any) -> list[IntArray]:
-    """Return, for each query value, the positions in ``values`` that hold it; none for an empty value.
-
-    >>> [list(map(int, rows)) for rows in rows_sharing(["a", "b", "a", ""], ["a", "c", ""])]
-    [[0, 2], [], []]
-    """
-    where: dict[Any, list[int]] = {}
-    for position, value in enumerate(values):
-        if value != "":
-            where.setdefault(value, []).append(position)
-    return [np.array(where.get(value, []), dtype=np.int64) for value in queries]
+# -- FAISS ---------------------------------------------------------------------------------------------------------
 
 
-def _only(store: FeatureStore) -> str:
-    if len(store.backbones) != 1:
-        raise OptionError(f"{store.path} holds the backbones {', '.join(store.backbones)}; choose one by --backbone")
-    return store.backbones[0]
+def _built(indexed: IndexedLayer, kind: str, seed: int) -> tuple[Any, float]:
+    """Return the FAISS index of all rows and the length of the longest row; filled block by block."""
+    if kind == "flat":
+        index = faiss.IndexFlat(indexed.dimension, _faiss_metric(indexed.metric))
+        return index, _fill_flat(index, indexed)
+    if kind == "hnsw":
+        index = faiss.IndexHNSWFlat(indexed.dimension, HNSW_LINKS, _faiss_metric(indexed.metric))
+        _reserve(faiss.downcast_index(index.storage), len(indexed))
+        for _, block in indexed.blocks():
+            index.add(block)
+    else:
+        index = _trained(indexed, kind, seed)
+        _fill_lists(index, indexed)
+    return index, float("nan")
 
 
-def _indexed_rows(
-    store: FeatureStore, backbone: str, view: str, where: Mapping[str, str | Sequence[str]] | None
-) -> IntArray:
-    present = store.present(backbone, view=view)
-    rows = store.select(where)
-    found = rows[present[rows]]
-    if not len(found):
-        raise InputError(
-            f"{store.path}: none of the {len(rows)} images asked for has features of {backbone!r} ({view}); "
-            f"`fewshot inspect {store.path}` lists what there is"
-        )
-    return found
+def _fill_flat(index: Any, indexed: IndexedLayer) -> float:
+    """Read every block straight into FAISS's memory, which is taken once; return the length of the longest row."""
+    index.codes.resize(len(indexed) * index.code_size)
+    index.ntotal = len(indexed)
+    vectors, longest = _view(index), 0.0
+    for start, block in indexed.blocks():
+        vectors[start : start + len(block)] = block
+        longest = max(longest, float(np.einsum("ij,ij->i", block, block).max()))
+    return float(np.sqrt(longest))
+
+
+def _trained(indexed: IndexedLayer, kind: str, seed: int) -> Any:
+    """Return an empty inverted-file index whose lists, and codes, were learned on a sample of the rows."""
+    lists = max(1, min(int(2 * np.sqrt(len(indexed))), len(indexed) // TRAINING_ROWS))
+    metric = _faiss_metric(indexed.metric)
+    quantizer = faiss.IndexFlat(indexed.dimension, metric)
+    if kind == "ivf-flat":
+        index = faiss.IndexIVFFlat(quantizer, indexed.dimension, lists, metric)
+    else:
+        index = faiss.IndexIVFPQ(quantizer, indexed.dimension, lists, pq_bytes(indexed.dimension), 8, metric)
+        index.pq.cp.seed = seed + 1
+    index.cp.seed = seed + 1
+    training = min(len(indexed), max(TRAINING_ROWS * lists, TRAINING_ROWS * 256))
+    chosen = np.random.default_rng([seed, lists]).permutation(len(indexed))[:training]
+    index.train(indexed.gather(np.sort(chosen)))
+    return index
+
+
+def _fill_lists(index: Any, indexed: IndexedLayer) -> None:
+    """Assign every row first, so that each list takes its memory once; then fill the lists."""
+    assigned = np.empty(len(indexed), np.int64)
+    for start, block in indexed.blocks():
+        assigned[start : start + len(block)] = index.quantizer.assign(block, 1)[:, 0]
+    lists = faiss.downcast_InvertedLists(index.invlists)
+    for number, size in enumerate(np.bincount(assigned, minlength=index.nlist)):
+        lists.resize(number, int(size))
+        lists.resize(number, 0)  # the memory stays
+    for start, block in indexed.blocks():
+        chosen = np.ascontiguousarray(assigned[start : start + len(block)])
+        index.add_core(len(block), faiss.swig_ptr(block), None, faiss.swig_ptr(chosen))
+    index.make_direct_map()
+
+
+def _reserve(storage: Any, rows: int) -> None:
+    storage.codes.resize(rows * storage.code_size)
+    storage.codes.resize(0)  # the memory stays, so that adding blocks never doubles it
+
+
+def _view(index: Any) -> Float32Array:
+    """Return the vectors of a flat index (R, D) float32, a view of FAISS's own memory."""
+    flat: Float32Array = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
+    return flat.reshape(index.ntotal, index.d)
+
+
+def _longest(indexed: IndexedLayer) -> float:
+    return float(np.sqrt(max(float(np.einsum("ij,ij->i", block, block).max()) for _, block in indexed.blocks())))
+
+
+def _efforts(index: Any, kind: str, rows: int) -> tuple[int, int]:
+    """Return the first and the largest efSearch or nprobe to try."""
+    return (32, max(32, min(rows, 4096))) if kind == "hnsw" else (min(8, index.nlist), int(index.nlist))
+
+
+def _parameters(kind: str, effort: int, among: BoolArray | None) -> Any:
+    chosen = {} if among is None else {"sel": faiss.IDSelectorBitmap(np.packbits(among, bitorder="little"))}
+    if kind == "hnsw":
+        return faiss.SearchParametersHNSW(efSearch=effort, **chosen)
+    if kind.startswith("ivf"):
+        return faiss.SearchParametersIVF(nprobe=effort, **chosen)
+    return faiss.SearchParameters(**chosen) if chosen else None
 
 
 def _faiss_metric(metric: str) -> Any:
     return faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
 
 
-def _selector(among: BoolArray | None) -> Any:
-    if among is None:
-        return None
-    return faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(among, bitorder="little")))
-
-
-def _spans(length: int, step: int) -> list[tuple[int, int]]:
-    return [(start, min(start + step, length)) for start in range(0, length, step)]
+def _on_device(index: Any, kind: str, device: str) -> Any:
+    """Return the index on the device: the same one on the CPU, a copy on one GPU, shards on several."""
+    gpus = int(getattr(faiss, "get_num_gpus", lambda: 0)())
+    if device == "cpu" or (device == "auto" and (gpus == 0 or kind == "hnsw")):
+        return index
+    name, _, number = device.partition(":")
+    if name not in ("auto", "cuda") or (number and not number.isdigit()):
+        raise OptionError(f"there is no device {device!r}; give auto, cpu, cuda or cuda:N")
+    if int(number or 0) >= gpus:
+        raise DeviceError(f"FAISS sees {gpus} GPUs, and --device {device} was asked for; use --device cpu")
+    if kind == "hnsw":
+        raise DeviceError("FAISS has no hnsw on GPUs; use --device cpu, or --index flat or ivf-flat")
+    if number:
+        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), int(number), index)
+    options = faiss.GpuMultipleClonerOptions()
+    options.shard = True
+    return faiss.index_cpu_to_all_gpus(index, co=options)

@@ -73,7 +73,7 @@ def known_scores(
     if len(there) > sample:
         there = np.sort(np.random.default_rng([seed, sample]).choice(there, sample, replace=False))
     out = [index.rows[row : row + 1] if leave_out is None else leave_out[row] for row in there.tolist()]
-    found = index.nearest(index.features(index.rows[there]), k=1, leave_out=out, among=among)
+    found = index.nearest(index.features(there), k=1, leave_out=out, among=among)
     return KnownScores(np.sort(found.scores[:, 0]))
 
 

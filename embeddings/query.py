@@ -9,7 +9,7 @@ import numpy as np
 
 from fewshot.core.arrays import Float32Array, IntArray
 from fewshot.core.errors import InputError, StoreError
-from fewshot.embeddings.index import SourceIndex, rows_sharing
+from fewshot.embeddings.index import SourceIndex
 from fewshot.embeddings.schema import CLEAN
 from fewshot.embeddings.store import FeatureStore, LayerInfo
 
@@ -135,7 +135,7 @@ def backbone_of(index: SourceIndex, *, weights: Sequence[str], device: str) -> "
     from fewshot.embeddings.weights import resolve
 
     if index.info.view != CLEAN:
-        raise InputError(f"{index.what} is of the view {index.info.view!r}; index the view clean to look up images")
+        raise InputError(f"{index.indexed} is of the view {index.info.view!r}; index the view clean to look up images")
     backbone = create(index.info.backbone, layers=(index.info.layer,))
     backbone.load(device=device, weights=resolve(backbone.card, weights))
     made = {"weights_sha256": backbone.weights_sha256, "input": str(backbone.card.input)}
@@ -153,7 +153,7 @@ def require_same_making(index: SourceIndex, facts: Mapping[str, Any], *, where: 
         wanted, found = index.info.facts.get(name), facts.get(name)
         if wanted is not None and found is not None and wanted != found:
             raise StoreError(
-                f"{index.what} was made with {name} = {wanted}, and {where} has {found}; "
+                f"{index.indexed} was made with {name} = {wanted}, and {where} has {found}; "
                 f"give --weights {index.info.backbone}=PATH of the same file, or embed again with these"
             )
 
@@ -167,6 +167,19 @@ def image_files(store: FeatureStore, rows: IntArray) -> tuple[Path | None, ...]:
         path = Path(store.roots[root] if root < len(store.roots) else ".") / str(paths[row])
         found.append(path if paths[row] and not members[row] and path.is_file() else None)
     return tuple(found)
+
+
+def rows_sharing(values: Any, queries: Any) -> list[IntArray]:
+    """Return, for each query value, the positions in ``values`` that hold it; none for an empty value.
+
+    >>> [list(map(int, rows)) for rows in rows_sharing(["a", "b", "a", ""], ["a", "c", ""])]
+    [[0, 2], [], []]
+    """
+    where: dict[Any, list[int]] = {}
+    for position, value in enumerate(values):
+        if value != "":
+            where.setdefault(value, []).append(position)
+    return [np.array(where.get(value, []), dtype=np.int64) for value in queries]
 
 
 def _some_of_each(rows: IntArray, sources: Any, per_source: int, seed: int) -> IntArray:

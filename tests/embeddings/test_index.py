@@ -10,7 +10,8 @@ import pytest
 
 from fewshot.core.arrays import unit_rows
 from fewshot.core.errors import InputError, OptionError, UnknownNameError
-from fewshot.embeddings.index import SourceIndex, rows_sharing
+from fewshot.embeddings.index import SourceIndex
+from fewshot.embeddings.query import rows_sharing
 from fewshot.embeddings.writer import LayerData, write_store
 
 
