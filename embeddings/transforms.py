@@ -169,7 +169,7 @@ class InputRule:
             image = between
         result: Image.Image | NDArray[Any] = self.steps[-1](image) if self.steps else image
         if isinstance(result, Image.Image):
-            return np.ascontiguousarray(np.asarray(result).transpose(2, 0, 1))
+            return np.asarray(result).transpose(2, 0, 1).copy()
         return result
 
     @property

@@ -39,7 +39,7 @@ class EfficientnetLite0(Backbone):
             ),
             equality="code-equivalent",
             parameters=4_652_008,
-            gflops=0.78,
+            gflops=0.77,
             paper="Tan and Le, EfficientNet, ICML 2019; Liu, EfficientNet-Lite, 2020",
             reference="PyPI efficientnet_lite_pytorch 0.1.0",
             licence="Apache-2.0",

@@ -38,7 +38,7 @@ class Ferretnet(Backbone):
             has_logit=True,
             equality="golden",
             parameters=126_289,
-            gflops=1.28,
+            gflops=0.59,
             paper="FerretNet: Efficient Synthetic Image Detection via Local Pixel Dependencies, 2025",
             reference="xigua7105/FerretNet",
             licence="Apache-2.0",

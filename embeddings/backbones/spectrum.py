@@ -66,7 +66,7 @@ class Spectrum(Backbone):
             input=InputRule((CropAtMost(LARGEST_SIDE),)),
             equality="code-equivalent",
             parameters=0,
-            gflops=0.02,
+            gflops=0.03,
             paper="Durall et al., Watch your Up-Convolution, CVPR 2020; Fridrich and Kodovsky, Rich Models, TIFS 2012",
             reference="written here",
             licence="Apache-2.0",

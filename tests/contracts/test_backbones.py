@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot.core.errors import UnknownNameError, WeightsError
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone, create
@@ -92,6 +93,21 @@ def test_card_states_every_fact_without_weights(spec: str) -> None:
         assert file.licence
         assert file.url or file.repository or file.package or file.manual, f"{file.file}: nobody could find it"
     assert len({file.part for file in card.weights}) == len(card.weights)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in specs() if spec.partition(":")[0] not in SAMPLES])
+def test_parameters_and_operations_are_those_of_the_network(spec: str) -> None:
+    backbone = create(spec)
+    image = np.asarray(backbone.preprocess(photograph(1, height=300, width=400)))
+    with torch.device("meta"):
+        backbone.network = backbone.build().eval()
+    backbone.device = torch.device("meta")
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        backbone.features(backbone.normalise(torch.from_numpy(image)[None].to("meta")))
+
+    assert sum(parameter.numel() for parameter in backbone.network.parameters()) == backbone.card.parameters
+    assert counter.get_total_flops() / 1e9 == pytest.approx(backbone.card.gflops, rel=0.03, abs=0.01)
 
 
 @pytest.mark.parametrize("spec", specs())
