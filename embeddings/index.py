@@ -5,7 +5,7 @@ are the same whatever the batch, the number of threads, the BLAS or the device; 
 neighbour, but never scores one wrongly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -202,6 +202,27 @@ class SourceIndex:
             found = search(prepared[start:stop], k, width, barred[start:stop], among)
             scores[start:stop], positions[start:stop] = found
         return Neighbours(scores, self.rows[positions], self.sources[positions])
+
+    def pairs_within(self, *, score: float) -> Iterator[tuple[int, int, float]]:
+        """Yield (row, later row, score) of all pairs of indexed rows that score at least ``score``; exact only.
+
+        Raises:
+            OptionError: the index is approximate.
+        """
+        if self.choice.kind != "flat":
+            raise OptionError(f"all pairs within a score need an exact index, not {self.choice.kind}; use --index flat")
+        for start, stop in spans(len(self), _QUERY_BLOCK):
+            queries = _view(self._index)[start:stop]
+            least = searched_value(np.full(len(queries), score, np.float32), metric=self.metric)
+            radius = float(np.float32((least - slack(queries, self._longest, metric=self.metric)).min()))
+            limits, _, found = self._index.range_search(queries, -radius if self.metric == "l2" else radius)
+            for number in range(stop - start):
+                later = np.sort(found[limits[number] : limits[number + 1]])
+                later = later[later > start + number]
+                scores = exact_scores(self._gather, queries[number : number + 1], later[None], metric=self.metric)[0]
+                for position, value in zip(later, scores, strict=True):
+                    if value >= np.float32(score):
+                        yield int(self.rows[start + number]), int(self.rows[position]), float(value)
 
     def _barred(self, queries: int, leave_out: Sequence[IntArray] | None, among: BoolArray | None) -> list[IntArray]:
         """Return the positions that each query may not be answered with, beyond those that ``among`` closes."""

@@ -1,0 +1,6 @@
+"""What could fool a reader of the numbers: duplicates and leaks, file facts that tell the classes, imbalance."""
+
+from fewshot.audit.confounds import Confound as Confound
+from fewshot.audit.confounds import confound_warning as confound_warning
+from fewshot.audit.summary import Audit as Audit
+from fewshot.audit.summary import audit as audit

@@ -1,0 +1,183 @@
+"""Images that are there twice: equal pixels, or pictures so alike that one gives the other away.
+
+Exact duplicates have the same pixel id. Near duplicates have perceptual hashes that differ in few bits, found by a
+range search that misses none: two 64-bit words that differ in at most r bits share at least one of r + 1 bands.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot.core.arrays import IntArray
+from fewshot.core.errors import OptionError
+from fewshot.embeddings.index import SourceIndex
+from fewshot.embeddings.store import FeatureStore
+
+Likeness = Literal["exact", "near"]
+RADIUS = 3  # bits of 64; recompressed and resized copies differ in fewer, different photographs in about 32
+_WORD = 64
+_MOST_ALIKE = (
+    500  # images of one band value that are compared with each other; flat pictures can share one by thousands
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images of a store that are one picture.
+
+    Args:
+        first, second: rows, the first smaller.
+        likeness: ``exact`` = equal pixels, ``near`` = alike.
+        distance: differing bits of the perceptual hash, or 1 - cosine of the features; 0 when exact.
+    """
+
+    first: int
+    second: int
+    likeness: Likeness
+    distance: float
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """How many pairs cross a border that a reader believes closed.
+
+    Args:
+        pairs: all of them.
+        classes: natural on one side, synthetic on the other.
+        sources: different sources. splits: different, named splits. groups: not of one named group, so that
+            ``--group`` does not keep them together.
+    """
+
+    likeness: Likeness
+    pairs: int
+    classes: int
+    sources: int
+    splits: int
+    groups: int
+
+
+def duplicates(store: FeatureStore, rows: IntArray | None = None, *, radius: int = RADIUS) -> tuple[Pair, ...]:
+    """Return every pair of images with equal pixels or nearly equal perceptual hashes, in row order.
+
+    Args:
+        store: with pixel ids and hashes, as ``fewshot embed`` writes them; images without them are passed over.
+        rows: which images; all when None.
+        radius: largest number of differing bits, 0 to 7.
+    """
+    if not 0 <= radius <= 7:
+        raise OptionError(
+            f"the radius must be 0 to 7 bits of {_WORD}, not {radius}: beyond that, different pictures meet"
+        )
+    chosen = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
+    exact = _equal(store.column("id")[chosen])
+    hashes = np.asarray(store.column("phash"), dtype=np.uint64)[chosen]
+    known = np.flatnonzero(hashes != 0)
+    near = {(int(known[a]), int(known[b])): bits for (a, b), bits in _within(hashes[known], radius).items()}
+    pairs = [Pair(int(chosen[a]), int(chosen[b]), "exact", 0.0) for a, b in exact]
+    pairs += [
+        Pair(int(chosen[a]), int(chosen[b]), "near", float(bits))
+        for (a, b), bits in near.items()
+        if (a, b) not in exact
+    ]
+    return tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second)))
+
+
+def feature_duplicates(index: SourceIndex, *, score: float) -> tuple[Pair, ...]:
+    """Return every pair of indexed images whose features score at least ``score`` against each other.
+
+    Args:
+        index: an exact cosine index.
+        score: the least cosine, for example 0.98.
+    """
+    if index.metric != "cosine":
+        raise OptionError(f"near duplicates by features need a cosine index, not {index.metric!r}")
+    return tuple(Pair(first, second, "near", 1.0 - value) for first, second, value in index.pairs_within(score=score))
+
+
+def leaks(store: FeatureStore, pairs: Iterable[Pair], *, group: str = "group") -> tuple[Leaks, ...]:
+    """Count the pairs that cross classes, sources, splits and groups: one entry for exact, one for near."""
+    listed = list(pairs)
+    synthetic, sources, splits, groups = (
+        store.synthetic,
+        store.source,
+        store.column("split"),
+        store.column(group),
+    )
+
+    def count(likeness: Likeness) -> Leaks:
+        rows = np.array([(p.first, p.second) for p in listed if p.likeness == likeness], np.int64).reshape(-1, 2)
+        a, b = rows[:, 0], rows[:, 1]
+        named = (splits[a] != "") & (splits[b] != "")
+        return Leaks(
+            likeness=likeness,
+            pairs=len(rows),
+            classes=int((synthetic[a] != synthetic[b]).sum()),
+            sources=int((sources[a] != sources[b]).sum()),
+            splits=int((named & (splits[a] != splits[b])).sum()),
+            groups=int(((groups[a] != groups[b]) | (groups[a] == "")).sum()),
+        )
+
+    return count("exact"), count("near")
+
+
+def support_leaks(store: FeatureStore, pairs: Iterable[Pair], supports: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    """Return, for each trial of a report, how many pairs have one image in the support and one outside it.
+
+    Args:
+        supports: trial -> keys or pixel ids of the support images, as in a report.
+    """
+    by_name: dict[str, list[int]] = {}
+    for column in ("key", "id"):
+        for row, name in enumerate(store.column(column)):
+            by_name.setdefault(str(name), []).append(row)
+    listed = list(pairs)
+    found = {}
+    for trial, names in supports.items():
+        inside = {row for name in names for row in by_name.get(str(name), [])}
+        found[str(trial)] = sum((pair.first in inside) != (pair.second in inside) for pair in listed)
+    return found
+
+
+def _equal(ids: NDArray[Any]) -> set[tuple[int, int]]:
+    """Return the pairs of positions with the same id; the first of each id with all others."""
+    counts = Counter(ids)
+    first: dict[Any, int] = {}
+    pairs = set()
+    for position, name in enumerate(ids):
+        if name != "" and counts[name] > 1:
+            if name in first:
+                pairs.add((first[name], position))
+            else:
+                first[name] = position
+    return pairs
+
+
+def _within(hashes: NDArray[np.uint64], radius: int) -> dict[tuple[int, int], int]:
+    """Return {(a, b): differing bits} of all pairs within ``radius``, from those that share a band exactly."""
+    found: dict[tuple[int, int], int] = {}
+    edges = np.linspace(0, _WORD, radius + 2).astype(int)
+    for low, high in pairwise(edges):
+        mask = np.uint64((1 << int(high - low)) - 1)
+        band = (hashes >> np.uint64(low)) & mask
+        order = np.argsort(band, kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(band[order]) != 0, True])
+        for start, stop in pairwise(starts):
+            if stop - start > 1:
+                _compare(hashes, np.sort(order[start:stop]), radius, found)
+    return found
+
+
+def _compare(
+    hashes: NDArray[np.uint64], members: NDArray[np.int64], radius: int, found: dict[tuple[int, int], int]
+) -> None:
+    for start in range(0, len(members), _MOST_ALIKE):
+        part = members[start : start + _MOST_ALIKE]
+        bits = np.bitwise_count(hashes[part][:, None] ^ hashes[members][None, :])
+        for a, b in np.argwhere(bits <= radius):
+            if part[a] < members[b]:
+                found[(int(part[a]), int(members[b]))] = int(bits[a, b])

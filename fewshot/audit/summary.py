@@ -1,0 +1,156 @@
+"""All checks of a store together, with the warnings that follow from them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from fewshot.audit.confounds import Confound, confounds, warning_of
+from fewshot.audit.duplicates import RADIUS, Leaks, Pair, duplicates, feature_duplicates, leaks, support_leaks
+from fewshot.audit.facts import SourceFacts, source_facts
+from fewshot.core.arrays import IntArray
+from fewshot.embeddings.index import SourceIndex
+from fewshot.embeddings.store import FeatureStore
+
+_FEW_IMAGES = 20  # of a source: below this a per-source number has no width worth printing
+_UNEQUAL = 4.0  # times as many images of one class as of the other
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found in a store.
+
+    Args:
+        images, natural, synthetic: how many.
+        facts: one entry per source.
+        confounds: how well file facts alone tell the classes, all together first.
+        leaks: pairs that cross borders, exact and near.
+        pairs: the duplicates themselves.
+        supports: trial of a report -> pairs with one image in the support and one outside; empty without a report.
+        lost: ``backbone`` or ``backbone@view`` -> images that have no features.
+        warnings: sentences for a reader, the gravest first.
+    """
+
+    images: int
+    natural: int
+    synthetic: int
+    facts: tuple[SourceFacts, ...]
+    confounds: tuple[Confound, ...]
+    leaks: tuple[Leaks, ...]
+    pairs: tuple[Pair, ...]
+    supports: Mapping[str, int]
+    lost: Mapping[str, int]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        document = asdict(self)
+        document["confounds"] = [{**asdict(one), "facts": list(one.facts)} for one in self.confounds]
+        return document
+
+
+def audit(
+    store: FeatureStore,
+    rows: IntArray | None = None,
+    *,
+    radius: int = RADIUS,
+    index: SourceIndex | None = None,
+    score: float = 0.99,
+    supports: Mapping[str, Iterable[str]] | None = None,
+    seed: int = 0,
+) -> Audit:
+    """Look for everything that could fool a reader of numbers on these images.
+
+    Args:
+        store: made by ``fewshot embed``.
+        rows: which images; all when None.
+        radius: bits of the perceptual hash in which near duplicates may differ.
+        index: an exact cosine index; near duplicates by its features are then looked for as well.
+        score: the least cosine of near duplicates by features.
+        supports: trial -> keys or ids of the support, of a report over this store.
+        seed: of the folds.
+    """
+    chosen = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
+    pairs = duplicates(store, chosen, radius=radius)
+    if index is not None:
+        known = {(pair.first, pair.second) for pair in pairs}
+        inside = set(chosen.tolist())
+        more = [pair for pair in feature_duplicates(index, score=score) if (pair.first, pair.second) not in known]
+        pairs = (*pairs, *(pair for pair in more if pair.first in inside and pair.second in inside))
+    facts = source_facts(store, chosen)
+    measured = confounds(store, chosen, seed=seed)
+    crossing = leaks(store, pairs)
+    trials = support_leaks(store, pairs, supports or {})
+    lost = _lost(store, chosen)
+    synthetic = int(store.synthetic[chosen].sum())
+    return Audit(
+        images=len(chosen),
+        natural=len(chosen) - synthetic,
+        synthetic=synthetic,
+        facts=facts,
+        confounds=measured,
+        leaks=crossing,
+        pairs=pairs,
+        supports=trials,
+        lost=lost,
+        warnings=tuple(_warnings(facts, measured, crossing, trials, lost)),
+    )
+
+
+def _lost(store: FeatureStore, rows: IntArray) -> dict[str, int]:
+    found = {}
+    for backbone in store.backbones:
+        for view in store.views(backbone):
+            missing = int((~store.present(backbone, view=view)[rows]).sum())
+            if missing:
+                found[backbone if view == "clean" else f"{backbone}@{view}"] = missing
+    return found
+
+
+def _warnings(
+    facts: tuple[SourceFacts, ...],
+    measured: tuple[Confound, ...],
+    crossing: tuple[Leaks, ...],
+    trials: Mapping[str, int],
+    lost: Mapping[str, int],
+) -> Iterable[str]:
+    if told := warning_of(measured):
+        yield told
+    elif not measured:
+        yield "no file facts to judge (an imported store, or fewer than 10 images of a class): confounds are unknown"
+    for leak in crossing:
+        yield from _leak_warnings(leak)
+    leaking = [trial for trial, pairs in trials.items() if pairs]
+    if leaking:
+        yield (
+            f"{len(leaking)} of {len(trials)} trials have a duplicate of a support image outside the support; "
+            f"draw again with --group, or leave the copies out"
+        )
+    yield from _balance_warnings(facts)
+    for name, images in lost.items():
+        yield f"{images} images have no features of {name}; `fewshot inspect` lists why, and they are in no number"
+
+
+def _leak_warnings(leak: Leaks) -> Iterable[str]:
+    kind = "of equal pixels" if leak.likeness == "exact" else "nearly alike"
+    if leak.classes:
+        yield f"{leak.classes} pairs {kind} are natural on one side and synthetic on the other: a label is wrong"
+    if leak.splits:
+        yield f"{leak.splits} pairs {kind} lie in different splits: what is tested was trained on"
+    if leak.groups:
+        yield (
+            f"{leak.groups} pairs {kind} share no group: support and query can hold the same picture; give both one "
+            f"group and use --group"
+        )
+
+
+def _balance_warnings(facts: tuple[SourceFacts, ...]) -> Iterable[str]:
+    few = [one.source for one in facts if one.images < _FEW_IMAGES]
+    if few:
+        yield f"fewer than {_FEW_IMAGES} images of {', '.join(few)}: their own numbers mean little"
+    counts = [sum(one.images for one in facts if one.synthetic == wanted) for wanted in (False, True)]
+    if not all(counts):
+        yield f"one class only: {counts[0]} natural and {counts[1]} synthetic images"
+    elif max(counts) > _UNEQUAL * min(counts):
+        yield f"{counts[0]} natural and {counts[1]} synthetic images: average precision and accuracy follow that ratio"
