@@ -69,6 +69,30 @@ class Squash(Step):
 
 @final
 @dataclass(frozen=True)
+class FloatSquash(Step):
+    """Scale bytes to [0, 1] and resize the float planes to exactly height x width, antialiased bilinear.
+
+    The order of Hugging Face's fast processors (rescale, then resize a float tensor): rounding to bytes in between, as
+    ``Squash`` does, differs by up to 0.0175 after normalisation. A last step: (3, height, width) float32.
+    """
+
+    height: int
+    width: int
+
+    def __call__(self, image: Image.Image) -> NDArray[Any]:
+        planes = [np.asarray(band, dtype=np.float32) / np.float32(255) for band in image.split()]
+        size = (self.width, self.height)
+        return np.stack([np.asarray(Image.fromarray(plane).resize(size, _PILLOW["bilinear"])) for plane in planes])
+
+    def __str__(self) -> str:
+        return f"float-squash({self.height}x{self.width},bilinear)"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        return (self.height, self.width)
+
+
+@final
+@dataclass(frozen=True)
 class ShorterSide(Step):
     """Resize so that the shorter side has ``pixels``; the longer one is truncated (torchvision ``Resize(int)``)."""
 
@@ -94,10 +118,15 @@ class ShorterSide(Step):
 @final
 @dataclass(frozen=True)
 class CenterCrop(Step):
-    """Cut height x width from the middle; smaller images are padded with black (torchvision ``CenterCrop``)."""
+    """Cut height x width from the middle; smaller images are padded with black (torchvision ``CenterCrop``).
+
+    Where the margin is odd, torchvision rounds half to even; ``rounding="down"`` is the rule of Hugging Face's
+    processors and of albumentations.
+    """
 
     height: int
     width: int
+    rounding: Literal["half-even", "down"] = "half-even"
 
     def __call__(self, image: Image.Image) -> Image.Image:
         width, height = image.size
@@ -106,12 +135,13 @@ class CenterCrop(Step):
             canvas = Image.new("RGB", (max(width, self.width), max(height, self.height)))
             canvas.paste(image, (left, top))
             image, (width, height) = canvas, canvas.size
-        # torchvision rounds half to even: int(round((h - ch) / 2.0))
-        top, left = round((height - self.height) / 2.0), round((width - self.width) / 2.0)
+        # torchvision: int(round((h - ch) / 2.0))
+        top, left = (height - self.height) / 2.0, (width - self.width) / 2.0
+        top, left = (int(top), int(left)) if self.rounding == "down" else (round(top), round(left))
         return image.crop((left, top, left + self.width, top + self.height))
 
     def __str__(self) -> str:
-        return f"center-crop({self.height}x{self.width})"
+        return f"center-crop({self.height}x{self.width}{',down' if self.rounding == 'down' else ''})"
 
     def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
         return (self.height, self.width)

@@ -38,11 +38,15 @@ class ResNet50(nn.Module):
     """torchvision's ResNet-50 with its last linear layer apart: ``forward`` returns its input (N, 2048).
 
     The parameters are held by ``self`` under torchvision's own names, ``conv1.weight`` to ``fc.bias``.
+
+    Args:
+        outputs: of ``fc``; 0 leaves it out.
+        channels: of the input images.
     """
 
     dimension = 2048
 
-    def __init__(self, *, outputs: int = 1) -> None:
+    def __init__(self, *, outputs: int = 1, channels: int = 3) -> None:
         super().__init__()
         from torchvision.models import resnet50
 
@@ -50,10 +54,13 @@ class ResNet50(nn.Module):
         for name, child in network.named_children():
             if name != "fc":
                 self.add_module(name, child)
-        self.fc = nn.Linear(self.dimension, outputs)
+        if channels != 3:
+            self.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        if outputs:
+            self.fc = nn.Linear(self.dimension, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (N, 2048), the pooled features, from images (N, 3, H, W)."""
+        """Return (N, 2048), the pooled features, from images (N, channels, H, W)."""
         for name, child in self.named_children():
             if name != "fc":
                 images = child(images)
