@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fewshot.embeddings.index import SourceIndex
     from fewshot.embeddings.lookup import Finding
     from fewshot.embeddings.query import Queries
-    from fewshot.protocols.nearest import ClosedSet
+    from fewshot.protocols.source_measures import ClosedSet
 
 
 @click.command()
@@ -119,7 +119,7 @@ def _look_up(index: "SourceIndex", queries: "Queries", options: dict[str, Any]) 
 
 def _measured(index: "SourceIndex", queries: "Queries", findings: Sequence["Finding"]) -> "ClosedSet | None":
     """Return the accuracy over the queries whose source is indexed; None when no true source is known."""
-    from fewshot.protocols.nearest import closed_set
+    from fewshot.protocols.source_measures import closed_set
 
     known = [
         (truth, finding.source)

@@ -16,7 +16,11 @@ from fewshot.embeddings.writer import LayerData, write_store
 
 
 def store_of(path: Path, frame: pd.DataFrame, features: np.ndarray | None = None) -> FeatureStore:
-    defaults: dict[str, Any] = {"key": [f"{row}.png" for row in range(len(frame))], "source": "camera", "synthetic": False}
+    defaults: dict[str, Any] = {
+        "key": [f"{row}.png" for row in range(len(frame))],
+        "source": "camera",
+        "synthetic": False,
+    }
     layers = [] if features is None else [LayerData("net", "pooled", features.astype(np.float32), default=True)]
     for name, value in defaults.items():
         if name not in frame:
