@@ -53,14 +53,14 @@ def test_losses_equal_those_of_a_plain_pytorch_loop_on_the_same_batches() -> Non
         batch = fitted.take(16)
         attribution = (batch - network(batch)).abs().mean()
         adams[0].zero_grad()
-        attribution.backward()  # type: ignore[no-untyped-call]  # torch is untyped here
+        attribution.backward()
         adams[0].step()
         both = torch.cat([batch, others.take(16)])
         deviation = (both - network(both)).abs().detach()
         labels = (torch.arange(32) < 16).float()
         classification = nn.functional.binary_cross_entropy_with_logits(head(deviation)[:, 0], labels)
         adams[1].zero_grad()
-        classification.backward()
+        classification.backward()  # type: ignore[no-untyped-call]  # torch is untyped here
         adams[1].step()
         expected.append((attribution.item(), classification.item()))
 
