@@ -33,9 +33,7 @@ def stratify(columns: Sequence[NDArray[Any]]) -> tuple[Cell, ...]:
     >>> [(cell.name, len(cell.positions)) for cell in stratify([np.array(["cat", "dog", "cat"]), np.array([0, 1, 0])])]
     [('cat x 0', 2), ('dog x 1', 1)]
     """
-    names = np.array(
-        [" x ".join(str(value) for value in values) for values in zip(*columns, strict=True)], dtype=object
-    )
+    names = np.array([" x ".join(map(str, values)) for values in zip(*columns, strict=True)], dtype=object)
     order = np.argsort(names, kind="stable")
     bounds = np.flatnonzero(np.r_[True, names[order][1:] != names[order][:-1]]) if len(names) else np.array([], int)
     parts = np.split(order, bounds[1:]) if len(names) else []
@@ -107,7 +105,7 @@ def draw_pool(cells: Sequence[Cell], groups: NDArray[Any], *, share: float, seed
 
 
 def hold_out(synthetic: BoolArray, *, share: float, seed: int, trial: int) -> BoolArray:
-    """Draw a validation part of a subset, the same share of both classes: (n,) bool; none where a class is too small."""
+    """Draw a validation part of a subset, the same share of both classes: (n,) bool; none if a class is too small."""
     held = np.zeros(len(synthetic), bool)
     generator = np.random.default_rng([seed, trial, _HELD])
     parts = []

@@ -230,10 +230,10 @@ class SvmContestant(Contestant):
 
         head = HEADS.load("nystrom-svm")().fit_blocks(blocks, self.features.read(landmarks))
         warning = (
-            f"{self.name} on {len(subset.rows)} images is Nystroem features of {LANDMARKS} landmarks with a linear SVM: "
+            f"{self.name} on {len(subset.rows)} images is a linear SVM on Nystroem features of {LANDMARKS} landmarks; "
             f"the exact machine is used up to {EXACT_SVM_ROWS} images"
         )
-        return Outcome(f"{self.name}", self._scorer(head), warnings=(warning,))
+        return Outcome(self.name, self._scorer(head), warnings=(warning,))
 
     def _scorer(self, head: Any) -> Callable[[IntArray], Scored]:
         def score(rows: IntArray) -> Scored:

@@ -1,4 +1,4 @@
-"""Test sets and the families of their generators: GANs, diffusion models, others, and the unweighted means over them."""
+"""Test sets, the families of their generators (GANs, diffusion models, others), and the means over them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from fewshot.metrics import Ranked
 FAMILIES = ("gans", "diffusion", "others")
 POOLED, MACRO = "all", "macro"
 
-# Names as `plain_name` gives them. The first fifteen are the ACM paper's test sets with its own grouping (methods.md 2.3).
+# Names as `plain_name` gives them; the ACM paper's fifteen test sets come first, grouped as it does (methods.md 2.3).
 _GANS = "progan biggan cyclegan stargan stylegan gaugan stylegan2 stylegan3 gansformer styleswin r3gan"
 _OTHERS = "san deepfake crn imle seeingdark sitd whichfaceisreal dallemini dalle var gptimage1 gptimage2"
 _DIFFUSION = (

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fewshot.core.arrays import FloatArray
 from fewshot.core.errors import OutputError
 
 
@@ -23,7 +23,7 @@ class Point:
     """
 
     facts: Mapping[str, Any]
-    arrays: Mapping[str, FloatArray] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class Points:
@@ -74,7 +74,8 @@ class Points:
         temporary = path.with_suffix(".tmp")
         try:
             with temporary.open("wb") as file:
-                np.savez(file, **{_FACTS: np.array(json.dumps(dict(point.facts)))}, **point.arrays)
+                arrays: dict[str, Any] = {_FACTS: np.array(json.dumps(dict(point.facts))), **point.arrays}
+                np.savez(file, **arrays)
             temporary.replace(path)
         except OSError as error:
             raise OutputError(f"the point {path} cannot be written ({error}); free room and run again") from error

@@ -109,11 +109,11 @@ def _query(
                 f"{len(shared)} images are both in the training set and in the query, first row {int(shared[0])}; "
                 f"choose --train and --query so that they share none"
             )
-        return wanted & ~training
+        return np.asarray(wanted & ~training)
     tests = chosen & (store.column("split") == TEST)
     if by_column and tests.any():
-        return tests & ~training
-    return chosen & ~training
+        return np.asarray(tests & ~training)
+    return np.asarray(chosen & ~training)
 
 
 def _without_copies(store: FeatureStore, seen: BoolArray, query: BoolArray) -> tuple[BoolArray, tuple[str, ...]]:

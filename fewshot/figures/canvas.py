@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from fewshot.core.errors import OutputError
+from fewshot.core.errors import OptionError, OutputError
 
 # Okabe and Ito's palette, told apart by colour-blind readers (Color Universal Design, 2008), darkest first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
@@ -73,6 +73,32 @@ def save_png(figure: Figure, path: Path | str, *, dots_per_inch: int = 150) -> P
     except OSError as error:
         raise OutputError(f"the figure {path} cannot be written ({error}); name a place you may write to") from error
     return Path(path)
+
+
+def save_figure(figure: Figure, path: Path | str, *, dots_per_inch: int = 200) -> Path:
+    """Write the figure as its suffix says: .png, .svg or .pdf, the same bytes every time.
+
+    Raises:
+        OptionError: another suffix.
+        OutputError: the file cannot be written.
+    """
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in _UNDATED:
+        raise OptionError(f"a figure cannot be written as {path}; end its name in {', '.join(_UNDATED)}")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context(_LOOK):
+            figure.savefig(path, format=kind, dpi=dots_per_inch, metadata=_UNDATED[kind])
+    except OSError as error:
+        raise OutputError(f"the figure {path} cannot be written ({error}); name a place you may write to") from error
+    return Path(path)
+
+
+_UNDATED: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 
 def share_limits(values: Sequence[float]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from fewshot.core.errors import unknown_name
-from fewshot.protocols.families import plain_name
+from fewshot.protocols.families import FAMILIES, MACRO, plain_name
 from fewshot.report import Report
 from fewshot.rows import Row
 from fewshot.tables import text_table
@@ -96,6 +96,30 @@ def beside(report: Report, *, paper: str = "acm", method: str = "ACM") -> str:
             )
             blocks.append(f"{title}\n{_lines(matching, printed)}")
     return "\n\n".join(blocks)
+
+
+def in_layout_of_table_3(report: Report) -> str:
+    """Return AP / ACC per attribution source and family at the largest fraction, in the layout of the paper's table 3.
+
+    Our attributed classes come first, then the printed ones; numbers in per cent.
+    """
+    largest = max((row.fraction or 0.0 for row in report.rows), default=0.0)
+    columns = (*FAMILIES, MACRO)
+    ours: dict[str, dict[str, dict[str, float]]] = {}
+    for row in report.rows:
+        if row.fraction == largest and row.source in columns and row.metric in _SHORT:
+            measured = ours.setdefault(row.head, {}).setdefault(row.source, {})
+            measured[row.metric] = 100 * row.summary().mean
+    lines = [[head, *(_pair(cells.get(family, {})) for family in columns)] for head, cells in ours.items()]
+    printed = attribution_sources("acm")
+    for source in printed.values["accuracy"]:
+        cells = {family: {m: printed.values[m][source][family] for m in _SHORT} for family in columns}
+        lines.append([f"{source} (printed)", *(_pair(cells[family]) for family in columns)])
+    return text_table(["attribution source, AP / ACC", *columns], lines)
+
+
+def _pair(measured: dict[str, float]) -> str:
+    return " / ".join(f"{measured[metric]:.2f}" for metric in _SHORT) if measured else "-"
 
 
 def _lines(rows: list[Row], printed: dict[str, float]) -> str:

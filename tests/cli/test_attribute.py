@@ -1,0 +1,75 @@
+"""``fewshot attribute`` as a user runs it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from fewshot.cli import group
+from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.report import Report
+
+BRIEF = ["--fractions", "10%,100%", "--trials", "2", "--steps", "30", "--widths", "8", "--latent", "2", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    generator = np.random.default_rng(0)
+    sources = np.repeat(["nature", "progan", "mine"], 60)
+    features = generator.normal(size=(180, 8)) + (sources != "nature")[:, None]
+    samples = pd.DataFrame({"key": np.arange(180).astype(str), "source": sources, "synthetic": sources != "nature"})
+    path = tmp_path_factory.mktemp("cli") / "toy.h5"
+    write_store(path, samples, [LayerData("npr", "pooled", features.astype(np.float32), default=True)])
+    return path
+
+
+def test_the_command_writes_report_scores_and_figures_and_leaves_no_points(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    run = CliRunner().invoke(
+        group,
+        [
+            *("attribute", str(store), "-o", str(out), *BRIEF, "--keep-scores"),
+            *("--figures", str(tmp_path / "figures"), "--format", "svg"),
+        ],
+    )
+    assert run.exit_code == 0, run.output
+    assert "attribution source, AP / ACC" in run.stdout
+    assert "Real (ProGAN set) (printed)" in run.stdout
+    assert "counted as others, for want of a known family: mine" in run.stdout
+    assert {row.head for row in Report.load(out).rows} == {"acm:natural", "acm:synthetic", "linear-probe", "rbf-svm"}
+    with np.load(out.with_suffix(".npz")) as kept:
+        assert "scores | acm:natural | 0.1 | 1" in kept.files
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "data_curve.svg",
+        "deviations.svg",
+        "fisher_ratio.svg",
+        "scores_natural.svg",
+        "scores_synthetic.svg",
+    }
+    assert not (tmp_path / "report.json.points").exists()
+
+
+def test_json_on_stdout_is_one_report_and_nothing_else(store: Path) -> None:
+    run = CliRunner().invoke(group, ["attribute", str(store), *BRIEF, "--reference", "none", "--json"])
+    report = Report.from_json(json.loads(run.stdout))
+    assert report.protocol == "attribution"
+    assert report.config["fractions"] == [0.1, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--fractions", "ten"], 2, "'ten' is no share"),
+        (["--fractions", "0.05%"], 1, "the smallest fraction of this set is"),
+        (["--fit-on", "nobody"], 1, "there is no class or training source 'nobody'"),
+        (["--backbone", "nrp"], 1, "did you mean 'npr'"),
+        (["--device", "cuda:99"], 1, "device 'cuda:99' is not there"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(store: Path, options: list[str], status: int, words: str) -> None:
+    run = CliRunner().invoke(group, ["attribute", str(store), *BRIEF, *options])
+    assert run.exit_code == status
+    assert words in run.stderr

@@ -1,0 +1,246 @@
+"""The data curve: exact nested subsets, the same numbers after an interruption, the paper's means and tables."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fewshot.core.errors import EpisodeError, OptionError, UnknownNameError
+from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.protocols.attribution import Attribution
+from fewshot.protocols.datacurve import fingerprint
+from fewshot.protocols.points import Points
+from fewshot.report import Report
+
+D = 16
+BRIEF: dict[str, Any] = {"steps": 60, "widths": (24,), "latent": 4, "learning_rate": 1e-3}
+
+
+def make_store(path: Path, *, per_cell: int = 40, split: bool = True, same: bool = False) -> FeatureStore:
+    """Two categories x two classes to train on; three generators, one under its own naturals, to be asked."""
+    generator = np.random.default_rng(0)
+    basis = generator.normal(size=(2, 4, D))
+    frames, features = [], []
+    trained = [("nature", 0, "cat"), ("nature", 0, "dog"), ("progan", 1, "cat"), ("progan", 1, "dog")]
+    asked = [("nature", 0, ""), ("progan", 1, ""), ("sd14", 1, ""), ("san", 0, ""), ("san", 1, "")]
+    for part, cells in (("train", trained), ("test", asked)):
+        for source, synthetic, category in cells:
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "source": [source] * per_cell,
+                        "synthetic": bool(synthetic),
+                        "category": category if split else "",
+                        "split": part if split else "",
+                    }
+                )
+            )
+            inside = generator.normal(size=(per_cell, 4)) @ basis[0 if same else synthetic]
+            features.append(inside + 0.3 * generator.normal(size=(per_cell, D)))
+    samples = pd.concat(frames, ignore_index=True)
+    samples["key"] = samples["id"] = [f"image{row:05d}" for row in range(len(samples))]
+    layer = LayerData("npr", "pooled", np.concatenate(features).astype(np.float16), default=True)
+    write_store(path, samples, [layer])
+    return FeatureStore(path)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    return make_store(tmp_path_factory.mktemp("store") / "toy.h5")
+
+
+@pytest.fixture(scope="module")
+def report(store: FeatureStore) -> Report:
+    return Attribution(fit_on=("natural", "synthetic"), fractions=(0.05, 0.5, 1.0), trials=2, recipe=BRIEF).run(store)
+
+
+def value(report: Report, **wanted: Any) -> float:
+    (row,) = report.where(**wanted)
+    return row.values[0]
+
+
+def test_attribution_to_either_class_finds_the_other(report: Report) -> None:
+    for head in ("acm:natural", "acm:synthetic"):
+        assert value(report, head=head, fraction=1.0, source="all", metric="auroc") > 0.8
+
+
+def test_every_contestant_is_reported_at_every_fraction_with_every_measure(report: Report) -> None:
+    heads = {row.head for row in report.rows}
+    assert heads == {"acm:natural", "acm:synthetic", "linear-probe", "rbf-svm"}
+    for head in heads:
+        for fraction, n_support in ((0.05, 8), (0.5, 80), (1.0, 160)):
+            rows = report.where(head=head, fraction=fraction, source="all")
+            assert {row.n_support for row in rows} == {n_support}
+            assert {"average_precision", "accuracy", "f1", "auroc", "tpr_at_5_fpr"} <= {row.metric for row in rows}
+
+
+def test_measures_equal_those_of_scikit_learn_on_the_kept_scores(store: FeatureStore, tmp_path: Path) -> None:
+    protocol = Attribution(fractions=(1.0,), trials=1, recipe=BRIEF, references=())
+    points = Points(tmp_path / "points", fingerprint(protocol, store, "npr", "pooled"))
+    report = protocol.run(store, points=points)
+    point = points.get("acm:natural 1.0 0")
+    assert point is not None
+    rows, scores = point.arrays["rows"], point.arrays["scores"].astype(np.float64)
+    labels = store.synthetic[rows]
+    nature_and_sd = np.isin(store.source[rows], ["nature", "sd14"]) | ((store.source[rows] == "san") & ~labels)
+    own = store.source[rows] == "san"
+    assert list(rows) == list(store.select({"split": "test"}))
+    assert value(report, source="all", metric="auroc") == pytest.approx(roc_auc_score(labels, scores))
+    assert value(report, source="sd14", metric="average_precision") == pytest.approx(
+        average_precision_score(labels[nature_and_sd], scores[nature_and_sd])
+    )
+    assert value(report, source="san", metric="auroc") == pytest.approx(roc_auc_score(labels[own], scores[own]))
+
+
+def test_group_means_are_unweighted_means_over_generators(report: Report) -> None:
+    def auroc(source: str) -> float:
+        return value(report, head="rbf-svm", fraction=1.0, source=source, metric="auroc")
+
+    assert auroc("gans") == pytest.approx(auroc("progan"))
+    assert auroc("diffusion") == pytest.approx(auroc("sd14"))
+    assert auroc("others") == pytest.approx(auroc("san"))
+    assert auroc("macro") == pytest.approx((auroc("progan") + auroc("sd14") + auroc("san")) / 3)
+
+
+def test_an_interrupted_curve_goes_on_at_the_last_finished_point(store: FeatureStore, tmp_path: Path) -> None:
+    protocol = Attribution(fractions=(0.1, 1.0), trials=2, recipe=BRIEF, references=("linear-probe",))
+    whole = protocol.run(store)
+    belongs = fingerprint(protocol, store, "npr", "pooled")
+
+    class Killed(Points):
+        puts = 0
+
+        def put(self, name: str, point: Any) -> None:
+            self.puts += 1
+            if self.puts == 4:
+                raise KeyboardInterrupt
+            super().put(name, point)
+
+    with pytest.raises(KeyboardInterrupt):
+        protocol.run(store, points=Killed(tmp_path / "points", belongs))
+    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "points").glob("*.npz")}
+    resumed = protocol.run(store, points=Points(tmp_path / "points", belongs))
+
+    assert len(finished) == 3
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert resumed.compare(whole).equal
+    assert resumed.supports == whole.supports
+
+
+def test_points_of_another_configuration_are_not_taken(store: FeatureStore, tmp_path: Path) -> None:
+    first = Attribution(fractions=(1.0,), trials=1, recipe=BRIEF, references=())
+    other = Attribution(fractions=(1.0,), trials=1, recipe={**BRIEF, "steps": 5}, references=())
+    for protocol in (first, other):
+        protocol.run(store, points=Points(tmp_path / "p", fingerprint(protocol, store, "npr", "pooled")))
+    assert len(list((tmp_path / "p").glob("*.npz"))) == 2
+
+
+def test_trials_side_by_side_give_the_numbers_of_one_after_another(store: FeatureStore) -> None:
+    options: dict[str, Any] = {"fractions": (0.5,), "trials": 3, "recipe": BRIEF, "references": ("linear-probe",)}
+    apart, together = Attribution(**options).run(store), Attribution(**options, side_by_side=3).run(store)
+    difference = together.compare(apart, tolerance=0.02)
+    assert difference.equal, difference
+
+
+def test_a_source_is_attributed_against_the_naturals_and_has_its_own_references(store: FeatureStore) -> None:
+    report = Attribution(fit_on=("progan",), fractions=(1.0,), trials=1, recipe=BRIEF).run(store)
+    assert {row.head for row in report.rows} == {"acm:progan", "linear-probe:progan", "rbf-svm:progan"}
+    assert value(report, head="acm:progan", source="all", metric="auroc") > 0.8
+
+
+def test_without_a_split_column_a_share_is_drawn_and_nothing_stands_on_both_sides(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "nosplit.h5", split=False)
+    protocol = Attribution(fractions=(1.0,), trials=1, recipe=BRIEF, references=())
+    points = Points(tmp_path / "points", fingerprint(protocol, store, "npr", "pooled"))
+    report = protocol.run(store, points=points)
+    point = points.get("acm:natural 1.0 0")
+    assert point is not None
+    assert report.rows[0].n_support == len(store) // 2
+    assert len(point.arrays["rows"]) == len(store) - len(store) // 2
+
+
+def test_the_default_fractions_leave_out_what_the_set_is_too_small_for(store: FeatureStore) -> None:
+    report = Attribution(trials=1, recipe={**BRIEF, "steps": 2}, references=()).run(store)
+    assert sorted({row.fraction for row in report.rows if row.fraction}) == [0.1, 1.0]
+    assert any(warning.startswith("left out 0.05 %, 0.1 %, 1 %") for warning in report.warnings)
+
+
+def test_trials_follow_the_paper_when_none_are_given() -> None:
+    protocol = Attribution()
+    assert [protocol.trials_at(f) for f in (0.0005, 0.001, 0.01, 0.1, 1.0)] == [5, 5, 5, 3, 1]
+
+
+def test_identical_classes_stay_at_chance(tmp_path: Path) -> None:
+    same = make_store(tmp_path / "same.h5", per_cell=100, same=True)
+    report = Attribution(fractions=(1.0,), trials=1, recipe={**BRIEF, "steps": 300}).run(same)
+    for row in report.where(source="all", metric="auroc"):
+        assert row.values[0] == pytest.approx(0.5, abs=3 * (1 / 12 * (1 / 200 + 1 / 300)) ** 0.5 + 0.03)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"fractions": (0.001,)}, EpisodeError, r"0.1 % of 'cat x 0' \(40 images\) is no image; .* 1.25 %"),
+        ({"fractions": (1.5,)}, OptionError, "a share in"),
+        ({"fit_on": ("sd14",)}, UnknownNameError, "no class or training source 'sd14'"),
+        ({"train": {"source": "nature"}}, EpisodeError, "the training set has 120 natural and 0 synthetic"),
+        ({"backbone": "clip"}, UnknownNameError, "no backbone in"),
+        ({"recipe": {"depth": 3}}, OptionError, "cannot be set so"),
+        ({"train": {"split": "test"}, "query": {"split": "test"}}, EpisodeError, "both in the training set and"),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_a_sentence(
+    store: FeatureStore, options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        Attribution(**{"recipe": BRIEF, **options}).run(store)
+
+
+def test_unknown_choices_are_refused_when_stated() -> None:
+    with pytest.raises(UnknownNameError, match="no reference 'svm'"):
+        Attribution(references=("svm",))
+    with pytest.raises(OptionError, match="validation is 'some'"):
+        Attribution(validation="some")
+
+
+def test_above_the_bound_the_svm_is_by_landmarks_and_the_report_says_so(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fewshot.protocols.contestants.EXACT_SVM_ROWS", 100)
+    monkeypatch.setattr("fewshot.protocols.contestants.LANDMARKS", 50)
+    options: dict[str, Any] = {"fractions": (0.5, 1.0), "trials": 1, "recipe": {**BRIEF, "steps": 2}}
+    report = Attribution(**options, references=("rbf-svm",)).run(store)
+    assert any("on 160 images is a linear SVM on Nystroem features of 50" in warning for warning in report.warnings)
+    assert not any("on 80 images" in warning for warning in report.warnings)
+    assert value(report, head="rbf-svm", fraction=1.0, source="all", metric="auroc") > 0.8
+
+
+@pytest.mark.slow
+def test_a_curve_over_720_000_images_has_the_exact_sizes_of_the_paper(tmp_path: Path) -> None:
+    """20 categories x 2 classes x 18,000 images of few dimensions; mechanism test, synthetic features."""
+    count, per_cell = 720_000, 18_000
+    synthetic = np.arange(count) // per_cell % 2 == 1
+    samples = pd.DataFrame(
+        {
+            "key": np.arange(count + 400).astype(str),
+            "source": np.where(np.r_[synthetic, np.arange(400) % 2 == 1], "progan", "nature"),
+            "synthetic": np.r_[synthetic, np.arange(400) % 2 == 1],
+            "category": np.r_[(np.arange(count) // (2 * per_cell)).astype(str), np.full(400, "")],
+            "split": np.repeat(["train", "test"], [count, 400]),
+        }
+    )
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(len(samples), 6)).astype(np.float16)
+    features[samples["synthetic"], 0] += 2
+    write_store(tmp_path / "big.h5", samples, [LayerData("clip", "projected", features, default=True)])
+
+    report = Attribution(trials=1, recipe={**BRIEF, "steps": 20}, references=("linear-probe",)).run(
+        FeatureStore(tmp_path / "big.h5")
+    )
+
+    sizes = [row.n_support for row in report.where(head="acm:natural", source="all", metric="auroc")]
+    assert sizes == [360, 720, 7_200, 72_000, 720_000]
