@@ -41,4 +41,4 @@ class FisherRatio:
         means = [np.asarray(self._sums[label]) / self._counts[label] for label in (0, 1)]
         widths = [self._squares[label] / self._counts[label] - float(means[label] @ means[label]) for label in (0, 1)]
         between = float(((means[0] - means[1]) ** 2).sum())
-        return between / sum(widths) if sum(widths) > 0 else float("inf")
+        return float(between / sum(widths)) if sum(widths) > 0 else float("inf")
