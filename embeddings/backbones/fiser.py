@@ -1,7 +1,11 @@
 """FiSeR: DINOv3 ViT-L/16 tuned by coarse and fine contrast of generators (Zhang et al., ICML 2026)."""
 
-from typing import final
+from typing import Any, final
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from fewshot.embeddings import dinov3
@@ -61,3 +65,10 @@ class Fiser(Backbone):
 
     def features(self, batch: Tensor) -> dict[str, Tensor]:
         return dinov3.class_tokens(self.network, batch)
+
+    def stages(self, image: Image.Image) -> dict[str, NDArray[Any]]:
+        """Add ``cls_lN``, the hidden tokens at unit length as FiSeR's archives hold them, and ``cls_last``, raw."""
+        found = self.embed(torch.from_numpy(self.preprocess(image))[None])
+        tokens = {f"cls_{layer}": values[0].cpu().numpy() for layer, values in found.items()}
+        unit = {name: token / np.linalg.norm(token) for name, token in tokens.items() if name != "cls_last"}
+        return {**super().stages(image), **tokens, **unit}
