@@ -14,6 +14,7 @@ from fewshot.core.errors import WeightsError, unknown_name
 from fewshot.core.registry import Registry
 from fewshot.embeddings.checkpoint import State, fill_seeded, fill_strictly, read_checkpoint
 from fewshot.embeddings.transforms import InputRule
+from fewshot.embeddings.unset import UnsetParameters
 from fewshot.embeddings.weights import PartWeights, RandomWeights, WeightFile, Weights, missing, sha256
 
 Equality = Literal["golden", "code-equivalent", "unverified"]
@@ -146,10 +147,18 @@ class Backbone(ABC):
         Raises:
             WeightsError: a part without a file, or a file that does not fit the network key by key.
         """
-        self.network = self.build()
+        parts = {
+            file.part: weights if isinstance(weights, RandomWeights) else weights.get(file.part)
+            for file in self.card.weights
+        }
+        for file in self.card.weights:
+            if parts[file.part] is None:
+                self._require_optional(file)
+        with UnsetParameters():
+            self.network = self.build()
         self.weights_sha256 = {}
         for file in self.card.weights:
-            given = weights if isinstance(weights, RandomWeights) else weights.get(file.part)
+            given = parts[file.part]
             if given is None:
                 self._leave_out(file)
             else:
@@ -180,7 +189,7 @@ class Backbone(ABC):
             what = f"{given} for backbone {self.card.name!r}"
         fill_strictly(part, self.adapt(state, part=name), ignorable=self.ignorable, what=what)
 
-    def _leave_out(self, file: WeightFile) -> None:
+    def _require_optional(self, file: WeightFile) -> None:
         if not file.optional:
             raise missing(self.card, file)
         if self._logit_wanted and file.part == HEAD:
@@ -188,6 +197,8 @@ class Backbone(ABC):
                 f"layer {LOGIT!r} of {self.card.name!r} needs the head {file.file}, which is not on this machine; give "
                 f"--weights {self.card.name}.{HEAD}=PATH, or leave the layer out"
             )
+
+    def _leave_out(self, file: WeightFile) -> None:
         assert isinstance(self.network, nn.ModuleDict)
         del self.network[file.part]
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fewshot.core.errors import WeightsError
 from fewshot.embeddings.checkpoint import fill_seeded, fill_strictly, read_checkpoint
+from fewshot.embeddings.unset import UnsetParameters
 from fewshot.embeddings.weights import RandomWeights
 
 STATE = {"conv.weight": torch.arange(4.0).reshape(4, 1), "conv.bias": torch.ones(4)}
@@ -137,3 +138,13 @@ def test_a_prefix_changes_the_values_as_if_the_key_had_it() -> None:
     without = fill_seeded({"layer.weight": torch.zeros(3, 3)}, RandomWeights())
 
     assert torch.equal(with_prefix["weight"], without["layer.weight"])
+
+
+def test_unset_network_has_the_constants_and_no_random_values() -> None:
+    with UnsetParameters():
+        layer, norm = nn.Linear(3, 4), nn.BatchNorm2d(2)
+        nn.init.trunc_normal_(layer.weight, std=0.02)
+    assert not layer.weight.any()
+    assert not layer.bias.any()
+    assert norm.weight.tolist() == [1.0, 1.0]
+    assert nn.Linear(3, 4).weight.any()
