@@ -1,6 +1,7 @@
 """What every layout is: a folder or table read as a fixed sequence of labelled samples."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ NATURAL_WORDS = frozenset({"0_real", "real", "nature", "natural", "authentic", "
 SYNTHETIC_WORDS = frozenset({"1_fake", "fake", "ai", "synthetic", "generated", "1"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One labelled image, before it is opened.
 
@@ -48,6 +49,12 @@ class Layout(ABC):
     """One way in which data sets lie on disk."""
 
     name: ClassVar[str]
+    priority: ClassVar[int] = 50
+    """``auto`` takes the recognising layout of the highest priority; two of the same are an error."""
+
+    def __init__(self) -> None:
+        self.ignored: Counter[str] = Counter()
+        """What ``samples`` left out so far, in words -> how many; nothing is dropped without a word."""
 
     @abstractmethod
     def recognises(self, root: Path) -> bool:
@@ -64,3 +71,7 @@ class Layout(ABC):
     def read(self, root: Path, sample: Sample) -> bytes:
         """Return the encoded bytes of one sample's image file."""
         return (root / sample.path).read_bytes()
+
+    def location(self, root: Path, sample: Sample) -> Path:
+        """Return the file on disk that holds the sample: the image itself, or the archive it is a member of."""
+        return root / sample.path

@@ -1,0 +1,59 @@
+"""Class folders as people name them: ``root/natural/<source>/**`` and ``root/synthetic/<source>/**``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, final
+
+from fewshot.core.errors import InputError
+from fewshot.embeddings.layouts.base import Layout, Sample
+from fewshot.embeddings.layouts.tree import class_level, class_words, image_files
+
+
+@final
+class Folder(Layout):
+    """Images below folders named by class words at any level.
+
+    The source is the folder under the class word, else the folder above it, else ``natural`` or ``synthetic``. The
+    deepest class word of a path counts, and two different ones in a path are an error.
+    """
+
+    name: ClassVar[str] = "folder"
+    priority: ClassVar[int] = 0
+
+    def recognises(self, root: Path) -> bool:
+        """Any folder may be one; the samples tell."""
+        return root.is_dir()
+
+    def samples(self, root: Path) -> Iterator[Sample]:
+        """Yield the images in sorted order; an image below no class word is an error that lists what was seen."""
+        found = False
+        for path in image_files(root, ignored=self.ignored):
+            found = True
+            yield _sample(root, path)
+        if not found:
+            ignored = "; ".join(f"{count} x {what}" for what, count in self.ignored.items())
+            raise InputError(f"no image was found below {root}" + (f" (left out: {ignored})" if ignored else ""))
+
+
+def _sample(root: Path, path: str) -> Sample:
+    parents = path.split("/")[:-1]
+    found = class_level(parents)
+    if found is None:
+        raise InputError(
+            f"{root}: nothing says whether {path!r} is natural or synthetic; a folder above it must be named by a "
+            f"class word ({class_words()}), and the folders seen are: {', '.join(parents) or 'none'}. "
+            f"Rename them, or give a table with the columns path, source, synthetic"
+        )
+    level, synthetic = found
+    words = [class_level([name]) for name in parents]
+    if {word[1] for word in words if word} == {True, False}:
+        raise InputError(f"{root}: {path!r} lies below class words of both classes; rename one of {', '.join(parents)}")
+    return Sample(path=path, source=_source(parents, level, synthetic), synthetic=synthetic)
+
+
+def _source(parents: list[str], level: int, synthetic: bool) -> str:
+    if level + 1 < len(parents):
+        return parents[level + 1]
+    if level > 0:
+        return parents[level - 1]
+    return "synthetic" if synthetic else "natural"

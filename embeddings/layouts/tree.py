@@ -1,0 +1,76 @@
+"""Walk folders of images in a fixed order, and read class words from their names."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fewshot.core.errors import InputError
+from fewshot.embeddings.images import SUFFIXES
+from fewshot.embeddings.layouts.base import NATURAL_WORDS, SYNTHETIC_WORDS
+
+
+def image_files(root: Path, *, ignored: Counter[str]) -> Iterator[str]:
+    """Yield every image file below ``root`` as a path relative to it, with forward slashes, in sorted order.
+
+    Links are followed, except one that leads back to a folder it lies in. A file is an image by its suffix in any
+    case; every other file is counted in ``ignored``, and so is a link that leads back.
+
+    Raises:
+        InputError: ``root`` is no folder, or a folder below it may not be listed.
+    """
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}; name the folder that holds the images")
+    yield from _walk(root, "", ancestors=(), ignored=ignored)
+
+
+def _walk(
+    folder: Path, relative: str, *, ancestors: tuple[tuple[int, int], ...], ignored: Counter[str]
+) -> Iterator[str]:
+    status = folder.stat()
+    place = (status.st_dev, status.st_ino)
+    if place in ancestors:
+        ignored[f"link {relative.rstrip('/')} leads back to a folder it lies in"] += 1
+        return
+    for entry in _entries(folder):
+        path = relative + entry.name
+        if entry.is_dir():
+            yield from _walk(folder / entry.name, f"{path}/", ancestors=(*ancestors, place), ignored=ignored)
+        elif has_image_suffix(entry.name):
+            yield path
+        else:
+            ignored[f"{Path(entry.name).suffix.lower() or 'no suffix'}: not the suffix of an image"] += 1
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        raise InputError(
+            f"the folder {folder} cannot be listed ({error.strerror}); allow reading it or leave it out"
+        ) from error
+
+
+def has_image_suffix(name: str) -> bool:
+    """Return whether the last suffix is an image's, in any case: ``a.b.PNG`` is one."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
+
+
+def class_level(parents: Iterable[str]) -> tuple[int, bool] | None:
+    """Return (level, synthetic) of the deepest class word among folder names, None when there is none.
+
+    >>> class_level(["data", "1_FAKE", "sd15"])
+    (1, True)
+    """
+    found = None
+    for level, name in enumerate(parents):
+        word = name.lower()
+        if word in NATURAL_WORDS or word in SYNTHETIC_WORDS:
+            found = (level, word in SYNTHETIC_WORDS)
+    return found
+
+
+def class_words() -> str:
+    """Return the known class words for a message."""
+    return f"natural: {', '.join(sorted(NATURAL_WORDS))}; synthetic: {', '.join(sorted(SYNTHETIC_WORDS))}"
