@@ -6,6 +6,7 @@ over-large file is an error with a reason; nothing is ever padded or filled.
 
 import hashlib
 import io
+import re
 import warnings
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -22,10 +23,16 @@ Reason = Literal["missing", "unreadable", "empty", "not-an-image", "truncated", 
 
 # Raster formats only: Pillow's EPS reader would start another program, and its PDF writer is no reader.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO")
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .tif .tiff .jp2 .j2k .avif .ppm .pgm .pbm .tga .ico".split()
-)
+_SUFFIXES = "jpg jpeg jpe jfif mpo png apng webp gif bmp tif tiff jp2 j2k avif ppm pgm pbm tga ico"
+SUFFIXES = frozenset(f".{suffix}" for suffix in re.split(" ", _SUFFIXES))
 MAX_PIXELS = 178_956_970  # twice Pillow's default warning limit (89,478,485), the size at which Pillow itself refuses
+# ITU-T T.81 table K.1
+_IJG_LUMINANCE = (
+    "16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 "
+    "14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62 "
+    "18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 "
+    "49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99 "
+)
 _HASH_SIZE, _HASH_SAMPLES = 8, 32
 
 
@@ -179,12 +186,7 @@ def jpeg_quality(image: Image.Image) -> int:
 @cache
 def _sorted_ijg_tables() -> NDArray[np.int64]:
     """Return the luminance tables of quality 1..100, each sorted: (100, 64), as jcparam.c of libjpeg scales them."""
-    # ITU-T T.81 table K.1
-    base = np.array(
-        "16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62 "
-        "18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99".split(),
-        dtype=np.int64,
-    )
+    base = np.fromstring(_IJG_LUMINANCE, dtype=np.int64, sep=" ")
     quality = np.arange(1, 101)
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
     return np.sort(np.clip((base[None] * scale[:, None] + 50) // 100, 1, 255), axis=1)

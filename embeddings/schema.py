@@ -91,6 +91,5 @@ def chunk_rows(columns: int, itemsize: int, rows: int) -> int:
 
 
 def text_digest(values: "np.ndarray[Any, Any]") -> bytes:
-    """Return the SHA-256 of a text column, each value closed by a zero byte."""
-    joined = b"".join(str(value).encode("utf-8", "surrogateescape") + b"\0" for value in values)
-    return hashlib.sha256(joined).digest()
+    """Return the SHA-256 of a text column of UTF-8 bytes (``S`` dtype), each value closed by a zero byte."""
+    return hashlib.sha256(b"".join(value + b"\0" for value in values.tolist())).digest()

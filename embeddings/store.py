@@ -133,12 +133,23 @@ class FeatureStore:
         Raises:
             UnknownNameError: no such column.
         """
-        if name not in self.columns:
+        values = self.raw_column(name)
+        if values is None:
             raise unknown_name("column", name, self.columns)
-        values = self.file[self._extra.get(name, f"/samples/{name}")][:]
         if values.dtype.kind == "S":
             return np.array([value.decode("utf-8", "surrogateescape") for value in values], dtype=object)
         return np.asarray(values)
+
+    @property
+    def extra_columns(self) -> tuple[str, ...]:
+        """The names of the table's own columns."""
+        return tuple(self._extra)
+
+    def raw_column(self, name: str) -> NDArray[Any] | None:
+        """Return one sample column as it lies in the file, text as UTF-8 bytes (``S`` dtype); None if absent."""
+        if name not in self.columns:
+            return None
+        return np.asarray(self.file[self._extra.get(name, f"/samples/{name}")][:])
 
     def samples(self) -> pd.DataFrame:
         """Return all samples as a frame, one row per image; text is of type object (names may not be UTF-8)."""

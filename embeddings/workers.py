@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -24,6 +25,7 @@ import numpy as np
 from fewshot.core.errors import FewshotError
 from fewshot.embeddings.prepare import Job, Prepared, Recipe, prepare
 
+_READY = "ready"
 _BLOCK_JOBS = 4
 _BLOCKS_AHEAD = 2
 _WINDOW_BYTES = 256 << 20
@@ -123,7 +125,7 @@ class WorkerPool:
         for connection in wait(list(by_connection), timeout=timeout):
             worker = by_connection[connection]
             try:
-                results.append(worker.receive())
+                results += worker.receive()
             except (EOFError, ConnectionError):
                 results += self._replace(worker)
         return results
@@ -207,14 +209,16 @@ class _Worker:
         self._send(jobs)
 
     def _send(self, message: Any) -> None:
-        try:
+        with suppress(OSError):  # it died; the reading side finds out and replaces it
             self.connection.send(message)
-        except OSError:
-            pass  # it died; the reading side finds out and replaces it
 
-    def receive(self) -> Prepared:
-        """Return the next result: a header, then the bytes of each array straight into its place."""
-        result, shapes = self.connection.recv()
+    def receive(self) -> list[Prepared]:
+        """Return the next result, none for a greeting: a header, then the bytes of each array into its place."""
+        message = self.connection.recv()
+        if message == _READY:
+            self.spoke = True
+            return []
+        result, shapes = message
         for place, (shape, dtype) in shapes.items():
             array = np.empty(shape, np.dtype(dtype))
             view = memoryview(array).cast("B")
@@ -224,10 +228,8 @@ class _Worker:
                     raise EOFError
                 view = view[count:]
             result.inputs[place] = array
-        self.spoke = True
         self.pending.popleft()
-        prepared: Prepared = result
-        return prepared
+        return [result]
 
     def close(self) -> None:
         self.connection.close()
@@ -246,6 +248,7 @@ def serve(descriptor: int) -> None:
     connection = Connection(os.dup(descriptor))
     try:
         recipe: Recipe = connection.recv()
+        connection.send(_READY)
         while True:
             for job in connection.recv():
                 _answer(connection, stream, prepare(recipe, job))

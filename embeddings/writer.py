@@ -3,12 +3,12 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import h5py
 import numpy as np
@@ -57,6 +57,43 @@ class LayerData:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+class SampleColumns(Protocol):
+    """The samples of a store, handed out one column at a time so that millions of them need not lie in memory."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the columns."""
+        ...
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column: (N,) numbers, Python text, or UTF-8 bytes (``S`` dtype)."""
+        ...
+
+
+@dataclass(frozen=True)
+class FrameColumns:
+    """The samples of a frame."""
+
+    frame: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the columns."""
+        return [str(name) for name in self.frame]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column; missing values become empty text."""
+        values = self.frame[name]
+        if name in COLUMNS:
+            return np.asarray(values, dtype=object)
+        return np.asarray(["" if pd.isna(value) else str(value) for value in values], dtype=object)
+
+
 class StoreWriter:
     """Builds a store under ``PATH.tmp`` and renames it when it is whole; use as a context manager, then ``seal``.
 
@@ -66,21 +103,19 @@ class StoreWriter:
         roots: the folders that the samples' paths are relative to.
     """
 
-    def __init__(self, path: Path, samples: pd.DataFrame, *, roots: Iterable[str] = ()) -> None:
+    def __init__(self, path: Path, samples: pd.DataFrame | SampleColumns, *, roots: Iterable[str] = ()) -> None:
         self.path = path
         self.temporary = path.with_name(path.name + ".tmp")
-        self.samples = samples.reset_index(drop=True)
+        self.samples = FrameColumns(samples) if isinstance(samples, pd.DataFrame) else samples
         self.roots = list(roots)
         self._digests: dict[str, str] = {}
         self._sample_digest = b""
 
     def __enter__(self) -> Self:
         for name in REQUIRED:
-            if name not in self.samples:
-                raise StoreError(f"{self.path}: the samples need a column {name!r}; there are {list(self.samples)}")
-        keys = self.samples["key"]
-        if keys.duplicated().any():
-            raise StoreError(f"{self.path}: two samples have the key {keys[keys.duplicated()].iloc[0]!r}")
+            if name not in self.samples.names:
+                raise StoreError(f"{self.path}: the samples need a column {name!r}; there are {self.samples.names}")
+        self._refuse_double_keys()
         try:
             self.file = h5py.File(self.temporary, "w")
         except OSError as error:
@@ -98,6 +133,13 @@ class StoreWriter:
         if kind is not None:
             with suppress(FileNotFoundError):
                 self.temporary.unlink()
+
+    def _refuse_double_keys(self) -> None:
+        keys, counts = np.unique(self.samples.column("key"), return_counts=True)
+        if (counts > 1).any():
+            key = keys[counts > 1][0]
+            text = key.decode("utf-8", "surrogateescape") if isinstance(key, bytes) else key
+            raise StoreError(f"{self.path}: two samples have the key {text!r}")
 
     def add(self, layer: LayerData) -> None:
         """Write one layer that lies in memory."""
@@ -134,12 +176,27 @@ class StoreWriter:
         self._describe(dataset, layer, digest.hexdigest())
         self._write_present(layer, present)
 
-    def seal(self, failed: pd.DataFrame | None = None, *, facts: Mapping[str, Any] | None = None) -> str:
-        """Write failures and digest, flush everything to disk, and give the file its name; return the digest."""
+    def copy(self, source: Any, dataset: str, mask: str) -> None:
+        """Copy a layer of another open store over the same samples as it lies there, chunk by chunk."""
+        for name in (dataset, mask):
+            if name not in self.file:
+                self.file.require_group(name.rpartition("/")[0])
+                source.copy(name, self.file, name=name)
+        self._digests[dataset] = str(self.file[dataset].attrs["digest"])
+
+    def seal(
+        self, failed: pd.DataFrame | None = None, *, facts: Mapping[str, Any] | None = None, brief: bool = False
+    ) -> str:
+        """Write failures and digest, flush everything to disk, and give the file its name; return the digest.
+
+        Args:
+            failed: columns key, backbone, view, reason.
+            facts: more to keep in the provenance; brief: leave versions and machine out, for parts of a store.
+        """
         frame = failed if failed is not None else pd.DataFrame({})
         for name in ("key", "backbone", "view", "reason"):
             values = [str(value) for value in frame[name]] if name in frame else []
-            _write_column(self.file, f"/failed/{name}", np.array(values, dtype=object), Column("text", ""))
+            _write_column(self.file, f"/failed/{name}", _on_disk(np.array(values, dtype=object), Column("text", "")))
         whole = hashlib.sha256("".join(f"{k}={v}\n" for k, v in sorted(self._digests.items())).encode()).hexdigest()
         self.file.attrs.update(
             {
@@ -148,25 +205,37 @@ class StoreWriter:
                 "digest": whole,
                 "samples_digest": self._sample_digest.hex(),
                 "roots": json.dumps(self.roots),
-                "provenance": json.dumps({**provenance(), **(facts or {})}),
+                "provenance": json.dumps({**({} if brief else provenance()), **(facts or {})}),
                 "sealed": True,
             }
         )
         self.file.close()
+        self._count_again()
         _rename_durably(self.temporary, self.path)
         return whole
 
+    def _count_again(self) -> None:
+        """Open the closed file once more and count its rows, before it gets its name."""
+        with h5py.File(self.temporary, "r") as file:
+            for name in ("/samples/key", *self._digests):
+                if file[name].shape[0] != len(self.samples):
+                    raise StoreError(
+                        f"{self.temporary}: {name} has {file[name].shape[0]} rows after writing {len(self.samples)}; "
+                        f"the disk or file system is faulty, write elsewhere"
+                    )
+
     def _write_samples(self) -> bytes:
         digest = hashlib.sha256()
+        names = set(self.samples.names)
         for name, column in COLUMNS.items():
-            values = self.samples[name] if name in self.samples else [column.missing] * len(self.samples)
-            array = np.asarray(values, dtype=object)
-            _write_column(self.file, f"/samples/{name}", array, column)
+            values = self.samples.column(name) if name in names else np.full(len(self.samples), column.missing, object)
+            array = _on_disk(values, column)
+            _write_column(self.file, f"/samples/{name}", array)
             if column.digested:
                 digest.update(name.encode() + b"\0" + _column_digest(array, column))
-        for name in self.samples.columns.difference(list(COLUMNS)):
-            array = np.asarray(["" if pd.isna(value) else str(value) for value in self.samples[name]], dtype=object)
-            _write_column(self.file, f"/samples/extra/{escape(str(name))}", array, Column("text", ""))
+        for name in sorted(names.difference(COLUMNS)):
+            array = _on_disk(self.samples.column(name), Column("text", ""))
+            _write_column(self.file, f"/samples/extra/{escape(name)}", array)
             digest.update(f"extra {name}".encode() + b"\0" + text_digest(array))
         return digest.digest()
 
@@ -221,29 +290,37 @@ def write_store(
         return writer.seal(failed)
 
 
-def _write_column(file: Any, name: str, values: NDArray[Any], column: Column) -> None:
-    if column.kind == "text":
-        encoded = [str(value).encode("utf-8", "surrogateescape") for value in values]
-        width = max((len(value) for value in encoded), default=1) or 1
-        array: NDArray[Any] = np.array(encoded, dtype=f"S{width}")
-    else:
-        array = values.astype(_NUMPY[column.kind])
+def _on_disk(values: NDArray[Any], column: Column) -> NDArray[Any]:
+    """Return a column as it lies in the file: numbers of the column's type, or UTF-8 bytes of one width."""
+    if column.kind != "text":
+        return values.astype(_NUMPY[column.kind])
+    if values.dtype.kind == "S":
+        return values
+    encoded = [str(value).encode("utf-8", "surrogateescape") for value in values]
+    width = max((len(value) for value in encoded), default=1) or 1
+    return np.array(encoded, dtype=f"S{width}")
+
+
+def _write_column(file: Any, name: str, array: NDArray[Any]) -> None:
     checked = len(array) > 0
     file.create_dataset(name, data=array, fletcher32=checked, chunks=checked or None)
 
 
-def _column_digest(values: NDArray[Any], column: Column) -> bytes:
-    if column.kind == "text":
-        return text_digest(values)
-    return hashlib.sha256(values.astype(_NUMPY[column.kind]).tobytes()).digest()
+def _column_digest(array: NDArray[Any], column: Column) -> bytes:
+    return text_digest(array) if column.kind == "text" else hashlib.sha256(array.tobytes()).digest()
 
 
 def _rename_durably(temporary: Path, path: Path) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    fsync_folder(path.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

@@ -80,7 +80,8 @@ def _sample(table: Path, number: int, row: Mapping[str, Any]) -> Sample:
     synthetic = label(row["synthetic"])
     if synthetic is None:
         raise InputError(
-            f"{table}, row {number}: synthetic = {row['synthetic']!r} is neither class; write 0 (natural) or 1 (synthetic)"
+            f"{table}, row {number}: synthetic = {row['synthetic']!r} is neither class; write 0 (natural) or 1 "
+            f"(synthetic)"
         )
     path, source = str(row["path"]).replace("\\", "/"), str(row["source"])
     if not path or not source:

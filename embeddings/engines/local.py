@@ -1,0 +1,114 @@
+"""Run units on this machine: worker processes decode, this process runs the networks, a thread writes."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+from typing import final
+
+from fewshot.core.errors import InputError, StoreError
+from fewshot.embeddings.engines.base import Engine, Workload
+from fewshot.embeddings.forward import UnitForward, Waiting
+from fewshot.embeddings.parts import cannot_write
+from fewshot.embeddings.plan import Task, Unit
+from fewshot.embeddings.prepare import Input, Job, Prepared, Recipe
+from fewshot.embeddings.unit import UnitResult
+from fewshot.embeddings.workers import prepared_in_order
+
+_UNITS_BEING_WRITTEN = 2
+
+
+@final
+class Local(Engine):
+    """The engine of one machine and one device."""
+
+    name = "local"
+
+    def run(self, units: Sequence[Unit], workload: Workload) -> None:
+        """Run the units in order; those of equal tasks go through the workers as one stream."""
+        with ThreadPoolExecutor(1, thread_name_prefix="fewshot-write") as writer:
+            for tasks, group in groupby(units, key=lambda unit: unit.tasks):
+                _run_stream(tasks, list(group), workload, writer)
+
+
+def _run_stream(tasks: tuple[Task, ...], units: list[Unit], workload: Workload, writer: ThreadPoolExecutor) -> None:
+    inputs = tuple(dict.fromkeys(task.input for task in tasks))
+    collection = workload.collection
+    recipe = Recipe(collection.roots, collection.layouts, inputs, workload.reencode)
+    stream = prepared_in_order(recipe, _jobs(units, workload), workers=workload.workers)
+    written: list[Future[None]] = []
+    for unit in units:
+        result = _run_unit(unit, inputs, stream, workload)
+        while len(written) >= _UNITS_BEING_WRITTEN:
+            written.pop(0).result()
+        written.append(writer.submit(_write, result, workload))
+    for future in written:
+        future.result()
+
+
+def _jobs(units: Sequence[Unit], workload: Workload) -> Iterator[Job]:
+    number = 0
+    for unit in units:
+        for position in unit.positions:
+            key = workload.keys[position]
+            place = workload.index[key]
+            known = workload.known.get(key)
+            yield Job(
+                number=number,
+                root=workload.collection.root[place],
+                sample=workload.collection.samples[place],
+                known_sha256=known.sha256 if known else "",
+                known_id=known.pixel_id if known else "",
+            )
+            number += 1
+
+
+def _run_unit(unit: Unit, inputs: tuple[Input, ...], stream: Iterator[Prepared], workload: Workload) -> UnitResult:
+    result = UnitResult(unit, workload.keys, dtype=workload.dtype)
+    networks = UnitForward(unit.tasks, inputs, workload.backbones, workload.device)
+    for place in range(len(unit.positions)):
+        prepared, failures = next(stream), len(result.failures)
+        workload.timing.add(prepared.seconds)
+        if prepared.refused:
+            raise StoreError(
+                f"{prepared.refused} (the decoder differs); use the Pillow the store was made with, or another -o"
+            )
+        if prepared.facts is None:
+            result.unreadable(place, prepared.failure)
+        else:
+            sample = workload.index[result.keys[place]]
+            result.readable(place, workload.collection.samples[sample], workload.collection.root[sample], prepared)
+            _feed(networks, result, place, prepared)
+        _count(workload, result.failures[failures:])
+    for task, rows in networks.finish():
+        result.take(task, rows.places, dict(rows.layers))
+    return result
+
+
+def _feed(networks: UnitForward, result: UnitResult, place: int, prepared: Prepared) -> None:
+    assert prepared.facts is not None
+    for slot, array in enumerate(prepared.inputs):
+        if isinstance(array, str):
+            for task in networks.by_input[slot]:
+                result.lacking(place, task, array)
+            continue
+        for task, rows in networks.add(slot, Waiting(place, prepared.facts.id, array)):
+            result.take(task, rows.places, dict(rows.layers))
+
+
+def _count(workload: Workload, new: list[tuple[str, str, str, str]]) -> None:
+    if new and workload.strict:
+        raise InputError(f"{new[0][0]}: {new[0][3]} (--strict); repair or remove the image, or run without --strict")
+    workload.failed += bool(new)
+    workload.progress.advance(note=f"{workload.failed} failed" if workload.failed else "")
+
+
+def _write(result: UnitResult, workload: Workload) -> None:
+    started = time.perf_counter()
+    path = workload.folder.folder / f"{result.unit.id(workload.keys)}.h5"
+    try:
+        file = result.write(path)
+        workload.folder.record(result.unit, path, rows=file.rows, failures=file.failures)
+    except OSError as error:
+        raise cannot_write(workload.folder.store, error) from error
+    workload.timing.write += time.perf_counter() - started
