@@ -1,15 +1,16 @@
 """From images to one feature store: plan what is missing, have an engine run it, seal; run again to go on."""
 
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fewshot.core.errors import InputError, OptionError, OutputError, StoreError
+from fewshot.core.errors import FewshotError, InputError, OptionError, OutputError, StoreError
 from fewshot.core.progress import Progress
 from fewshot.core.provenance import stack_versions
-from fewshot.embeddings.backbones.base import BACKBONES, Backbone, create
+from fewshot.embeddings.backbones.base import BACKBONES, HEAD, Backbone, create
 from fewshot.embeddings.engines.base import Timing, Workload
 from fewshot.embeddings.engines.local import Local
 from fewshot.embeddings.forward import Device, device_of
@@ -17,14 +18,15 @@ from fewshot.embeddings.history import History, Outcome
 from fewshot.embeddings.images import decoder_version
 from fewshot.embeddings.parts import PartsFolder
 from fewshot.embeddings.plan import Task, Unit, fingerprint, share_of, units
-from fewshot.embeddings.samples import AUTO, Collection, collect, require_expected
+from fewshot.embeddings.samples import AUTO, collect, require_expected
 from fewshot.embeddings.schema import CLEAN, LOGIT
 from fewshot.embeddings.store import FeatureStore
 from fewshot.embeddings.views import PixelStep, View, parse
-from fewshot.embeddings.weights import HEAD, Weights, require_known, resolve
+from fewshot.embeddings.weights import require_known, resolve
 
 FISER_REENCODING = "jpeg:75"  # FiSeR's LMDB builder re-encodes every image so (specs/peers.md F)
 _IMAGES_PER_WORKER = 48
+_FAILURES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,43 @@ class Extraction:
     timing: Timing
     device: Device
     workers: int
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was done as JSON values."""
+        outcome, store = self.outcome, self.outcome.store
+        return {
+            "store": None if store is None else str(store.path),
+            "digest": None if store is None else store.digest,
+            "sealed": store is not None,
+            "images": outcome.images,
+            "rows": outcome.rows,
+            "failures": dict(outcome.failures),
+            "lacking": outcome.lacking,
+            "embedded": self.embedded,
+            "changed": outcome.changed,
+            "notes": list(outcome.notes),
+            "device": str(self.device.name),
+            "precision": self.device.precision,
+            "batch_size": self.device.batch,
+            "workers": self.workers,
+            "seconds": {name: round(value, 3) for name, value in vars(self.timing).items()},
+        }
+
+    def summary(self) -> list[str]:
+        """Return what was done in lines; the last one counts: images in = rows + failures."""
+        outcome = self.outcome
+        lines = [f"note: {note}" for note in outcome.notes]
+        lines += [f"failed: {key}: {reason}" for key, reason in list(outcome.failures.items())[:_FAILURES_SHOWN]]
+        if len(outcome.failures) > _FAILURES_SHOWN:
+            lines.append(f"... and {len(outcome.failures) - _FAILURES_SHOWN} more; `fewshot inspect` lists them all")
+        if self.embedded:
+            lines += [self.timing.split(), self.timing.advice(self.workers)]
+        if outcome.store is None:
+            return [*lines, f"{outcome.images} images in; the store is not sealed yet"]
+        lacking = f", {outcome.lacking} features lacking" if outcome.lacking else ""
+        counts = f"{outcome.images} images in = {outcome.rows} rows + {len(outcome.failures)} failures{lacking}"
+        what = "" if outcome.changed else " (nothing was added)"
+        return [*lines, f"{outcome.store.path}: {counts}{what}"]
 
 
 def embed(
@@ -67,7 +106,7 @@ def embed(
     return outcome.store
 
 
-def extract(
+def extract(  # noqa: PLR0913  # every option of the command, each with its default
     roots: Path | str | Sequence[Path | str],
     *,
     backbones: str | Sequence[str],
@@ -143,7 +182,7 @@ def extract(
         ]
         history.require_same(tasks)
         todo = {task: history.missing(task) for task in tasks}
-        work = share_of(list(units(len(history.keys), todo)), shard=shard)
+        work = share_of(list(units(len(history.keys), todo)), images=len(history.keys), shard=shard)
         workload = Workload(
             collection=collection,
             keys=history.keys,
@@ -223,7 +262,7 @@ def task_of(
         },
     }
     wanted = [layer for layer in backbone.layers if layer != LOGIT or _has_head(backbone)]
-    dimensions = {layer: 1 if layer == LOGIT else card.layers[layer] for layer in wanted}
+    dimensions = {layer: backbone.dimension(layer) or 0 for layer in wanted}
     return Task(card.name, view, dimensions, card.layer, card.input, facts, fingerprint(facts))
 
 
@@ -279,8 +318,8 @@ def _names(backbones: str | Sequence[str]) -> list[str]:
 
 def _ready(name: str) -> bool:
     """Whether a backbone's weights are on this machine; generic adapters, which need a model's name, are not."""
-    from fewshot.core.errors import FewshotError
-
+    if BACKBONES.load(name).generic:
+        return False
     try:
         resolve(create(name).card)
     except FewshotError:
@@ -324,8 +363,6 @@ def _require_output(path: Path) -> None:
 
 
 def _workers(workers: int | str, work: Sequence[Unit]) -> int:
-    import os
-
     if workers != "auto":
         if not str(workers).isdecimal():
             raise OptionError(f"--workers {workers!r}: give auto or a whole number, 0 for none")

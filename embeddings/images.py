@@ -146,7 +146,7 @@ def pixel_id(pixels: ByteArray) -> str:
     """Return the SHA-256 (hex) of height, width (8 bytes each, little-endian) and RGB pixels (H, W, 3) uint8."""
     height, width, _ = pixels.shape
     digest = hashlib.sha256(height.to_bytes(8, "little") + width.to_bytes(8, "little"))
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 

@@ -192,9 +192,9 @@ class Merge:
         """Return one line per image without a row, and one per row that a backbone lacks under a view."""
         seen = np.zeros(len(self.keys), bool)
         seen[self.rows] = True
-        lines = [(self.keys[place], EVERY, EVERY) for place in np.flatnonzero(~seen)]
+        lines = [(self.keys[place], EVERY, EVERY) for place in np.flatnonzero(~seen).tolist()]
         for (backbone, view), mask in present.items():
-            lines += [(self.keys[self.rows[row]], backbone, view) for row in np.flatnonzero(~mask)]
+            lines += [(self.keys[place], backbone, view) for place in self.rows[~mask].tolist()]
         assert len(self.rows) + sum(line[1] == EVERY for line in lines) == len(self.keys), (
             "samples in = rows + failures"
         )

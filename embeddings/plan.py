@@ -14,7 +14,7 @@ from fewshot.embeddings.schema import LOGIT
 from fewshot.embeddings.transforms import InputRule
 from fewshot.embeddings.views import InputStep, View
 
-_UNIT_IMAGES, _MOST_UNIT_IMAGES, _UNITS_WANTED = 256, 2048, 1024
+_UNIT_IMAGES, _MOST_UNIT_IMAGES, _UNITS_WANTED = 128, 2048, 1024
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def unit_images(images: int) -> int:
     cross a unit. About a thousand units at most of large sets, so that the ledger stays small.
 
     >>> unit_images(2_370), unit_images(1_000_000)
-    (256, 1024)
+    (128, 1024)
     """
     wanted = _UNIT_IMAGES
     while wanted < _MOST_UNIT_IMAGES and images > wanted * _UNITS_WANTED:
@@ -135,12 +135,13 @@ def units(images: int, todo: Mapping[Task, BoolArray]) -> Iterator[Unit]:
             yield Unit(wanted, tuple(tasks))
 
 
-def share_of(work: Sequence[Unit], *, shard: tuple[int, int] | None) -> list[Unit]:
-    """Return the units of shard ``(i, n)``, i from 1; all when None."""
+def share_of(work: Sequence[Unit], *, images: int, shard: tuple[int, int] | None) -> list[Unit]:
+    """Return the units of shard ``(i, n)``, i from 1; all when None. A stretch of the list keeps its owner."""
     if shard is None:
         return list(work)
     number, count = shard
-    return [unit for place, unit in enumerate(work) if place % count == number - 1]
+    size = unit_images(images)
+    return [unit for unit in work if unit.positions[0] // size % count == number - 1]
 
 
 def _true_positions(values: BoolArray) -> IntArray:

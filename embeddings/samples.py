@@ -117,10 +117,11 @@ def require_expected(collection: Collection, *, count: int | None = None, source
             f"complete the data, or correct --expect-count"
         )
     wanted, found = set(sources), {sample.source for sample in collection.samples}
+    missing, unexpected = sorted(wanted - found), sorted(found - wanted)
     if wanted and wanted != found:
         raise InputError(
-            f"the sources of {_named(collection)} are not the expected ones: missing "
-            f"{sorted(wanted - found) or 'none'}, unexpected {sorted(found - wanted) or 'none'}; complete the data, or correct --expect-sources"
+            f"the sources of {_named(collection)} are not the expected ones: missing {missing or 'none'}, "
+            f"unexpected {unexpected or 'none'}; complete the data, or correct --expect-sources"
         )
 
 

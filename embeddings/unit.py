@@ -65,7 +65,7 @@ class UnitResult:
         """Keep the features of one batch; a row that is not finite is listed and stays absent."""
         finite = np.logical_and.reduce([np.isfinite(part).all(axis=1) for part in layers.values()])
         at = np.asarray(places)
-        for row in np.flatnonzero(~finite):
+        for row in np.flatnonzero(~finite).tolist():
             self.lacking(places[row], task, NOT_FINITE)
         for layer, part in layers.items():
             name = (task.place, layer)
@@ -77,7 +77,7 @@ class UnitResult:
     def _stored(self, features: FloatArray, task: Task, layer: str) -> FloatArray:
         if self.dtype == np.float16 and len(features):
             largest = float(np.abs(features).max())
-            if largest > np.finfo(np.float16).max:
+            if largest > float(np.finfo(np.float16).max):
                 raise StoreError(
                     f"layer {layer!r} of {task.backbone!r} holds {largest:g}, and float16 ends at 65504; "
                     f"run again with --store-dtype float32"

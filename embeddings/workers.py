@@ -221,7 +221,7 @@ class _Worker:
         result, shapes = message
         for place, (shape, dtype) in shapes.items():
             array = np.empty(shape, np.dtype(dtype))
-            view = memoryview(array).cast("B")
+            view = array.data.cast("B")
             while len(view):
                 count = self._socket.recv_into(view)
                 if count == 0:
@@ -263,4 +263,4 @@ def _answer(connection: "Connection[Any, Any]", stream: socket.socket, result: P
     connection.send((result, {place: (part.shape, part.dtype.str) for place, part in arrays.items()}))
     for part in arrays.values():
         if part.size:
-            stream.sendall(memoryview(part).cast("B"))
+            stream.sendall(part.data.cast("B"))

@@ -159,8 +159,8 @@ class StoreWriter:
             name,
             (rows, dimension),
             dtype,
-            chunks=(chunk_rows(dimension, dtype.itemsize, rows), dimension),
-            fletcher32=True,
+            chunks=(chunk_rows(dimension, dtype.itemsize, rows), dimension) if rows else None,
+            fletcher32=rows > 0,
             fillvalue=np.nan,
         )
         digest = self._layer_digest(layer, present)

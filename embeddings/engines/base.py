@@ -40,6 +40,24 @@ class Timing:
         self.decode += seconds[1]
         self.preprocess += seconds[2]
 
+    def split(self) -> str:
+        """Return where the time went, in words."""
+        parts = {name: getattr(self, name) for name in ("read", "decode", "preprocess", "forward", "write")}
+        listed = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts.items())
+        return f"{self.wall:.1f} s after {self.start:.1f} s of start: {listed} (read to preprocess summed over workers)"
+
+    def advice(self, workers: int) -> str:
+        """Return one line on what would make it faster.
+
+        Args:
+            workers: decoding processes; 0 means that decoding and forward took turns.
+        """
+        before = self.read + self.decode + self.preprocess
+        largest = max(("read", "decode", "preprocess"), key=lambda name: getattr(self, name))
+        if before / max(workers, 1) > self.forward:
+            return f"{largest}-bound: raise --workers (now {workers}), up to the number of processor cores"
+        return "forward-bound: a GPU, a lighter backbone or fewer --view would make it faster, more --workers would not"
+
 
 @dataclass
 class Workload:
