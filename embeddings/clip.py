@@ -1,7 +1,10 @@
 """The image towers of CLIP, from open_clip, under the key names of open_clip's and OpenAI's checkpoints."""
 
+import re
+from collections.abc import Mapping
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from fewshot.embeddings.weights import WeightFile
@@ -28,6 +31,55 @@ TEXT_TOWER = (
     r"vocab_size",
     r"attn_mask",
 )
+
+
+# How Hugging Face names the parts of a CLIP image tower, and how open_clip does; q, k and v are joined apart.
+_RENAMED = (
+    ("vision_model.embeddings.class_embedding", "visual.class_embedding"),
+    ("vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight"),
+    ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding"),
+    ("vision_model.pre_layrnorm.", "visual.ln_pre."),
+    ("vision_model.post_layernorm.", "visual.ln_post."),
+    ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
+)
+_RENAMED_IN_BLOCK = (
+    (".layer_norm1.", ".ln_1."),
+    (".layer_norm2.", ".ln_2."),
+    (".self_attn.out_proj.", ".attn.out_proj."),
+    (".mlp.fc1.", ".mlp.c_fc."),
+    (".mlp.fc2.", ".mlp.c_proj."),
+)
+
+
+def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a Hugging Face CLIP image tower under open_clip's names.
+
+    It has ``vision_model.*`` and ``visual_projection.weight``. Keys of other parts are passed through, so that a
+    strict load names them.
+    """
+    renamed: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if re.search(r"\.self_attn\.[qkv]_proj\.", key):
+            continue
+        if key == "visual_projection.weight":
+            renamed["visual.proj"] = value.T
+        elif not key.endswith("position_ids"):
+            renamed[_open_clip_name(key)] = value
+    for key in state:
+        if found := re.fullmatch(r"(vision_model\.encoder\.layers\.\d+)\.self_attn\.q_proj\.(weight|bias)", key):
+            block, kind = found.groups()
+            joined = torch.cat([state[f"{block}.self_attn.{letter}_proj.{kind}"] for letter in "qkv"])
+            renamed[f"{_open_clip_name(block + '.')}attn.in_proj_{kind}"] = joined
+    return renamed
+
+
+def _open_clip_name(key: str) -> str:
+    for theirs, ours in _RENAMED:
+        if key.startswith(theirs):
+            key = ours + key.removeprefix(theirs)
+    for theirs, ours in _RENAMED_IN_BLOCK:
+        key = key.replace(theirs, ours)
+    return key
 
 
 class ImageTower(nn.Module):

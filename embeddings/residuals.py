@@ -38,3 +38,40 @@ def median_residual(images: Tensor) -> Tensor:
     for low, high in _MEDIAN_OF_NINE:
         values[low], values[high] = torch.minimum(values[low], values[high]), torch.maximum(values[low], values[high])
     return images - values[4]
+
+
+# Eight neighbours of the centre, row by row and around the clock.
+_NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+_CLOCKWISE = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
+_SQUARE_3 = ((-1, 2, -1), (2, -4, 2), (-1, 2, -1))
+_SQUARE_5 = ((-1, 2, -2, 2, -1), (2, -6, 8, -6, 2), (-2, 8, -12, 8, -2), (2, -6, 8, -6, 2), (-1, 2, -2, 2, -1))
+
+
+def srm_filters() -> Tensor:
+    """Return the 30 filters of the spatial rich model, each divided by its largest entry: (30, 5, 5) float32.
+
+    Eight first and four second differences, eight third differences, four 3x3 edges, four 5x5 edges, and both squares
+    (Fridrich and Kodovsky 2012; the order is that of AIDE's models/srm_filter_kernel.py).
+    """
+    first = [{(0, 0): -1.0, (y, x): 1.0} for y, x in _NEIGHBOURS]
+    second = [{(y, x): 1.0, (0, 0): -2.0, (-y, -x): 1.0} for y, x in _NEIGHBOURS[:4]]
+    third = [{(2 * y, 2 * x): -1.0, (y, x): 3.0, (0, 0): -3.0, (-y, -x): 1.0} for y, x in _CLOCKWISE]
+    points = [_from_points(filter_) for filter_ in (*first, *second, *third)]
+    square_3 = torch.nn.functional.pad(torch.tensor(_SQUARE_3, dtype=torch.float32), (1, 1, 1, 1))
+    square_5 = torch.tensor(_SQUARE_5, dtype=torch.float32)
+    filters = torch.stack([*points, *_edges(square_3), *_edges(square_5), square_3, square_5])
+    return filters / filters.abs().amax(dim=(1, 2), keepdim=True)
+
+
+def _from_points(values: dict[tuple[int, int], float]) -> Tensor:
+    found = torch.zeros(5, 5)
+    for (y, x), value in values.items():
+        found[2 + y, 2 + x] = value
+    return found
+
+
+def _edges(square: Tensor) -> list[Tensor]:
+    """Return the square without what lies below, left of, above and right of its middle."""
+    found = [square.clone() for _ in range(4)]
+    found[0][3:, :] = found[1][:, :2] = found[2][:2, :] = found[3][:, 3:] = 0
+    return found

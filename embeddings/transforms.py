@@ -136,8 +136,8 @@ class CenterCrop(Step):
             canvas.paste(image, (left, top))
             image, (width, height) = canvas, canvas.size
         # torchvision: int(round((h - ch) / 2.0))
-        top, left = (height - self.height) / 2.0, (width - self.width) / 2.0
-        top, left = (int(top), int(left)) if self.rounding == "down" else (round(top), round(left))
+        margins = ((height - self.height) / 2.0, (width - self.width) / 2.0)
+        top, left = (int(margin) if self.rounding == "down" else round(margin) for margin in margins)
         return image.crop((left, top, left + self.width, top + self.height))
 
     def __str__(self) -> str:
@@ -145,6 +145,54 @@ class CenterCrop(Step):
 
     def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
         return (self.height, self.width)
+
+
+@final
+@dataclass(frozen=True)
+class PadTo(Step):
+    """Pad both sides to at least ``pixels``, the image in the middle (albumentations ``PadIfNeeded``).
+
+    Args:
+        pixels: least height and width.
+        border: ``black``, or ``mirror``: the image goes on as in a mirror whose edge pixel is not repeated.
+    """
+
+    pixels: int
+    border: Literal["black", "mirror"] = "black"
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        margins = [(missing // 2, missing - missing // 2) for missing in self._missing(height, width)]
+        if not any(map(any, margins)):
+            return image
+        mode: Literal["constant", "reflect"] = "constant" if self.border == "black" else "reflect"
+        return Image.fromarray(np.pad(np.asarray(image), [*margins, (0, 0)], mode=mode))
+
+    def _missing(self, height: int, width: int) -> tuple[int, int]:
+        return max(self.pixels - height, 0), max(self.pixels - width, 0)
+
+    def __str__(self) -> str:
+        return f"pad-to({self.pixels},{self.border})"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        return None
+
+
+@final
+@dataclass(frozen=True)
+class AtLeast(Step):
+    """Enlarge an image whose shorter side has fewer than ``pixels``, bilinear; leave others untouched."""
+
+    pixels: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return image if min(image.size) >= self.pixels else ShorterSide(self.pixels)(image)
+
+    def __str__(self) -> str:
+        return f"at-least({self.pixels})"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        return None
 
 
 @final
