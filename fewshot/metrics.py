@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.core.errors import InputError
@@ -97,19 +98,29 @@ class Ranked:
 
         The ROC points are scikit-learn's with collinear ones dropped, as FiSeR's metrics.py takes them.
         """
-        from sklearn.metrics import roc_curve
-
-        labels = np.repeat([0, 1], [len(self.natural), len(self.synthetic)])
-        rates, found, _ = roc_curve(labels, np.concatenate([self.natural, self.synthetic]))
+        rates, found, _ = roc_curve(*self._labelled())
         return float(found[np.argmin(np.abs(rates - fpr))])
+
+    def auroc_by_trapezoids(self) -> float:
+        """Return scikit-learn's AUROC, equal to ``auroc`` but for the last digits."""
+        return float(roc_auc_score(*self._labelled()))
+
+    def _labelled(self) -> tuple[NDArray[np.int64], FloatArray]:
+        labels = np.repeat([0, 1], [len(self.natural), len(self.synthetic)])
+        return labels, np.concatenate([self.natural, self.synthetic]).astype(np.float64)
 
     def measure(self, metric: str, *, tpr: Tpr = "at-most") -> float:
         """Return one of ``METRICS``; decisions are made at the score 0.
 
+        With ``tpr="nearest"`` TPR and AUROC are FiSeR's: the latter by scikit-learn's trapezoids, whose last digits
+        decide between equals when FiSeR chooses the best k.
+
         Raises:
             KeyError: not one of ``METRICS``.
         """
-        return _MEASURES[metric](self) if metric != "tpr_at_5_fpr" or tpr == "at-most" else self.tpr_nearest()
+        if tpr == "nearest" and metric in _PUBLISHED:
+            return _PUBLISHED[metric](self)
+        return _MEASURES[metric](self)
 
     @property
     def natural_accuracy(self) -> float:
@@ -142,6 +153,11 @@ _MEASURES: dict[str, Callable[[Ranked], float]] = {
     "f1": lambda ranked: ranked.f1,
     "natural_accuracy": lambda ranked: ranked.natural_accuracy,
     "synthetic_accuracy": lambda ranked: ranked.synthetic_accuracy,
+}
+
+_PUBLISHED: dict[str, Callable[[Ranked], float]] = {
+    "auroc": Ranked.auroc_by_trapezoids,
+    "tpr_at_5_fpr": Ranked.tpr_nearest,
 }
 
 

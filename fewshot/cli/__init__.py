@@ -12,7 +12,7 @@ from fewshot import __version__
 from fewshot.core.errors import FewshotError
 
 INTERRUPTED = 130
-_NOT_COMMANDS = {"options"}
+_NOT_COMMANDS = {"options", "reporting"}
 
 
 class CommandFolder(click.Group):

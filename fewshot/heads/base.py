@@ -80,11 +80,11 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         return rows
 
 
-def unit_length(rows: FloatArray) -> Float64Array:
-    """Return rows divided by their length; a zero row stays zero: (n, D) float64."""
-    exact = np.asarray(rows, dtype=np.float64)
-    lengths = np.linalg.norm(exact, axis=1, keepdims=True)
-    return exact / np.where(lengths > 0, lengths, 1.0)
+def unit_length(rows: FloatArray) -> FloatArray:
+    """Return rows divided by their length, in their own precision; a zero row stays zero: (n, D)."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: FloatArray = rows / np.where(lengths > 0, lengths, lengths.dtype.type(1))
+    return unit
 
 
 def two_classes(y: Any) -> Any:

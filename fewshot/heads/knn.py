@@ -5,18 +5,19 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from fewshot.batched import Draws, neighbour_scores
-from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import OptionError
 from fewshot.heads.base import Head, unit_length
 
 Rule = Literal["legacy", "exponential"]
+Metric = Literal["cosine", "ip"]
 TEMPERATURES = {"legacy": 0.05, "exponential": 0.07}  # FiSeR evaluate.py; golden/README.md
 
 
 class Knn(Head):
     """Vote of the k most similar support images.
 
-    With cosines s_i of the neighbours, y_i = +1 for synthetic and -1 for natural ones, and temperature t:
+    With similarities s_i of the neighbours, y_i = +1 for synthetic and -1 for natural ones, and temperature t:
 
     - ``legacy``: sum_i t s_i y_i. FiSeR's probability is the sigmoid of it; t multiplies the similarity.
     - ``exponential``: sum_i w_i y_i / (2 sum_i w_i) with w_i = exp(s_i / t), which is FiSeR's share of synthetic
@@ -26,21 +27,26 @@ class Knn(Head):
         k: neighbours; more than the support has means all of it.
         rule: ``legacy`` (all kNN numbers of the paper) or ``exponential``.
         temperature: t; None for the rule's own, 0.05 or 0.07.
+        metric: ``cosine``, or ``ip`` for FiSeR's arithmetic bit by bit: plain inner products in float32, summed in
+            FAISS's order, and probabilities (minus one half) in float32, whose rounding makes ties of its own.
     """
 
     name: ClassVar[str] = "knn"
 
-    def __init__(self, k: int = 5, rule: Rule = "legacy", temperature: float | None = None) -> None:
+    def __init__(
+        self, k: int = 5, rule: Rule = "legacy", temperature: float | None = None, metric: Metric = "cosine"
+    ) -> None:
         self.k = k
         self.rule = rule
         self.temperature = temperature
+        self.metric = metric
 
     def fit(self, features: FloatArray, y: Any) -> Self:
-        """Fit on the support: (n, D) floating, (n,) two classes."""
+        """Fit on the support: features (n, D) floating, (n,) two classes."""
         rows, positive = self._check_support(features, y)
         self._chosen()
-        self.support_ = unit_length(rows)
-        self.signs_ = np.where(positive, 1.0, -1.0)
+        self.support_ = unit_length(rows) if self.metric == "cosine" else np.asarray(rows, dtype=np.float32)
+        self.positive_ = positive
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
@@ -50,28 +56,65 @@ class Knn(Head):
 
     def score_every_k(self, features: FloatArray, ks: list[int]) -> Float64Array:
         """Return (len(ks), M) votes, one row for every number of neighbours."""
-        similar = unit_length(self._check_query(features)) @ self.support_.T
+        rows = self._check_query(features)
+        if self.metric == "cosine":
+            similar: FloatArray = unit_length(rows) @ self.support_.T
+        else:
+            similar = _products_by_lanes(np.asarray(rows, dtype=np.float32), self.support_)
         order = np.argsort(-similar, axis=1, kind="stable")
         nearest = np.take_along_axis(similar, order, axis=1)
-        sides = self.signs_[order]
-        last = [min(k, similar.shape[1]) - 1 for k in ks]
-        temperature = self._chosen()
-        if self.rule == "legacy":
-            return np.asarray(np.cumsum(temperature * nearest * sides, axis=1)[:, last].T)
-        weights = np.exp((nearest - nearest[:, :1]) / temperature)
-        shares = np.cumsum(weights * sides, axis=1) / np.cumsum(weights, axis=1)
-        return np.asarray(shares[:, last].T / 2)
+        votes = _VOTES[self.rule](nearest, self.positive_[order], self._chosen())
+        last = [min(k, votes.shape[1]) - 1 for k in ks]
+        return np.asarray(votes[:, last].T, dtype=np.float64)
 
     def score_draws(
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Score all draws at once (``fewshot.batched``); equal similarities may fall to another neighbour."""
+        if self.metric != "cosine":
+            return self.score_draws_one_by_one(features, synthetic, supports)
         draws = Draws(features, synthetic, supports, device)
         return neighbour_scores(draws, k=self.k, legacy=self.rule == "legacy", temperature=self._chosen())
 
     def _chosen(self) -> float:
         if self.rule not in TEMPERATURES:
             raise OptionError(f"the k-NN rule is 'legacy' or 'exponential', and not {self.rule!r}")
+        if self.metric not in ("cosine", "ip"):
+            raise OptionError(f"the k-NN metric is 'cosine' or 'ip', and not {self.metric!r}")
         if self.k < 1:
             raise OptionError(f"k-NN needs at least one neighbour, and k is {self.k}")
         return TEMPERATURES[self.rule] if self.temperature is None else self.temperature
+
+
+def _legacy(similar: FloatArray, positive: BoolArray, temperature: float) -> FloatArray:
+    weighted = similar * similar.dtype.type(temperature)
+    lead = np.cumsum(weighted * positive, axis=1) - np.cumsum(weighted * ~positive, axis=1)
+    if similar.dtype == np.float64:
+        return lead
+    return (1 / (1 + np.exp(-np.clip(lead, -80, 80)))).astype(np.float64) - 0.5
+
+
+def _exponential(similar: FloatArray, positive: BoolArray, temperature: float) -> FloatArray:
+    weights = _exp(np.clip(similar / similar.dtype.type(temperature), -80, 80))
+    share = np.cumsum(weights * positive, axis=1) / np.cumsum(weights, axis=1)
+    return share.astype(np.float64) - 0.5
+
+
+_VOTES = {"legacy": _legacy, "exponential": _exponential}
+
+
+def _exp(values: FloatArray) -> FloatArray:
+    """Return the exponential rounded once, the same on every processor."""
+    return np.exp(values.astype(np.float64)).astype(values.dtype)
+
+
+def _products_by_lanes(rows: Float32Array, support: Float32Array) -> Float32Array:
+    """Return (M, n) float32 inner products in eight running sums that are folded in halves, FAISS's order."""
+    missing = -rows.shape[1] % 8
+    wide, narrow = (np.pad(part, ((0, 0), (0, missing))) for part in (rows, support))
+    lanes = np.zeros((len(rows), len(support), 8), np.float32)
+    for start in range(0, wide.shape[1], 8):
+        lanes += wide[:, None, start : start + 8] * narrow[None, :, start : start + 8]
+    for half in (4, 2, 1):
+        lanes = lanes[:, :, :half] + lanes[:, :, half:]
+    return lanes[:, :, 0]

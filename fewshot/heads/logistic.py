@@ -29,15 +29,14 @@ class Logistic(Head):
     def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on the support: (n, D) floating, (n,) two classes."""
         rows, positive = self._check_support(features, y)
-        model = LogisticRegression(C=self.C, tol=self.tol, max_iter=self.max_iter).fit(rows, positive)
-        self.coef_, self.intercept_ = model.coef_, model.intercept_
-        self.n_iter_ = model.n_iter_
+        self.model_ = LogisticRegression(C=self.C, tol=self.tol, max_iter=self.max_iter).fit(rows, positive)
+        self.n_iter_ = self.model_.n_iter_
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) log odds of synthetic."""
         rows = self._check_query(features)
-        return np.asarray(rows @ self.coef_[0] + self.intercept_[0], dtype=np.float64)
+        return np.asarray(self.model_.decision_function(rows), dtype=np.float64)
 
     def score_draws(
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"

@@ -29,7 +29,8 @@ class Prototype(Head):
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) differences of cosines, between -2 and 2."""
         rows = unit_length(self._check_query(features))
-        return np.asarray(rows @ (self.prototypes_[1] - self.prototypes_[0]), dtype=np.float64)
+        cosines = rows @ self.prototypes_.T
+        return np.asarray(cosines[:, 1] - cosines[:, 0], dtype=np.float64)
 
     def score_draws(
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"

@@ -8,7 +8,6 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from fewshot.heads.base import HEADS, Head
 
-
 # Trained networks, in few steps; their own test files run scikit-learn's checks with a recipe that fits their toy data.
 QUICK: dict[str, dict[str, Any]] = {"acm": {"steps": 30}}
 

@@ -1,0 +1,368 @@
+"""The few-shot protocol of FiSeR (arXiv 2606.00606): freeze the backbone, fit a head on a few images, query the rest.
+
+What the published evaluation chooses on query labels (layer, k) is fixed here, unless the user asks for the oracle and
+gets it beside the honest number (specs/methods.md 3.4 and 3.5; docs/decisions/0003-selection.md).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from fewshot.core.arrays import FloatArray
+from fewshot.core.errors import OptionError
+from fewshot.core.progress import Progress
+from fewshot.core.provenance import provenance
+from fewshot.embeddings.schema import LOGIT
+from fewshot.embeddings.store import FeatureStore
+from fewshot.episodes import Draw, Per
+from fewshot.heads.base import HEADS, Head
+from fewshot.metrics import Tpr
+from fewshot.protocols.base import Protocol
+from fewshot.protocols.drawing import Method, draw_all, draw_given
+from fewshot.protocols.material import Material, gather
+from fewshot.protocols.measuring import Measures, facts, measure
+from fewshot.protocols.scoring import Candidate, chosen_by_cross_validation, chosen_by_oracle, score
+from fewshot.report import Report, Row
+
+Solver = Literal["batched", "sklearn"]
+SELECTIONS = ("fixed", "support-cv", "oracle", "all")
+SHIPPED = "shipped"
+LARGEST_K = 51  # FiSeR tries k = 1 .. 51 (evaluate.py; specs/backbones.md 1.3)
+INVERTED_BELOW = 0.4
+NEAR_ONE = 0.98
+
+
+@dataclass(frozen=True)
+class Fiser(Protocol):
+    """Few labelled images per class (or per source), a small head, everything else of the benchmark queried.
+
+    Args:
+        shots: shot counts; all of a trial share one query set.
+        head: head names.
+        per: shots of each class, or of each source.
+        backbone: backbones; all of the store when empty.
+        layer: ``fixed`` (the backbone's default), layer names, ``all``, ``support-cv`` or ``oracle``.
+        where: columns and the values wanted.
+        group: images sharing a value of this column never stand on both sides.
+        query: path of another store whose images are queried.
+        support: lists of sample keys, one per trial, instead of a draw.
+        draw: ``nested``, ``fiser`` (Python's shuffle, scikit-learn's solvers, ddof 0, duplicates stay), ``herding`` or
+            ``kcenter``.
+        stratified: spread a class's shots over its sources.
+        tpr: TPR at the largest FPR of at most 5 %, or at the ROC point nearest to it.
+        solver: ``batched``, or ``sklearn`` for one fit after another at scikit-learn's tolerance.
+        k: neighbours of the head ``knn``; ``oracle`` for the best of 1 .. 51 on query labels.
+        rule: rule of the head ``knn``.
+        device: where batched heads compute.
+    """
+
+    name: ClassVar[str] = "fiser"
+
+    shots: tuple[int, ...] = (10,)
+    head: tuple[str, ...] = ("svm",)
+    trials: int = 100
+    seed: int = 0
+    per: Per = "class"
+    backbone: tuple[str, ...] = ()
+    layer: tuple[str, ...] = ("fixed",)
+    where: Mapping[str, str] = field(default_factory=dict)
+    group: str | None = None
+    query: str | None = None
+    support: tuple[tuple[str, ...], ...] = ()
+    draw: Method = "nested"
+    stratified: bool = False
+    tpr: Tpr = "at-most"
+    solver: Solver = "batched"
+    k: int | Literal["oracle"] = 5
+    rule: Literal["legacy", "exponential"] = "legacy"
+    device: str = "cpu"
+
+    def run(self, store: FeatureStore, *, quiet: bool = True, scores: dict[str, FloatArray] | None = None) -> Report:
+        """Run the protocol on a store.
+
+        Args:
+            quiet: show no progress.
+            scores: where the scores (T, n) of every row and the query masks are put, when wanted.
+
+        Raises:
+            EpisodeError: too few images for the draw.
+            UnknownNameError: a backbone, layer, head or column is not there.
+            InputError: one class only, or features that cannot be used.
+        """
+        self._check()
+        backbones = tuple(self.backbone) or store.backbones
+        for name in backbones:
+            store.info(name, store.default_layer(name))
+        query = FeatureStore(self.query) if self.query else None
+        material = gather(store, backbones=backbones, where=self.where, group=self.group, query=query)
+        draws = self._draws(material, store, backbones)
+        layers = {name: self._layers(store, name) for name in backbones}
+        rows: list[Row] = []
+        work = sum(len(read) for read in layers.values()) * len(self.head)
+        with Progress(work, label="adapt", unit="heads", quiet=quiet) as progress:
+            for name in backbones:
+                rows += self._shipped(material, draws, name)
+                rows += self._backbone(material, draws, name, store.default_layer(name), layers[name], progress, scores)
+        if scores is not None:
+            scores.update(_queries(material, draws))
+        return Report(
+            protocol=self.name,
+            config=self._config(material, backbones, layers),
+            rows=tuple(rows),
+            supports={str(drawn.trial): _keys(material, drawn) for drawn in draws},
+            warnings=(*material.warnings, *_draw_warnings(draws), *_row_warnings(rows)),
+            provenance=provenance(),
+        )
+
+    def _check(self) -> None:
+        if self.trials < 1:
+            raise OptionError(f"--trials must be at least 1, and is {self.trials}")
+        if not self.shots or min(self.shots) < 1:
+            raise OptionError(f"--shots must be at least 1, and is {', '.join(map(str, self.shots)) or 'empty'}")
+        if self.k != "oracle" and self.k < 1:
+            raise OptionError(f"-k must be at least 1 or 'oracle', and is {self.k}")
+        for name in self.head:
+            HEADS.load(name)
+        if "support-cv" in self.layer and min(self.shots) < 2:
+            raise OptionError("--layer support-cv needs at least 2 shots, one to fit and one to judge; raise --shots")
+        special = [name for name in self.layer if name in SELECTIONS]
+        if "all" in special and len(self.layer) > 1:
+            raise OptionError(f"--layer all stands alone, and here are {', '.join(self.layer)}")
+
+    def _draws(self, material: Material, store: FeatureStore, backbones: Sequence[str]) -> list[Draw]:
+        most = max(self.shots)
+        if self.support:
+            return draw_given(material, self.support, shots=most)
+        features = None
+        if self.draw in ("herding", "kcenter"):
+            layers = self._layers(store, backbones[0])
+            if len(backbones) != 1 or len(layers) != 1:
+                raise OptionError(f"--draw {self.draw} looks at features: choose one --backbone and one --layer")
+            features = material.features(backbones[0], layers[0])
+        return draw_all(
+            material,
+            method=self.draw,
+            shots=most,
+            trials=self.trials,
+            seed=self.seed,
+            per=self.per,
+            stratified=self.stratified,
+            features=features,
+        )
+
+    def _layers(self, store: FeatureStore, backbone: str) -> tuple[str, ...]:
+        """The layers that must be scored, the default one first where something is chosen."""
+        default, names = store.default_layer(backbone), store.layer_names(backbone)
+        wanted: list[str] = []
+        for name in self.layer:
+            if name == "fixed":
+                wanted.append(default)
+            elif name == "all":
+                wanted += names
+            elif name in ("support-cv", "oracle"):
+                wanted += [default, *names]
+            else:
+                wanted.append(store.info(backbone, name).layer)
+        return tuple(dict.fromkeys(wanted))
+
+    def _backbone(
+        self,
+        material: Material,
+        draws: Sequence[Draw],
+        backbone: str,
+        default: str,
+        layers: Sequence[str],
+        progress: Progress,
+        scores: dict[str, FloatArray] | None,
+    ) -> list[Row]:
+        found: dict[tuple[str, int], list[tuple[Candidate, Measures]]] = {}
+        for layer in layers:
+            features = material.features(backbone, layer)
+            for name in self.head:
+                for shots in self.shots:
+                    for candidate in self._candidates(name, layer):
+                        scored = score(candidate.head, material, draws, features, shots, self.solver, self.device)
+                        measures = measure(material, draws, scored, tpr=self.tpr)
+                        found.setdefault((name, shots), []).append((candidate, measures))
+                        if scores is not None:
+                            scores[f"{backbone}|{candidate.label}|{name}|{shots}"] = scored.astype(np.float32)
+                progress.advance()
+        rows: list[Row] = []
+        for (name, shots), candidates in found.items():
+            about = {"backbone": backbone, "head": name, "shots": shots, "n_support": len(draws[0].support(shots))}
+            rows += self._fixed_rows(about, candidates, default)
+            rows += self._chosen_rows(about, candidates, material, draws, default)
+        return rows
+
+    def _candidates(self, name: str, layer: str) -> list[Candidate]:
+        if name != "knn":
+            return [Candidate(layer, layer, _head(name))]
+        metric = "ip" if self.draw == "fiser" else "cosine"
+        if self.k == "oracle":
+            heads = [
+                (f"{layer} k={k}", _head(name, k=k, rule=self.rule, metric=metric)) for k in range(1, LARGEST_K + 1)
+            ]
+            return [Candidate(label, layer, head) for label, head in heads]
+        return [Candidate(layer, layer, _head(name, k=self.k, rule=self.rule, metric=metric))]
+
+    def _fixed_rows(
+        self, about: Mapping[str, Any], candidates: Sequence[tuple[Candidate, Measures]], default: str
+    ) -> list[Row]:
+        """The rows of every layer that was named, or of the default one beside a choice."""
+        named = [name for name in self.layer if name not in ("support-cv", "oracle", "fixed", "all")]
+        choosing = any(name in ("support-cv", "oracle") for name in self.layer)
+        rows = []
+        for layer in dict.fromkeys(candidate.layer for candidate, _ in candidates):
+            if choosing and layer != default and layer not in named:
+                continue
+            of_layer = [(candidate, found) for candidate, found in candidates if candidate.layer == layer]
+            honest = of_layer[min(4, len(of_layer) - 1)][1]  # k = 5 where every k was tried
+            rows += honest.rows(facts(layer=layer, selection="fixed", **about))
+            if len(of_layer) > 1:
+                best = chosen_by_oracle(of_layer)
+                rows += best.measures.rows(facts(layer=layer, selection="oracle", **about), choices=best.labels)
+        return rows
+
+    def _chosen_rows(
+        self,
+        about: Mapping[str, Any],
+        candidates: Sequence[tuple[Candidate, Measures]],
+        material: Material,
+        draws: Sequence[Draw],
+        default: str,
+    ) -> list[Row]:
+        rows = []
+        if "support-cv" in self.layer:
+            honest = [pair for pair in candidates if pair[0].k in (None, 5)]
+            best = chosen_by_cross_validation(
+                honest, material, draws, backbone=about["backbone"], shots=about["shots"], default=default
+            )
+            rows += best.measures.rows(facts(layer="support-cv", selection="support-cv", **about), choices=best.labels)
+        if "oracle" in self.layer:
+            best = chosen_by_oracle(candidates)
+            rows += best.measures.rows(facts(layer="oracle", selection="oracle", **about), choices=best.labels)
+        return rows
+
+    def _shipped(self, material: Material, draws: Sequence[Draw], backbone: str) -> list[Row]:
+        """The checkpoint's own head on the same queries; it needs no support, so its shots are 0."""
+        logit = material.logit(backbone)
+        if logit is None:
+            return []
+        found = measure(material, draws, np.broadcast_to(logit, (len(draws), len(logit))), tpr=self.tpr)
+        about = facts(backbone=backbone, layer=LOGIT, selection="fixed", head=SHIPPED, n_support=0, shots=0)
+        return found.rows(about)
+
+    def _config(
+        self, material: Material, backbones: Sequence[str], layers: Mapping[str, Sequence[str]]
+    ) -> dict[str, Any]:
+        fields = asdict(self)
+        fields.update(
+            where=dict(self.where),
+            ddof=0 if self.draw == "fiser" else 1,
+            stores=material.digests(backbones, layers),
+            support=[list(listed) for listed in self.support],
+        )
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+
+def adapt(
+    store: FeatureStore | Path | str,
+    *,
+    shots: int | Sequence[int] = 10,
+    head: str | Sequence[str] = "svm",
+    trials: int = 100,
+    seed: int = 0,
+    quiet: bool = True,
+    scores: dict[str, FloatArray] | None = None,
+    **options: Any,
+) -> Report:
+    """Fit small heads on a few labelled images of a store and measure them on the others.
+
+    Args:
+        store: a feature store or its path.
+        shots: labelled images per class (or per source), one or several counts.
+        head: head name or names, see ``fewshot list heads``.
+        trials: random draws of the support.
+        seed: the number that all draws follow from.
+        quiet: show no progress.
+        scores: a dictionary to be filled with all scores and query masks.
+        options: any other field of ``Fiser``: ``per, backbone, layer, where, group, query, support, draw, stratified,
+            tpr, solver, k, rule, device``.
+
+    Raises:
+        EpisodeError: too few images for the draw.
+        UnknownNameError: a backbone, layer, head or column is not there.
+        InputError: one class only, or features that cannot be used.
+    """
+    for name in ("backbone", "layer"):
+        if name in options:
+            options[name] = _names(options[name])
+    if options.get("draw") == "fiser":
+        options.setdefault("solver", "sklearn")
+    counts = (shots,) if isinstance(shots, int) else tuple(shots)
+    protocol = Fiser(shots=counts, head=_names(head), trials=trials, seed=seed, **options)
+    opened = store if isinstance(store, FeatureStore) else FeatureStore(store)
+    return protocol.run(opened, quiet=quiet, scores=scores)
+
+
+def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return tuple(part for part in given.split(",") if part) if isinstance(given, str) else tuple(given)
+
+
+def _head(name: str, **options: Any) -> Head:
+    head: Head = HEADS.load(name)(**options)
+    return head
+
+
+def _keys(material: Material, drawn: Draw) -> list[str]:
+    """The support in the order drawn, group by group, so that every smaller one can be read off."""
+    return [str(material.keys[row]) for rows in drawn.order.values() for row in rows]
+
+
+def _queries(material: Material, draws: Sequence[Draw]) -> dict[str, FloatArray]:
+    masks = np.zeros((len(draws), len(material.pool)), bool)
+    for trial, drawn in enumerate(draws):
+        masks[trial, drawn.query] = True
+    found: dict[str, Any] = {"query": masks, "synthetic": material.pool.synthetic}
+    found.update(source=material.pool.source.astype(str), key=material.keys.astype(str))
+    return found
+
+
+def _draw_warnings(draws: Sequence[Draw]) -> list[str]:
+    notes = []
+    duplicates = [drawn.duplicates for drawn in draws]
+    relatives = [drawn.relatives for drawn in draws]
+    if any(duplicates):
+        notes.append(
+            f"duplicates of support images (same pixels, or perceptual hash within 4 bits) left the query: "
+            f"{np.mean(duplicates):.1f} a trial, at most {max(duplicates)}"
+        )
+    if any(relatives):
+        notes.append(
+            f"images that share a group with the support left the query: {np.mean(relatives):.1f} a trial, at most "
+            f"{max(relatives)}"
+        )
+    return notes
+
+
+def _row_warnings(rows: Sequence[Row]) -> list[str]:
+    notes = []
+    for row in rows:
+        mean = row.summary().mean
+        if row.metric != "auroc" or row.source != "all" or np.isnan(mean):
+            continue
+        what = f"{row.backbone} {row.layer}, head {row.head}" + (f", {row.shots} shots" if row.shots else "")
+        if mean < INVERTED_BELOW:
+            notes.append(f"{what}: AUROC {mean:.3f} is far under 0.5; the labels are probably inverted (natural = 0)")
+        if mean > NEAR_ONE and row.head != SHIPPED:
+            notes.append(
+                f"{what}: AUROC {mean:.3f} is so near 1 that its interval may cover less than 95 % (docs/intervals.md)"
+            )
+        if row.selection == "oracle":
+            notes.append(f"{what}: chosen on query labels; what it promises cannot be had, read the fixed rows")
+    return list(dict.fromkeys(notes))

@@ -1,0 +1,128 @@
+"""Scores of every trial, and the choice of a layer (or k) among several: inside the support, or by oracle."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fewshot.core.arrays import Float32Array, Float64Array, FloatArray, IntArray
+from fewshot.core.errors import InputError
+from fewshot.episodes import Draw
+from fewshot.heads.base import Head
+from fewshot.metrics import Ranked
+from fewshot.protocols.material import Material
+from fewshot.protocols.measuring import Measures, pick
+
+FOLDS = 5  # 2 + 2 held out of 10 + 10; specs/methods.md 3.5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way of scoring among which a choice is made: a head on a layer."""
+
+    label: str
+    layer: str
+    head: Head
+
+    @property
+    def k(self) -> int | None:
+        """The number of neighbours, where the head has one."""
+        k = self.head.get_params().get("k")
+        return None if k is None else int(k)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The measures of what was chosen in every trial, and its label."""
+
+    measures: Measures
+    labels: tuple[str, ...]
+
+
+def score(
+    head: Head,
+    material: Material,
+    draws: Sequence[Draw],
+    features: Float32Array,
+    shots: int,
+    solver: str,
+    device: str,
+) -> FloatArray:
+    """Return (T, n) scores of all images by the head fitted on every trial's support.
+
+    Supports of different sizes (lists given by the user) are scored size by size.
+    """
+    supports = [drawn.support(shots) for drawn in draws]
+    scores = np.empty((len(draws), len(features)), np.float64)
+    for size in sorted({len(rows) for rows in supports}):
+        trials = np.flatnonzero([len(rows) == size for rows in supports])
+        chosen = np.stack([supports[trial] for trial in trials])
+        if solver == "sklearn":
+            scores[trials] = head.score_draws_one_by_one(features, material.pool.synthetic, chosen)
+        else:
+            scores[trials] = head.score_draws(features, material.pool.synthetic, chosen, device=device)
+    if not np.isfinite(scores).all():
+        raise InputError(f"the head {head.name!r} gave scores that are not finite; choose another layer or head")
+    return scores
+
+
+def chosen_by_oracle(candidates: Sequence[tuple[Candidate, Measures]]) -> Choice:
+    """Choose in every trial the candidate with the largest pooled AUROC on the query labels; the first among equals.
+
+    FiSeR does so (specs/methods.md 3.5); the number is no estimate of what a user will see.
+    """
+    auroc = np.stack([found.pooled("auroc") for _, found in candidates])
+    chosen = np.argmax(auroc, axis=0).astype(np.int64)
+    return _choice(candidates, chosen)
+
+
+def chosen_by_cross_validation(
+    candidates: Sequence[tuple[Candidate, Measures]],
+    material: Material,
+    draws: Sequence[Draw],
+    *,
+    backbone: str,
+    shots: int,
+    default: str,
+) -> Choice:
+    """Choose in every trial the candidate with the best cross-validated AUROC inside the support.
+
+    Stratified folds, at most five, each class dealt in the order drawn; ties go to the default layer, then to the
+    first. Query labels are not looked at.
+    """
+    judged = np.stack(
+        [
+            _judged(candidate.head, material.features(backbone, candidate.layer), material, draws, shots)
+            for candidate, _ in candidates
+        ]
+    )
+    favour = np.array([candidate.layer == default for candidate, _ in candidates]) * 1e-9
+    return _choice(candidates, np.argmax(judged + favour[:, None], axis=0).astype(np.int64))
+
+
+def _choice(candidates: Sequence[tuple[Candidate, Measures]], chosen: IntArray) -> Choice:
+    measures = pick([found for _, found in candidates], chosen)
+    return Choice(measures, tuple(candidates[number][0].label for number in chosen))
+
+
+def _judged(head: Head, features: Float32Array, material: Material, draws: Sequence[Draw], shots: int) -> Float64Array:
+    """Return (T,) the mean AUROC over the folds of every support."""
+    held, kept = [], []
+    folds = min(FOLDS, shots)
+    for drawn in draws:
+        for fold in range(folds):
+            parts = [rows[:shots] for rows in drawn.order.values()]
+            held.append(np.concatenate([rows[fold::folds] for rows in parts]))
+            kept.append(np.concatenate([np.delete(rows, np.s_[fold::folds]) for rows in parts]))
+    union, columns = np.unique(np.concatenate([*held, *kept]), return_inverse=True)
+    synthetic = material.pool.synthetic[union]
+    sizes = np.cumsum([len(rows) for rows in held])
+    held_at = np.split(columns[: sizes[-1]], sizes[:-1])
+    kept_at = np.split(columns[sizes[-1] :], np.cumsum([len(rows) for rows in kept])[:-1])
+    found = np.empty(len(held))
+    for size in {len(rows) for rows in kept_at}:
+        same = [number for number, rows in enumerate(kept_at) if len(rows) == size]
+        scores = head.score_draws(features[union], synthetic, np.stack([kept_at[number] for number in same]))
+        for number, row in zip(same, scores, strict=True):
+            found[number] = Ranked.of(row[held_at[number]], synthetic[held_at[number]]).auroc()
+    return np.asarray(found.reshape(len(draws), folds).mean(1))
