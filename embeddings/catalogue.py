@@ -7,7 +7,7 @@ from typing import Any
 
 from fewshot.core.registry import Registry
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone, BackboneCard
-from fewshot.embeddings.weights import find
+from fewshot.embeddings.weights import WeightFile, find, pinned
 
 Row = Mapping[str, Any]
 
@@ -44,6 +44,42 @@ def present(card: BackboneCard, *, cache: Path | None = None) -> str:
     if not absent:
         return PRESENT
     return PARTLY if all(file.optional for file in absent) else ABSENT
+
+
+def weight_files(names: tuple[str, ...] = (), *, cache: Path | None = None) -> list[Row]:
+    """Return every weight file of the named backbones, all when none is named; variants share files, listed once.
+
+    Raises:
+        UnknownNameError: no such backbone.
+    """
+    found: dict[tuple[str, str, str], Row] = {}
+    for name in names or BACKBONES.names():
+        base, _, variant = name.partition(":")
+        member: type[Backbone] = BACKBONES.load(base)
+        if member.generic and not variant:
+            continue
+        for chosen in (variant,) if variant else (member.variants or (None,)):
+            card = member(chosen).card
+            for file in card.weights:
+                found.setdefault((base, file.part, file.file), _file_row(card, file, cache=cache))
+    return list(found.values())
+
+
+def _file_row(card: BackboneCard, file: WeightFile, *, cache: Path | None) -> Row:
+    path = find(file, backbone=card.name, cache=cache)
+    return {
+        "backbone": card.name,
+        "part": file.part,
+        "file": file.file,
+        "path": None if path is None else str(path),
+        "optional": file.optional,
+        "licence": file.licence,
+        "non_commercial": file.non_commercial,
+        "size": file.size,
+        "sha256": file.sha256 or pinned(file, backbone=card.name, cache=cache),
+        "source": file.source,
+        "mirrors": list(file.mirrors),
+    }
 
 
 def members(registry: Registry) -> list[Row]:

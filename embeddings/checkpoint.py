@@ -4,10 +4,11 @@
 detectors' files (specs/backbones.md section 5.3).
 """
 
+import argparse
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PosixPath
 from pickle import UnpicklingError  # noqa: TID251  # only the exception: nothing is unpickled here
 from typing import Any
 
@@ -23,6 +24,8 @@ State = dict[str, Tensor]
 WRAPPERS = ("model", "state_dict", "netC", "net", "encoder")
 PREFIXES = ("module.", "_orig_mod.")
 _SHOWN_KEYS = 4
+# Plain holders of values that training scripts save beside the tensors; making one runs nothing.
+_HARMLESS: list[Any] = [argparse.Namespace, PosixPath]
 
 
 def read_checkpoint(path: Path) -> State:
@@ -158,7 +161,8 @@ def _read_safetensors(path: Path) -> State:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         if not _looks_like_torch(path):
             raise WeightsError(f"{path} is damaged or no weight file of torch; fetch it again") from error

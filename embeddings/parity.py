@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewshot.core.errors import FewshotError, InputError
-from fewshot.embeddings.backbones.base import BACKBONES, Backbone, create
+from fewshot.embeddings.backbones.base import BACKBONES, CLASSES, LOGIT, Backbone, create
 from fewshot.embeddings.weights import RandomWeights, Weights, locate, missing
 
 # Parts that the recipe's networks took from the authors although the rest was filled (section 6, the table).
@@ -153,9 +153,13 @@ def _compared(
 
 
 def _ours(backbone: Backbone, image: Image.Image) -> dict[str, NDArray[Any]]:
-    """Return all layers and stages of one image; a stage hides a layer of its name."""
+    """Return all layers and stages of one image; a stage hides a layer of its name, both classes their difference."""
     images = torch.from_numpy(np.asarray(backbone.preprocess(image)))[None]
-    layers = {name: value[0].cpu().numpy() for name, value in backbone.embed(images).items()}
+    with torch.inference_mode():
+        found = backbone.features(backbone.normalise(images))
+    layers = {name: value[0].flatten().cpu().numpy() for name, value in found.items()}
+    if CLASSES in layers:
+        layers[LOGIT] = layers[CLASSES]
     return {**layers, **backbone.stages(image)}
 
 

@@ -162,7 +162,7 @@ def find(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Path 
     if file.package:
         return _in_package(file)
     folder = cache or cache_folder()
-    places = (folder / file.file, folder / backbone.replace(":", "_") / file.file)
+    places = (folder / file.file, folder / backbone.partition(":")[0] / file.file)
     return next((path for path in places if path.exists()), None)
 
 
@@ -189,6 +189,11 @@ def verify(file: WeightFile, path: Path) -> str:
         WeightsError: the file differs from the published or the pinned one.
     """
     found = sha256(path)
+    if file.md5 and not file.sha256 and (md5 := _digest(path, "md5")) != file.md5:
+        raise WeightsError(
+            f"{path} has MD5 {md5}, and the one published is {file.md5}: it is damaged or another file; delete it and "
+            f"run `fewshot weights fetch` again, or name it with --weights if you trust it"
+        )
     wanted, whose = file.sha256, "published"
     if not wanted:
         wanted, whose = _pins(path.parent).get(path.name, ""), "pinned at first use"
@@ -202,9 +207,31 @@ def verify(file: WeightFile, path: Path) -> str:
     return found
 
 
+def pinned(file: WeightFile, *, backbone: str, cache: Path | None = None) -> str:
+    """Return the SHA-256 pinned when the file was first used, empty when it never was."""
+    path = find(file, backbone=backbone, cache=cache)
+    return "" if path is None else _pins(path.parent).get(path.name, "")
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, or of a folder's files in name order, as 64 hex digits."""
-    digest = hashlib.sha256()
+    return _digest(path, "sha256")
+
+
+def notices(card: "BackboneCard", weights: Weights) -> tuple[str, ...]:
+    """Return what a user must be told on use: files whose licence forbids commercial use, and random weights."""
+    found = []
+    for file in card.weights:
+        given = weights if isinstance(weights, RandomWeights) else weights.get(file.part)
+        if isinstance(given, RandomWeights):
+            found.append(f"{card.name}: {file.part} holds random weights; its numbers mean nothing")
+        elif given is not None and file.non_commercial:
+            found.append(f"{card.name}: {file.file} is for non-commercial use only ({file.licence})")
+    return tuple(found)
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
     files = [path] if path.is_file() else sorted(child for child in path.rglob("*") if child.is_file())
     for child in files:
         with child.open("rb") as stream:

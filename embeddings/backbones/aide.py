@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
+from fewshot.embeddings.backbones.base import CLASSES, LOGIT, Backbone, BackboneCard
 from fewshot.embeddings.patches import ExtremePatches, extreme_patches, grades, resized
 from fewshot.embeddings.residuals import srm_filters
 from fewshot.embeddings.transforms import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, InputRule
@@ -60,17 +60,15 @@ class Aide(Backbone):
     def features(self, batch: Tensor) -> dict[str, Tensor]:
         assert isinstance(self.network, _Aide)
         joined, hidden, classes = self.network(batch)
-        return {"concat2304": joined, "hidden1024": hidden, "logit": classes[:, 1:] - classes[:, :1]}
+        logit = classes[:, 1:] - classes[:, :1]
+        return {"concat2304": joined, "hidden1024": hidden, CLASSES: classes, LOGIT: logit}
 
     def stages(self, image: Image.Image) -> dict[str, NDArray[Any]]:
-        """Add patches, grades and their order, both resizes of the whole image, the filters and both classes."""
+        """Add patches, grades and their order, both resizes of the whole image, and the filters."""
         assert isinstance(self.network, _Aide)
         found = super().stages(image)
         pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
         patches = extreme_patches(pixels)
-        batch = torch.from_numpy(found["input"])[None].to(self.device)
-        with torch.inference_mode():
-            classes = self.network(batch)[2]
         mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
         return {
             **found,
@@ -82,7 +80,6 @@ class Aide(Backbone):
             "x0_noaa": (resized(pixels, antialias=False) - mean) / std,
             "x0_aa": (resized(pixels, antialias=True) - mean) / std,
             "hpf_weight": self.network.hpf.hpf.weight.detach().cpu().numpy(),
-            "logit": classes[0].cpu().numpy(),
         }
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.core.errors import WeightsError, unknown_name
+from fewshot.core.errors import OptionError, WeightsError, unknown_name
 from fewshot.core.registry import Registry
 from fewshot.embeddings.checkpoint import State, fill_seeded, fill_strictly, read_checkpoint
-from fewshot.embeddings.transforms import InputRule
+from fewshot.embeddings.transforms import AtLeast, CenterCrop, InputRule, TileTo
 from fewshot.embeddings.unset import UnsetParameters
 from fewshot.embeddings.weights import PartWeights, RandomWeights, WeightFile, Weights, missing, sha256
 
 Equality = Literal["golden", "code-equivalent", "unverified"]
 LOGIT = "logit"
+CLASSES = "classes"  # both outputs of a two-class head, for comparison only; ``logit`` is their difference
+SMALL = "+"
+SMALL_RULES = ("pad", "tile", "resize")
 HEAD = "head"  # the part whose absence means that there is no logit
 
 BACKBONES = Registry(group="fewshot.backbones", kind="backbone")
@@ -75,8 +78,9 @@ class Backbone(ABC):
     kept: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, variant: str | None = None, *, layers: tuple[str, ...] | None = None) -> None:
-        self.variant = self.chosen_variant(variant)
-        self.card = self.make_card()
+        chosen, _, small = (variant or "").partition(SMALL)
+        self.variant = self.chosen_variant(chosen or None)
+        self.card = _with_small_rule(self.make_card(), small) if small else self.make_card()
         self.layers = self._chosen_layers(layers)
         self.network: nn.Module = nn.Identity()
         self.device = torch.device("cpu")
@@ -244,8 +248,28 @@ class Backbone(ABC):
         return {"input": self.normalise(torch.from_numpy(self.preprocess(image))[None])[0].cpu().numpy()}
 
 
+def _with_small_rule(card: BackboneCard, small: str) -> BackboneCard:
+    """Return the card with another rule for images smaller than its crop, which pads them with black."""
+    if small not in SMALL_RULES:
+        raise unknown_name("small-image rule", small, SMALL_RULES)
+    crop = card.input.steps[0] if card.input.steps else None
+    if not isinstance(crop, CenterCrop):
+        raise OptionError(
+            f"backbone {card.name!r} does not crop native pixels ({card.input.geometry}), so no image is too small for "
+            f"it; leave {SMALL}{small} out"
+        )
+    if small == "pad":
+        return card
+    first = TileTo(crop.height) if small == "tile" else AtLeast(crop.height)
+    rule = replace(card.input, steps=(first, *card.input.steps))
+    return replace(card, name=f"{card.name}{'' if ':' in card.name else ':'}{SMALL}{small}", input=rule)
+
+
 def create(spec: str, *, layers: tuple[str, ...] | None = None) -> Backbone:
-    """Return the unloaded backbone of ``NAME`` or ``NAME:VARIANT``.
+    """Return the unloaded backbone of ``NAME``, ``NAME:VARIANT`` or ``NAME:VARIANT+RULE``.
+
+    RULE says what becomes of images smaller than the crop: ``tile`` repeats them, ``resize`` enlarges them, ``pad``
+    surrounds them with black, which is every detector's default unless its card says otherwise.
 
     Raises:
         UnknownNameError: no such backbone or variant.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
+from fewshot.embeddings.backbones.base import CLASSES, LOGIT, Backbone, BackboneCard
 from fewshot.embeddings.transforms import CenterCrop, InputRule
 from fewshot.embeddings.trunks import ShortResNet
 from fewshot.embeddings.weights import WeightFile
@@ -53,18 +53,15 @@ class Safe(Backbone):
         assert isinstance(self.network, ShortResNet)
         feature = self.network(_resized(diagonal_band(batch), batch))
         classes = self.network.fc1(feature)
-        return {"feature": feature, "logit": classes[:, 1:] - classes[:, :1]}
+        return {"feature": feature, CLASSES: classes, LOGIT: classes[:, 1:] - classes[:, :1]}
 
     def stages(self, image: Image.Image) -> dict[str, NDArray[Any]]:
-        """Add ``hh`` (3, 130, 130), ``dwt`` (3, 256, 256) and both classes as ``logit`` (2,)."""
-        assert isinstance(self.network, ShortResNet)
+        """Add ``hh`` (3, 130, 130) and ``dwt`` (3, 256, 256)."""
         found = super().stages(image)
         images = torch.from_numpy(found["input"])[None]
         band = diagonal_band(images)
         resized = _resized(band, images)
-        with torch.inference_mode():
-            classes = self.network.fc1(self.network(resized.to(self.device)))
-        return {**found, "hh": band[0].numpy(), "dwt": resized[0].numpy(), "logit": classes[0].cpu().numpy()}
+        return {**found, "hh": band[0].numpy(), "dwt": resized[0].numpy()}
 
 
 def diagonal_band(images: Tensor) -> Tensor:

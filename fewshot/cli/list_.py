@@ -28,8 +28,10 @@ def command(family: str, names: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=1))
     elif family == "backbones":
         _print_backbones(rows, full=bool(names))
+    elif not rows:
+        click.echo("none is installed")
     else:
-        _print_table([[str(row[key]) for key in row] for row in rows], list(rows[0]) if rows else [])
+        _print_table([[str(row[key]) for key in row] for row in rows], list(rows[0]))
 
 
 def _rows(family: str, names: tuple[str, ...]) -> Rows:

@@ -1,0 +1,124 @@
+"""``fewshot weights``: where weight files come from, whether they are here, and how to get them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot.cli.options import json_option, quiet_option, split_commas
+
+CACHE = click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of weight files; $FEWSHOT_WEIGHTS or the user's cache when not given.",
+)
+NAMES = click.argument("names", nargs=-1, callback=split_commas)
+
+
+@click.group()
+def command() -> None:
+    """List, fetch, verify and convert the weight files of backbones.
+
+    Nothing is downloaded by any other command. Your own files need not be here: name them with --weights NAME=PATH.
+    """
+
+
+@command.command("list")
+@NAMES
+@CACHE
+@json_option
+def list_files(names: tuple[str, ...], cache: Path | None, as_json: bool) -> None:
+    """List every weight file with its source, licence, size and SHA-256, and whether it is on this machine."""
+    rows = _rows(names, cache)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        here = row["path"] or ("not here, optional" if row["optional"] else "not here")
+        click.echo(f"{row['backbone']}.{row['part']}  {row['file']}  [{here}]")
+        restricted = ", non-commercial use only" if row["non_commercial"] else ""
+        size = "size unknown" if row["size"] is None else f"{row['size']:,} bytes"
+        checksum = f"SHA-256 {row['sha256'][:16]}" if row["sha256"] else "SHA-256 pinned at first use"
+        click.echo(f"    {row['licence']}{restricted}; {size}; {checksum}\n    {row['source']}")
+
+
+@command.command()
+@NAMES
+@CACHE
+@click.option("--offline", is_flag=True, help="Fetch nothing; say what is missing and where it would come from.")
+@quiet_option
+@json_option
+def fetch(names: tuple[str, ...], cache: Path | None, offline: bool, quiet: bool, as_json: bool) -> None:
+    """Fetch the weight files of the backbones NAMES, go on where a broken download stopped, and check them."""
+    from fewshot.embeddings.backbones.base import create
+    from fewshot.embeddings.download import fetch as fetch_files
+
+    if not names:
+        raise click.UsageError("name the backbones to fetch, for example: fewshot weights fetch npr")
+    found = {}
+    for name in names:
+        say = (lambda line: None) if quiet else (lambda line: click.echo(line, err=True))
+        paths = fetch_files(create(name).card, cache=cache, offline=offline, quiet=quiet, say=say)
+        found[name] = {part: str(path) for part, path in paths.items()}
+    _print_paths(found, as_json=as_json)
+
+
+@command.command()
+@NAMES
+@CACHE
+@json_option
+def verify(names: tuple[str, ...], cache: Path | None, as_json: bool) -> None:
+    """Read every weight file that is here again and compare its SHA-256 with the published or the pinned one."""
+    from fewshot.core.errors import WeightsError
+
+    rows = [{**row, **_verified(row)} for row in _rows(names, cache) if row["path"]]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    for row in rows if not as_json else ():
+        click.echo(f"{row['backbone']}.{row['part']}  {row['path']}  {row['result']}")
+    bad = [row for row in rows if row["result"] != "as expected"]
+    if bad:
+        raise WeightsError(f"{len(bad)} of {len(rows)} files are not what they should be: {bad[0]['result']}")
+
+
+@command.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--unsafe-pickle", is_flag=True, required=True, help="Run the code in SOURCE; only for files you trust.")
+def convert(source: Path, target: Path, unsafe_pickle: bool) -> None:
+    """Read the checkpoint SOURCE by unpickling it, which can run any code in it, and write its tensors to TARGET.
+
+    TARGET is a safetensors file that every other command takes without any such risk.
+    """
+    from fewshot.embeddings.convert import convert as convert_file
+
+    click.echo(f"{convert_file(source, target)} tensors in {target}")
+
+
+def _rows(names: Sequence[str], cache: Path | None) -> list[dict[str, Any]]:
+    from fewshot.embeddings.catalogue import weight_files
+
+    return [dict(row) for row in weight_files(tuple(names), cache=cache)]
+
+
+def _verified(row: Mapping[str, Any]) -> dict[str, str]:
+    from fewshot.core.errors import WeightsError
+    from fewshot.embeddings.backbones.base import create
+    from fewshot.embeddings.weights import verify as verify_file
+
+    (file,) = [file for file in create(row["backbone"]).card.weights if file.part == row["part"]]
+    try:
+        return {"found": verify_file(file, Path(row["path"])), "result": "as expected"}
+    except WeightsError as error:
+        return {"found": "", "result": str(error)}
+
+
+def _print_paths(found: Mapping[str, Mapping[str, str]], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    for name, paths in found.items():
+        for part, path in paths.items():
+            click.echo(f"{name}.{part}  {path}")
