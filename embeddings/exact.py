@@ -12,7 +12,7 @@ from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, IntArray
 from fewshot.embeddings.indexed_layer import IndexedLayer, Metric
 
 NONE = -1  # the position of a candidate that is not there
-_GATHER_BYTES = 64 << 20  # rows gathered at a time
+_GATHER_BYTES = 8 << 20  # rows gathered at a time; small enough for the cache
 _MARGIN = 8  # candidates per block beyond k, for what float32 sums may confuse
 
 Gather = Callable[[IntArray], Float32Array]

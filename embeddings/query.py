@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fewshot.embeddings.backbones.base import Backbone
 
 # What must be equal for two features to be compared: the network's weights and what the network was shown.
-PINNED = ("weights_sha256", "input")
+PINNED = ("weights", "input", "reencode")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def from_images(
     paths: Sequence[Path],
     *,
     weights: Sequence[str] = (),
-    device: str = "cpu",
+    device: str = "auto",
 ) -> Queries:
     """Embed images with the backbone that the store records; store rows of the same pixels are left out.
 
@@ -104,7 +104,7 @@ def from_images(
         index: where they will be looked up; names backbone, layer, weights and input rule.
         paths: image files; folders are searched for images.
         weights: ``NAME=PATH`` requests, as for ``fewshot embed``.
-        device: where the network runs.
+        device: where the network runs; ``auto`` is CUDA where there is one.
 
     Raises:
         InputError: no image could be read.
@@ -115,7 +115,7 @@ def from_images(
     if not read:
         raise InputError(f"none of {len(failed)} images can be read; the first, {failed[0][0]}: {failed[0][1]}")
     backbone = backbone_of(index, weights=weights, device=device)
-    features = np.concatenate([_embedded(backbone, image, index.info) for _, image, _ in read])
+    features = np.concatenate([_embedded(backbone, image, pixel_id, index.info) for _, image, pixel_id in read])
     return Queries(
         features=features,
         images=tuple(str(path) for path, _, _ in read),
@@ -131,14 +131,15 @@ def backbone_of(index: SourceIndex, *, weights: Sequence[str], device: str) -> "
     Raises:
         StoreError: what is installed differs in weights or input rule.
     """
+    import torch
+
     from fewshot.embeddings.backbones.base import create
     from fewshot.embeddings.weights import resolve
 
-    if index.info.view != CLEAN:
-        raise InputError(f"{index.indexed} is of the view {index.info.view!r}; index the view clean to look up images")
     backbone = create(index.info.backbone, layers=(index.info.layer,))
-    backbone.load(device=device, weights=resolve(backbone.card, weights))
-    made = {"weights_sha256": backbone.weights_sha256, "input": str(backbone.card.input)}
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    backbone.load(device=place, weights=resolve(backbone.card, weights))
+    made = {"weights": backbone.weights_sha256, "input": str(backbone.card.input)}
     require_same_making(index, made, where="the backbone on this machine")
     return backbone
 
@@ -158,7 +159,7 @@ def require_same_making(index: SourceIndex, facts: Mapping[str, Any], *, where: 
             )
 
 
-def image_files(store: FeatureStore, rows: IntArray) -> tuple[Path | None, ...]:
+def image_files(store: FeatureStore, rows: IntArray | Sequence[int]) -> tuple[Path | None, ...]:
     """Return where the images of some rows lie, None where one is not there any more or lies within an archive."""
     roots, members, paths = store.column("root"), store.column("member"), store.column("path")
     found: list[Path | None] = []
@@ -205,8 +206,15 @@ def _decoded(paths: Sequence[Path]) -> tuple[list[tuple[Path, Any, str]], list[t
     return read, failed
 
 
-def _embedded(backbone: "Backbone", image: Any, info: LayerInfo) -> Float32Array:
+def _embedded(backbone: "Backbone", image: Any, pixel_id: str, info: LayerInfo) -> Float32Array:
+    """Return (1, D) float32 features of one RGB image, re-encoded and perturbed as the layer's images were."""
     import torch
 
+    from fewshot.embeddings.views import parse, perturb
+
+    view, reencoding = parse(info.view), parse(str(info.facts.get("reencode", "")) or CLEAN)
+    if view.input is not None:
+        raise InputError(f"the view {info.view!r} perturbs the network's input; look up images in the view clean")
+    image = perturb(perturb(image, reencoding.pixels, pixel_id=pixel_id), view.pixels, pixel_id=pixel_id)
     batch = torch.from_numpy(np.ascontiguousarray(backbone.preprocess(image)[None]))
     return np.asarray(backbone.embed(batch)[info.layer].float().cpu().numpy(), dtype=np.float32)

@@ -16,6 +16,24 @@ if TYPE_CHECKING:
     from fewshot.protocols.source_measures import ClosedSet
 
 
+_TABLES = {
+    "Source of every image, itself left out": [
+        "source_accuracy",
+        "f1",
+        "homophily",
+        "balanced_source_accuracy",
+        "macro_f1",
+    ],
+    "A new source from a few images, nothing refitted": ["new_source_recall", "new_source_false_rate"],
+    "A source that was left out, told from the known ones": [
+        "unknown_auroc",
+        "open_set_rate",
+        "false_unknown_rate",
+        "unknown_rate",
+    ],
+}
+
+
 @click.command()
 @click.argument("store", type=STORE)
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1)
@@ -28,6 +46,14 @@ if TYPE_CHECKING:
     help="Which images of --query; as --where when it is STORE itself.",
 )
 @click.option("--per-source", type=click.IntRange(1), help="At most this many images of each source of --query.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Run the whole experiment on STORE instead, and write its report: accuracy, homophily, few-shot, open set.",
+)
+@click.option("--shots", default="1,5,10,50", show_default=True, help="Images of a new source, for -o.")
+@click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="Draws, for -o.")
 @click.option("--group", metavar="COLUMN", help="Images that share this column's value are no answer to each other.")
 @click.option("-k", type=click.IntRange(1), default=5, show_default=True, help="Nearest images that vote.")
 @click.option("--backbone", "-b", help="Whose features; may be left out when the store has one backbone.")
@@ -40,16 +66,30 @@ if TYPE_CHECKING:
     help="Cosine, inner product or minus the Euclidean distance.",
 )
 @click.option(
+    "--index",
+    "kind",
+    type=click.Choice(["flat", "hnsw", "ivf-flat", "ivf-pq", "auto"]),
+    default="flat",
+    show_default=True,
+    help="Exact search, or an approximate one whose recall is measured and said.",
+)
+@click.option("--recall", type=float, default=0.95, show_default=True, help="Recall wanted of an approximate index.")
+@click.option(
+    "--index-file", type=click.Path(path_type=Path), help="Load the index from here, or build it and save it here."
+)
+@click.option(
     "--unknown-rate",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.05,
     show_default=True,
     help="Share of known images that may be called unknown; 0 calls nothing unknown.",
 )
-@click.option("--weights", multiple=True, metavar="NAME=PATH", help="Weight files, as for `fewshot embed`.")
 @click.option(
-    "--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N", help="Where IMAGES are embedded."
+    "--gallery", type=click.Path(path_type=Path), help="Draw every query beside its nearest images: .html, .png."
 )
+@click.option("--confusion", type=click.Path(path_type=Path), help="Draw what each source was taken for: .png.")
+@click.option("--weights", multiple=True, metavar="NAME=PATH", help="Weight files, as for `fewshot embed`.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")
 @where_option
 @seed_option
 @json_option
@@ -59,25 +99,70 @@ def command(store: Path, images: tuple[Path, ...], query: Path | None, as_json: 
     A source's share is its similarity-weighted vote divided by its number of images, so that a large source does not
     win by its size. An image is `unknown` when its nearest image is farther than is usual within the store.
     """
-    if bool(images) == bool(query):
-        raise click.UsageError("give IMAGE... or --query STORE, one of the two")
-    from fewshot.core.errors import InputError
+    if sum(map(bool, (images, query, options["output"]))) != 1:
+        raise click.UsageError("give IMAGE..., --query STORE or -o REPORT.json, one of the three")
+    if options["output"]:
+        _experiment(store, as_json, options)
+        return
+    index = _index(store, options)
+    queries = _queries(index, images, query, options)
+    findings = _look_up(index, queries, options)
+    measured = _measured(index, queries, findings)
+    click.echo(_document(index, queries, findings, measured, options) if as_json else _text(index, findings, measured))
+    _draw(index, queries, findings, measured, options)
+    if queries.failed:
+        from fewshot.core.errors import InputError
+
+        listed = "; ".join(f"{path}: {reason}" for path, reason in queries.failed[:5])
+        raise InputError(f"{len(queries.failed)} images could not be read and have no answer: {listed}")
+
+
+def _index(store: Path, options: dict[str, Any]) -> "SourceIndex":
     from fewshot.embeddings.index import SourceIndex
 
+    file: Path | None = options["index_file"]
+    if file is not None and file.exists():
+        return SourceIndex.load(store, file, device=options["device"])
     index = SourceIndex(
         store,
         backbone=options["backbone"],
         layer=options["layer"],
         metric=options["metric"],
-        where=options["where"],
+        where=options["where"] or None,
+        index=options["kind"],
+        recall=options["recall"],
+        device=options["device"],
+        seed=options["seed"],
     )
-    queries = _queries(index, images, query, options)
-    findings = _look_up(index, queries, options)
-    measured = _measured(index, queries, findings)
-    click.echo(_document(index, queries, findings, measured, options) if as_json else _text(index, findings, measured))
-    if queries.failed:
-        listed = "; ".join(f"{path}: {reason}" for path, reason in queries.failed[:5])
-        raise InputError(f"{len(queries.failed)} images could not be read and have no answer: {listed}")
+    if options["kind"] != "flat":
+        click.echo(f"index: {index.choice}", err=True)
+    if file is not None:
+        click.echo(f"index saved as {index.save(file)}", err=True)
+    return index
+
+
+def _experiment(store: Path, as_json: bool, options: dict[str, Any]) -> None:
+    import json
+
+    from fewshot.embeddings.store import FeatureStore
+    from fewshot.protocols.nearest import Nearest
+
+    result = Nearest(
+        shots=tuple(int(size) for size in options["shots"].split(",")),
+        rate=options["unknown_rate"] or 0.05,
+        **{name: options[name] for name in ("backbone", "layer", "where", "group", "metric", "k", "trials", "seed")},
+    ).measure(FeatureStore(store))
+    report = result.report
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        for title, metrics in _TABLES.items():
+            click.echo(f"{title}\n\n{report.table(metrics)}\n")
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"report written to {report.save(options['output'])}", err=True)
+    if options["confusion"]:
+        _draw_confusion(result.closed, options["confusion"])
 
 
 def _queries(index: "SourceIndex", images: tuple[Path, ...], query: Path | None, options: dict[str, Any]) -> "Queries":
@@ -167,40 +252,69 @@ def _document(
 
 
 def _text(index: "SourceIndex", findings: Sequence["Finding"], measured: "ClosedSet | None") -> str:
-    lines = [line for finding in findings for line in _block(finding)]
-    if measured:
-        lines += _accuracy(index, measured)
-    return "\n".join(lines)
+    return "\n\n".join([*map(_block, findings), *([_accuracy(index, measured)] if measured else [])])
 
 
-def _block(finding: "Finding") -> list[str]:
+def _block(finding: "Finding") -> str:
+    from fewshot.tables import text_table
+
     best = finding.sources[0]
     verdict = f"unknown, most like {best.source}" if finding.unknown else best.source
     known = "" if finding.p_value is None else f", p-value {finding.p_value:.3f}"
-    lines = [
-        f"{finding.image}: {verdict} (share {best.share:.2f}{known})",
-        "  source                votes  share  nearest",
+    sources = [[one.source, str(one.votes), f"{one.share:.2f}", f"{one.nearest:.4f}"] for one in finding.sources]
+    near = [[f"{one.score:.4f}", one.source, one.key] for one in finding.neighbours]
+    tables = [
+        text_table(["source", "votes", "share", "nearest"], sources),
+        text_table(["score", "source", "nearest images"], near),
     ]
-    for source in finding.sources:
-        lines.append(f"  {source.source:<20} {source.votes:>6}  {source.share:>5.2f}  {source.nearest:>7.4f}")
-    lines.append("  nearest images")
-    lines += [f"  {near.score:>7.4f}  {near.source:<20} {near.key}" for near in finding.neighbours]
-    return [*lines, ""]
+    return "\n\n".join([f"{finding.image}: {verdict} (share {best.share:.2f}{known})", *tables])
 
 
-def _accuracy(index: "SourceIndex", measured: "ClosedSet") -> list[str]:
-    lines = [
-        f"Source accuracy, own pixels left out: {measured.accuracy:.3f} of {measured.queries} images, "
-        f"mean over sources {measured.balanced_accuracy:.3f} (chance {1 / len(index.counts):.3f}), "
-        f"macro F1 {measured.macro_f1:.3f}",
-        "  true source           images  right  most often taken for",
-    ]
+def _accuracy(index: "SourceIndex", measured: "ClosedSet") -> str:
+    from fewshot.tables import text_table
+
+    lines = []
     for number, name in enumerate(measured.names):
         row = measured.confusion[number].copy()
         images, right = int(row.sum()), int(row[number])
-        if not images:
-            continue
         row[number] = 0
         other = f"{measured.names[int(row.argmax())]} ({int(row.max())})" if row.any() else "-"
-        lines.append(f"  {name:<20}  {images:>6}  {right / images:>5.2f}  {other}")
-    return lines
+        if images:
+            lines.append([name, str(images), f"{right / images:.2f}", other])
+    return (
+        f"Source accuracy, own pixels left out: {measured.accuracy:.3f} of {measured.queries} images, "
+        f"mean over sources {measured.balanced_accuracy:.3f} (chance {1 / len(index.counts):.3f}), "
+        f"macro F1 {measured.macro_f1:.3f}\n\n"
+        + text_table(["true source", "images", "right", "most often taken for"], lines)
+    )
+
+
+def _draw(
+    index: "SourceIndex",
+    queries: "Queries",
+    findings: Sequence["Finding"],
+    measured: "ClosedSet | None",
+    options: dict[str, Any],
+) -> None:
+    if options["gallery"]:
+        from fewshot.embeddings.query import image_files
+        from fewshot.page.gallery import Shown, write_gallery
+
+        truths = queries.sources or (None,) * len(findings)
+        shown = [
+            Shown(finding, file, image_files(index.store, [near.row for near in finding.neighbours]), truth)
+            for finding, file, truth in zip(findings, queries.files, truths, strict=True)
+        ]
+        place = f"{index.info.backbone}, layer {index.info.layer}, {index.metric}"
+        note = f"{place}: {len(index)} images of {len(index.counts)} sources."
+        click.echo(f"gallery: {write_gallery(shown, options['gallery'], title='Nearest images', note=note)}", err=True)
+    if options["confusion"] and measured:
+        _draw_confusion(measured, options["confusion"])
+
+
+def _draw_confusion(measured: "ClosedSet", path: Path) -> None:
+    from fewshot.figures.canvas import save_png
+    from fewshot.figures.confusion import confusion
+
+    title = f"nearest sources: {100 * measured.accuracy:.0f} % of {measured.queries} images right"
+    click.echo(f"figure: {save_png(confusion(measured.confusion, measured.names, title=title), path)}", err=True)

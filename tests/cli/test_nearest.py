@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from fewshot.cli import group
+from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.images import decode
+from fewshot.embeddings.views import parse, perturb
 from fewshot.embeddings.writer import LayerData, write_store
 
 SOURCES = {"camera": (0.0, 12), "model-a": (4.0, 12), "model-b": (8.0, 12)}
@@ -35,7 +40,7 @@ def make_store(path: Path, *, seed: int = 0, weights: str = "abc", ids: str = "p
             "prompt": [str(number // 2) for number in range(len(names))],
         }
     )
-    facts = {"weights_sha256": {"net": weights}, "input": "native"}
+    facts = {"weights": {"net": weights}, "input": "native"}
     write_store(path, samples, [LayerData("net", "pooled", features.astype(np.float32), default=True, facts=facts)])
     return path
 
@@ -93,11 +98,125 @@ def test_a_store_made_with_other_weights_is_refused(tmp_path: Path) -> None:
     mine, other = make_store(tmp_path / "a.h5"), make_store(tmp_path / "b.h5", weights="xyz")
     result = fewshot(mine, "--query", other)
     assert result.exit_code == 1
-    assert "weights_sha256 = {'net': 'abc'}" in result.stderr
+    assert "weights = {'net': 'abc'}" in result.stderr
     assert "xyz" in result.stderr
 
 
 def test_neither_images_nor_a_store_is_wrong_usage(tmp_path: Path) -> None:
     result = fewshot(make_store(tmp_path / "a.h5"))
     assert result.exit_code == 2
-    assert "give IMAGE... or --query STORE" in result.stderr
+    assert "give IMAGE..., --query STORE or -o REPORT.json" in result.stderr
+
+
+def test_an_index_file_is_saved_and_then_used(tmp_path: Path) -> None:
+    store, file = make_store(tmp_path / "a.h5"), tmp_path / "a.faiss"
+    arguments = (store, "--query", store, "--metric", "l2", "--index", "hnsw", "--index-file", file, "--json")
+    first, second = fewshot(*arguments), fewshot(*arguments)
+    assert "hnsw: asked for; recall@10 1.000 against exact search on 37 rows" in first.stderr
+    assert "index saved as" in first.stderr
+    assert "index saved" not in second.stderr
+    assert json.loads(first.stdout) == json.loads(second.stdout)
+
+
+def test_an_index_file_of_a_store_that_changed_is_refused(tmp_path: Path) -> None:
+    store, file = make_store(tmp_path / "a.h5"), tmp_path / "a.faiss"
+    assert fewshot(store, "--query", store, "--index-file", file).exit_code == 0
+    make_store(store, seed=1)
+    result = fewshot(store, "--query", store, "--index-file", file)
+    assert result.exit_code == 1
+    assert "delete the index and build it again" in result.stderr
+
+
+def test_gallery_and_confusion_are_drawn(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "a.h5")
+    drawn = ("--gallery", tmp_path / "g.html", "--confusion", tmp_path / "c.png")
+    result = fewshot(store, "--query", store, "--metric", "l2", "--per-source", "2", *drawn)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "g.html").read_text().count('class="query"') == 6
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_experiment_prints_three_tables_and_writes_its_report(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "a.h5")
+    result = fewshot(store, "-o", tmp_path / "r.json", "--metric", "l2", "--shots", "1,2", "--trials", "3")
+    assert result.exit_code == 0, result.output
+    for title in ("Source of every image", "A new source from a few images", "A source that was left out"):
+        assert title in result.stdout
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["protocol"] == "nearest"
+    assert report["config"]["shots"] == [1, 2]
+    measured = {(row["source"], row["metric"]): row["mean"] for row in report["summary"]}
+    assert measured[("all", "source_accuracy")] == 1.0
+    assert measured[("macro", "unknown_auroc")] == 1.0
+
+
+def test_unreadable_images_alone_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    result = fewshot(make_store(tmp_path / "a.h5"), tmp_path / "empty.png", tmp_path / "none.png")
+    assert result.exit_code == 1
+    assert "none of 2 images can be read" in result.stderr
+    assert result.stdout == ""
+
+
+def spectrum_store(folder: Path, *, reencode: str = "") -> Path:
+    """Two kinds of picture, embedded with a backbone that needs no weights, one by one."""
+    backbone = create("spectrum", layers=("radial",)).load(device="cpu", weights={})
+    rows, features = [], []
+    for number in range(24):
+        path = picture(folder / f"{number:02}.png", seed=number, fine=number % 2 == 0)
+        image, facts = decode(path.read_bytes())
+        image = perturb(image, parse(reencode or "clean").pixels, pixel_id=facts.id)
+        rows.append({"key": path.name, "path": path.name, "id": facts.id, "source": ("fine", "coarse")[number % 2]})
+        features.append(backbone.embed(torch.from_numpy(backbone.preprocess(image)[None]))["radial"].numpy()[0])
+    made = {"weights": {}, "input": str(backbone.card.input), "reencode": reencode}
+    layer = LayerData("spectrum", "radial", np.array(features), default=True, facts=made)
+    write_store(folder / "s.h5", pd.DataFrame(rows).assign(synthetic=False), [layer], roots=[str(folder)])
+    return folder / "s.h5"
+
+
+def picture(path: Path, *, seed: int, fine: bool) -> Path:
+    small = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    noise = np.random.default_rng(seed + 100).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    image = Image.fromarray(noise) if fine else Image.fromarray(small).resize((128, 128), Image.Resampling.BICUBIC)
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("reencode", ["", "jpeg:50"])
+def test_an_image_is_embedded_as_the_store_was_and_finds_its_like(tmp_path: Path, reencode: str) -> None:
+    store = spectrum_store(tmp_path, reencode=reencode)
+    new = picture(tmp_path / "new.png", seed=77, fine=False)
+    found = document(fewshot(store, new, tmp_path / "03.png", "--unknown-rate", "0", "--json"))
+    assert found["images"][0]["sources"][0]["source"] == "coarse"
+    assert found["images"][0]["sources"][0]["votes"] == 5
+    assert found["images"][1]["sources"][0]["source"] == "coarse"
+    assert "03.png" not in [near["key"] for near in found["images"][1]["neighbours"]]
+
+
+def test_an_image_that_differs_in_one_pixel_scores_next_to_one_against_the_stored_one(tmp_path: Path) -> None:
+    store = spectrum_store(tmp_path)
+    pixels = np.asarray(Image.open(tmp_path / "03.png")).copy()
+    pixels[0, 0, 0] ^= 1
+    Image.fromarray(pixels).save(tmp_path / "nearly.png")
+    found = document(fewshot(store, tmp_path / "nearly.png", "--unknown-rate", "0", "--json"))
+    assert found["images"][0]["neighbours"][0]["key"] == "03.png"
+    assert found["images"][0]["neighbours"][0]["score"] > 0.9999
+
+
+def test_readable_images_are_answered_before_the_others_are_named(tmp_path: Path) -> None:
+    store = spectrum_store(tmp_path)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "01.png").read_bytes()[:200])
+    result = fewshot(store, tmp_path / "cut.png", tmp_path / "01.png", "--unknown-rate", "0")
+    assert result.exit_code == 1
+    assert "01.png: coarse" in result.stdout
+    assert "1 images could not be read" in result.stderr
+    assert "cut.png" in result.stderr
+
+
+def test_a_store_of_other_weights_or_input_is_refused(tmp_path: Path) -> None:
+    samples = pd.DataFrame({"key": ["a"], "source": ["x"], "synthetic": [False]})
+    layer = LayerData("spectrum", "radial", np.ones((1, 64), np.float32), default=True, facts={"input": "squash(9x9)"})
+    write_store(tmp_path / "s.h5", samples, [layer])
+    result = fewshot(tmp_path / "s.h5", picture(tmp_path / "a.png", seed=1, fine=True))
+    assert result.exit_code == 1
+    assert "was made with input = squash(9x9)" in result.stderr
