@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow check parity clean
 
 demo: $(READY)
 	$(BIN)/fewshot demo
@@ -21,6 +21,10 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# Every backbone against the authors' golden outputs; GOLDEN=FOLDER checks any folder of the same form.
+parity: $(READY)
+	$(BIN)/python benchmarks/parity.py $(if $(GOLDEN),"$(GOLDEN)",--docs docs/backbones.md)
 
 $(READY): setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("fewshot needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'

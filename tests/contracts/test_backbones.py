@@ -171,13 +171,11 @@ def test_a_backbone_without_weights_never_runs_on_random_ones(spec: str, tmp_pat
         resolve(card, cache=tmp_path)
 
 
-@pytest.mark.parametrize("spec", first_variants())
+@pytest.mark.parametrize("spec", [param for param in first_variants() if create(param.values[0]).card.weights])
 def test_a_checkpoint_of_another_network_is_refused(spec: str, tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     torch.save({"model": {"somewhere.weight": torch.ones(3, 3)}}, path)
     backbone = create(spec)
-    if not backbone.card.weights:
-        pytest.xfail("has no weights to refuse")
 
     with pytest.raises(WeightsError, match=r"other\.pth for backbone .* does not fit the network"):
         backbone.load(device="cpu", weights={file.part: path for file in backbone.card.weights})
