@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fewshot.audit import confound_warning
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import OptionError, OutputError
 from fewshot.core.progress import Progress
@@ -84,6 +85,8 @@ class DataCurve:
                 for fraction in self.fractions:
                     rows += self._rows(contestant, fraction, progress)
         split0 = self._split(0)
+        if told := confound_warning(self.store, np.union1d(split0.pool, split0.query)):
+            self.warnings.insert(0, told)
         unknown = [name for name in split0.generators if not is_known(name, self.protocol.families)]
         if unknown:
             self.warnings.append(f"counted as others, for want of a known family: {', '.join(unknown)}")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fewshot.audit import confound_warning
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, IntArray
 from fewshot.core.errors import InputError, StoreError
 from fewshot.embeddings.schema import LOGIT
@@ -99,7 +100,7 @@ def gather(
     """Choose the images that take part.
 
     Only images that every backbone has take part, so that all of them draw and are asked the same; the others are
-    counted in a warning.
+    counted in a warning, and so is what their file facts alone tell of the classes.
 
     Args:
         store: where supports are drawn, and queries too unless ``query`` is given.
@@ -117,7 +118,7 @@ def gather(
     for one in (store, query) if query is not None else (store,):
         rows, notes = _chosen(one, backbones, where)
         parts.append((one, rows))
-        warnings += notes
+        warnings += [*notes, *filter(None, [confound_warning(one, rows)])]
     both = [_Columns.read(one, rows, group) for one, rows in parts]
     count = [len(columns.keys) for columns in both]
     first = np.repeat([True, False], [count[0], sum(count[1:])])

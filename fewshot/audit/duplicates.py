@@ -8,15 +8,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import OptionError
-from fewshot.embeddings.index import SourceIndex
 from fewshot.embeddings.store import FeatureStore
+
+if TYPE_CHECKING:
+    from fewshot.embeddings.index import SourceIndex
 
 Likeness = Literal["exact", "near"]
 RADIUS = 3  # bits of 64; recompressed and resized copies differ in fewer, different photographs in about 32
@@ -87,7 +89,7 @@ def duplicates(store: FeatureStore, rows: IntArray | None = None, *, radius: int
     return tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second)))
 
 
-def feature_duplicates(index: SourceIndex, *, score: float) -> tuple[Pair, ...]:
+def feature_duplicates(index: "SourceIndex", *, score: float) -> tuple[Pair, ...]:
     """Return every pair of indexed images whose features score at least ``score`` against each other.
 
     Args:

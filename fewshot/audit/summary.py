@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +10,10 @@ from fewshot.audit.confounds import Confound, confounds, warning_of
 from fewshot.audit.duplicates import RADIUS, Leaks, Pair, duplicates, feature_duplicates, leaks, support_leaks
 from fewshot.audit.facts import SourceFacts, source_facts
 from fewshot.core.arrays import IntArray
-from fewshot.embeddings.index import SourceIndex
 from fewshot.embeddings.store import FeatureStore
+
+if TYPE_CHECKING:
+    from fewshot.embeddings.index import SourceIndex
 
 _FEW_IMAGES = 20  # of a source: below this a per-source number has no width worth printing
 _UNEQUAL = 4.0  # times as many images of one class as of the other
@@ -55,7 +57,7 @@ def audit(
     rows: IntArray | None = None,
     *,
     radius: int = RADIUS,
-    index: SourceIndex | None = None,
+    index: "SourceIndex | None" = None,
     score: float = 0.99,
     supports: Mapping[str, Iterable[str]] | None = None,
     seed: int = 0,
