@@ -171,7 +171,7 @@ def _array_error(
     name: str, ours: NDArray[Any] | None, theirs: NDArray[Any], backbone: Backbone, tolerance: float
 ) -> ArrayError:
     if ours is None:
-        return ArrayError(name, np.inf, tolerance, f"backbone {backbone.card.name!r} has no {_base(name)!r}")
+        return ArrayError(name, np.inf, tolerance, f"backbone {backbone.card.name!r} has no such array")
     ours = subsample(np.asarray(ours), theirs.shape)
     if ours.shape != theirs.shape:
         return ArrayError(name, np.inf, tolerance, f"shape {ours.shape}, theirs {theirs.shape}")
