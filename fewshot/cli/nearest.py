@@ -12,6 +12,7 @@ from fewshot.cli.options import STORE, json_option, pairs_option, seed_option, w
 if TYPE_CHECKING:
     from fewshot.embeddings.index import SourceIndex
     from fewshot.embeddings.lookup import Finding
+    from fewshot.embeddings.openset import KnownScores
     from fewshot.embeddings.query import Queries
     from fewshot.protocols.source_measures import ClosedSet
 
@@ -106,9 +107,13 @@ def command(store: Path, images: tuple[Path, ...], query: Path | None, as_json: 
         return
     index = _index(store, options)
     queries = _queries(index, images, query, options)
-    findings = _look_up(index, queries, options)
+    known = _known(index, options)
+    findings = _look_up(index, queries, known, options)
     measured = _measured(index, queries, findings)
-    click.echo(_document(index, queries, findings, measured, options) if as_json else _text(index, findings, measured))
+    if as_json:
+        click.echo(_document(index, queries, findings, known, measured, options))
+    else:
+        click.echo(_text(index, findings, known, measured, options["unknown_rate"]))
     _draw(index, queries, findings, measured, options)
     if queries.failed:
         from fewshot.core.errors import InputError
@@ -182,15 +187,21 @@ def _queries(index: "SourceIndex", images: tuple[Path, ...], query: Path | None,
     )
 
 
-def _look_up(index: "SourceIndex", queries: "Queries", options: dict[str, Any]) -> tuple["Finding", ...]:
-    from fewshot.embeddings.lookup import look_up
+def _known(index: "SourceIndex", options: dict[str, Any]) -> "KnownScores | None":
     from fewshot.embeddings.openset import known_scores
     from fewshot.embeddings.query import own_rows
 
-    known = None
-    if options["unknown_rate"]:
-        own = own_rows(index.store, index.store, index.rows, group=options["group"])
-        known = known_scores(index, leave_out=own, seed=options["seed"])
+    if not options["unknown_rate"]:
+        return None
+    own = own_rows(index.store, index.store, index.rows, group=options["group"])
+    return known_scores(index, leave_out=own, seed=options["seed"])
+
+
+def _look_up(
+    index: "SourceIndex", queries: "Queries", known: "KnownScores | None", options: dict[str, Any]
+) -> tuple["Finding", ...]:
+    from fewshot.embeddings.lookup import look_up
+
     return look_up(
         index,
         queries.features,
@@ -218,12 +229,15 @@ def _document(
     index: "SourceIndex",
     queries: "Queries",
     findings: Sequence["Finding"],
+    known: "KnownScores | None",
     measured: "ClosedSet | None",
     options: dict[str, Any],
 ) -> str:
     import json
+    from math import isfinite
 
     truths = queries.sources or (None,) * len(findings)
+    threshold = known.threshold(options["unknown_rate"]) if known else float("-inf")
     document: dict[str, Any] = {
         "store": str(index.store.path),
         "backbone": index.info.backbone,
@@ -231,7 +245,9 @@ def _document(
         "layer_digest": index.info.digest,
         "metric": index.metric,
         "k": options["k"],
+        "index": str(index.choice),
         "unknown_rate": options["unknown_rate"],
+        "unknown_below": threshold if isfinite(threshold) else None,
         "indexed": index.counts,
         "images": [
             {**({"truth": truth} if truth else {}), **asdict(finding)}
@@ -251,8 +267,22 @@ def _document(
     return json.dumps(document, indent=1)
 
 
-def _text(index: "SourceIndex", findings: Sequence["Finding"], measured: "ClosedSet | None") -> str:
-    return "\n\n".join([*map(_block, findings), *([_accuracy(index, measured)] if measured else [])])
+def _text(
+    index: "SourceIndex",
+    findings: Sequence["Finding"],
+    known: "KnownScores | None",
+    measured: "ClosedSet | None",
+    rate: float,
+) -> str:
+    parts = [_block(finding) for finding in findings]
+    if known:
+        threshold = known.threshold(rate)
+        below = f"below {threshold:.4f}" if threshold > float("-inf") else "never: too few images to say so"
+        parts.append(
+            f"unknown: nearest score {below} (of {len(known.scores)} images of the store, each against the others, "
+            f"at most {100 * rate:g} % lie there)"
+        )
+    return "\n\n".join([*parts, *([_accuracy(index, measured)] if measured else [])])
 
 
 def _block(finding: "Finding") -> str:

@@ -71,6 +71,7 @@ def test_the_table_names_sources_scores_and_nearest_images(tmp_path: Path) -> No
     assert "model-a (share 1.00, p-value" in result.stdout
     assert "Source accuracy, own pixels left out: 1.000 of 3 images" in result.stdout
     assert result.stdout.count("nearest images") == 3
+    assert "of 37 images of the store, each against the others, at most 5 % lie there" in result.stdout
 
 
 def test_images_of_one_group_are_no_answer_to_each_other(tmp_path: Path) -> None:
@@ -91,6 +92,8 @@ def test_a_new_cluster_is_unknown_and_a_known_one_is_not(tmp_path: Path) -> None
     found = document(fewshot(store, "--query", stranger, "--metric", "l2", "--json"))
     assert [entry["unknown"] for entry in found["images"]] == [True, False]
     assert found["images"][0]["p_value"] == pytest.approx(1 / 38)
+    assert found["images"][0]["neighbours"][0]["score"] < found["unknown_below"]
+    assert found["images"][1]["neighbours"][0]["score"] >= found["unknown_below"]
     assert found["leave_one_out"]["queries"] == 1
 
 
