@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import OptionError
+from fewshot.reconstruction.adam import Adam
 from fewshot.reconstruction.perceptron import PerceptronStack
 from fewshot.reconstruction.recipe import SMALLEST_LEARNING_RATE, Budget, Recipe, budget
 from fewshot.reconstruction.stream import WINDOW_BYTES, ReadRows, RowStream
@@ -131,7 +132,7 @@ class _Trainer:
         classifier_seeds = [seed + (1 << 32) for seed in seeds]
         self.classifier = PerceptronStack(widths, relu=relu, seeds=classifier_seeds, std=CLASSIFIER_STD, device=device)
         stacks = [stack for stack in (self.autoencoder, self.classifier) if stack is not None]
-        self.adams = [torch.optim.Adam([s.parameters], lr=recipe.learning_rate, fused=True) for s in stacks]
+        self.adams = [Adam(stack.parameters, learning_rate=recipe.learning_rate) for stack in stacks]
         self.targets = torch.full((len(rows), 2 * plan.half, 1), float(not fit_on_synthetic), device=device)
         self.targets[:, : plan.half] = float(fit_on_synthetic)
         self._open_streams(window_bytes)
@@ -207,9 +208,9 @@ class _Trainer:
         if self.autoencoder is not None:
             features = (features - self.autoencoder.forward(features)).abs_()
         logits = self.classifier.forward(features, keep=True)
-        losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, self.targets, reduction="none")
-        self.losses[1][self.made[1]] = losses.mean((1, 2))
-        self.classifier.backward((logits.sigmoid_() - self.targets) / self.targets.shape[1])
+        losses, gradient = _cross_entropy(logits, self.targets)
+        self.losses[1][self.made[1]] = losses
+        self.classifier.backward(gradient)
         self.adams[-1].step()
         self.made[1] += 1
 
@@ -239,8 +240,8 @@ class _Trainer:
     def _lower_rate(self) -> bool:
         self.checks_without_best = 0
         for adam in self.adams:
-            adam.param_groups[0]["lr"] /= 10
-        return bool(self.adams[-1].param_groups[0]["lr"] >= SMALLEST_LEARNING_RATE)
+            adam.learning_rate /= 10
+        return self.adams[-1].learning_rate >= SMALLEST_LEARNING_RATE
 
     def _kept(self, network: int, features: FloatArray, synthetic: BoolArray) -> "_Kept":
         trained = self._result(network, self.made[1])
@@ -280,6 +281,18 @@ class _Trainer:
                 )
             )
         return found
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return formula 5 per network (S,), and its gradient (S, n, 1), rounded as PyTorch's own loss does.
+
+    The loss is (1 - y) z - log sigmoid(z).
+    """
+    log_sigmoid, buffer = torch.ops.aten.log_sigmoid_forward(logits)
+    losses = ((1 - targets) * logits - log_sigmoid).mean((1, 2))
+    share = torch.full_like(logits, 1 / logits.shape[1])
+    gradient = (1 - targets) * share - torch.ops.aten.log_sigmoid_backward(share, logits, buffer)
+    return losses, gradient
 
 
 @dataclass(frozen=True)
