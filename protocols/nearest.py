@@ -19,14 +19,9 @@ from fewshot.embeddings.openset import KnownScores, require_rate
 from fewshot.embeddings.query import own_rows
 from fewshot.embeddings.store import FeatureStore
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.source_measures import (
-    ClosedSet,
-    Homophily,
-    closed_set,
-    homophily,
-    open_set_rate,
-    unknown_auroc,
-)
+from fewshot.protocols.source_measures import ClosedSet as ClosedSet
+from fewshot.protocols.source_measures import Homophily, homophily, open_set_rate, unknown_auroc
+from fewshot.protocols.source_measures import closed_set as closed_set
 from fewshot.report import Report, Row
 
 _LEAST_QUERIES = 10  # of a new source, beyond its shots

@@ -114,6 +114,8 @@ def command(store: Path, images: tuple[Path, ...], query: Path | None, as_json: 
         click.echo(_document(index, queries, findings, known, measured, options))
     else:
         click.echo(_text(index, findings, known, measured, options["unknown_rate"]))
+    for warning in _warnings(index):
+        click.echo(f"warning: {warning}", err=True)
     _draw(index, queries, findings, measured, options)
     if queries.failed:
         from fewshot.core.errors import InputError
@@ -213,6 +215,13 @@ def _look_up(
     )
 
 
+def _warnings(index: "SourceIndex") -> list[str]:
+    from fewshot.audit import confound_warning
+
+    told = confound_warning(index.store, index.rows)
+    return [told] if told else []
+
+
 def _measured(index: "SourceIndex", queries: "Queries", findings: Sequence["Finding"]) -> "ClosedSet | None":
     """Return the accuracy over the queries whose source is indexed; None when no true source is known."""
     from fewshot.protocols.source_measures import closed_set
@@ -253,6 +262,7 @@ def _document(
             {**({"truth": truth} if truth else {}), **asdict(finding)}
             for truth, finding in zip(truths, findings, strict=True)
         ],
+        "warnings": _warnings(index),
         "failed": [{"image": path, "reason": reason} for path, reason in queries.failed],
     }
     if measured:
