@@ -3,8 +3,9 @@
     python benchmarks/nearest.py [--rows 200000] [--dimension 768] [--queries 1000] [--kinds flat,hnsw,ivf-flat,ivf-pq]
 
 A store is written to a temporary folder. Every measurement runs in a process of its own, so that its peak memory is its
-own, and in CPU seconds as well as by the clock, since other work on the machine moves only the clock. FAISS by hand starts from an array that is already in memory; to its time the time is added that h5py needs to read
-the layer, since no one can search a file without reading it. Prints a table and, last, one JSON line.
+own, and in CPU seconds as well as by the clock, since other work on the machine moves only the clock. FAISS by hand
+starts from an array that is already in memory; the time that h5py needs to read the layer is taken off ours, since no
+one can search a file without reading it. Prints a table and, last, one JSON line.
 """
 
 import argparse

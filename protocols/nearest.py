@@ -238,7 +238,11 @@ class _Experiment:
         new = np.full(likeness.shape, name, dtype=object)
         sources = np.hstack([elsewhere.sources, new])
         order = np.lexsort((every, -scores), axis=-1)[:, : elsewhere.rows.shape[1]]
-        merged = Neighbours(*(np.take_along_axis(part, order, 1) for part in (scores, every, sources)))
+        merged = Neighbours(
+            scores=np.take_along_axis(scores, order, 1),
+            rows=np.take_along_axis(every, order, 1),
+            sources=np.take_along_axis(sources, order, 1),
+        )
         return vote(merged, {**self.index.counts, name: len(rows)}).best
 
     def _scores(self, queries: IntArray, pool: IntArray) -> Float32Array:

@@ -182,7 +182,8 @@ def _cross_validated(matrix: Float64Array, synthetic: BoolArray, folds: IntArray
         if len(np.unique(synthetic[learn])) < 2 or len(np.unique(synthetic[judge])) < 2:
             continue
         tree = DecisionTreeClassifier(max_depth=_DEPTH, min_samples_leaf=_LEAF, random_state=seed)
-        scores = tree.fit(matrix[learn], synthetic[learn]).predict_proba(matrix[judge])[:, 1]
+        tree.fit(matrix[learn], synthetic[learn])
+        scores = np.asarray(tree.predict_proba(matrix[judge]))[:, 1]
         areas.append(float(auroc(scores[None], synthetic[judge])[0]))
         pairs.append(int(synthetic[judge].sum()) * int((~synthetic[judge]).sum()))
     return float(np.average(areas, weights=pairs)) if areas else 0.5

@@ -29,7 +29,8 @@ class Adam:
         self._fused = torch.optim.Adam([parameters], lr=learning_rate, fused=True) if parameters.is_cuda else None
         if self._fused is None:
             moments = torch.zeros_like(parameters), torch.zeros_like(parameters)
-            self._pieces = list(zip(*(t.split(_PIECE) for t in (parameters, gradient, *moments)), strict=True))
+            parts = [torch.split(tensor, _PIECE) for tensor in (parameters, gradient, *moments)]
+            self._pieces = list(zip(*parts, strict=True))
             self._scratch = torch.empty(min(_PIECE, len(parameters)))
 
     def step(self) -> None:
