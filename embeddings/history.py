@@ -12,7 +12,7 @@ from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import StoreError
 from fewshot.embeddings.engines.base import Known
 from fewshot.embeddings.merge import EVERY, LayerKey, Merge, Piece, Reasons
-from fewshot.embeddings.parts import Part, PartsFolder, cannot_write
+from fewshot.embeddings.parts import Part, PartsFolder
 from fewshot.embeddings.plan import Task, differences
 from fewshot.embeddings.samples import Collection
 from fewshot.embeddings.store import FeatureStore
@@ -283,10 +283,7 @@ class History:
 
     def _seal(self, merge: Merge, reasons: Reasons, facts: Mapping[str, Any]) -> None:
         roots = [str(root) for root in self.collection.roots]
-        try:
-            merge.write(self.folder.store, roots=roots, reasons=reasons, facts=facts)
-        except OSError as error:
-            raise cannot_write(self.folder.store, error) from error
+        merge.write(self.folder.store, roots=roots, reasons=reasons, facts=facts)
 
     def _forget_sealed(self, parts: Sequence[Part], sealed: FeatureStore) -> None:
         """Delete the parts whose every task is in the sealed store."""

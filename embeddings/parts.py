@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from fewshot.core.arrays import IntArray
-from fewshot.core.errors import OutputError, StoreError
+from fewshot.core.errors import StoreError
 from fewshot.embeddings.plan import Task, Unit
 from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import fsync_folder
+from fewshot.embeddings.writer import cannot_write, fsync_folder
 
 _SAMPLES = "samples.jsonl"
 _LOCK = "lock"
@@ -200,18 +200,6 @@ class PartsFolder:
             fsync_folder(path.parent)
         except OSError as error:
             raise cannot_write(self.store, error) from error
-
-
-def cannot_write(path: Path, error: OSError) -> OutputError:
-    """Return the error for an output that cannot be written, with what to do about it."""
-    import errno
-
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(
-            f"{path} cannot be written: no space is left ({error.strerror}); free some and run the same command "
-            f"again, what was done is kept"
-        )
-    return OutputError(f"{path} cannot be written ({error}); give -o in a folder that exists and that you may write to")
 
 
 def file_sha256(path: Path) -> str:

@@ -1,9 +1,11 @@
 """Write one feature store: every dataset checksummed, the whole file under a temporary name until it is sealed."""
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +35,7 @@ from fewshot.embeddings.schema import (
 
 _NUMPY = {"bool": np.bool_, "uint64": np.uint64, "int64": np.int64}
 _BLOCK_ROWS = 8192
+_NO_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -119,20 +122,25 @@ class StoreWriter:
         try:
             self.file = h5py.File(self.temporary, "w")
         except OSError as error:
-            raise OutputError(
-                f"{self.path} cannot be written ({error}); give -o a folder that exists and that you may write to"
-            ) from error
-        self._sample_digest = self._write_samples()
+            raise cannot_write(self.path, error) from error
+        try:
+            self._sample_digest = self._write_samples()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.file.id.valid:
+        if kind is None:
+            return
+        with suppress(OSError, RuntimeError):  # closing flushes, which fails again where there is no room
             self.file.close()
-        if kind is not None:
-            with suppress(FileNotFoundError):
-                self.temporary.unlink()
+        with suppress(FileNotFoundError):
+            self.temporary.unlink()
+        if _is_writing_error(error):
+            raise cannot_write(self.path, error) from error
 
     def _refuse_double_keys(self) -> None:
         keys, counts = np.unique(self.samples.column("key"), return_counts=True)
@@ -163,7 +171,7 @@ class StoreWriter:
             fletcher32=rows > 0,
             fillvalue=np.nan,
         )
-        digest = self._layer_digest(layer, present)
+        digest = layer_digest(self._sample_digest, layer.backbone, layer.layer, layer.view, dtype.name, present)
         start = 0
         for block in blocks:
             part = np.array(block, dtype=dtype)
@@ -197,7 +205,7 @@ class StoreWriter:
         for name in ("key", "backbone", "view", "reason"):
             values = [str(value) for value in frame[name]] if name in frame else []
             _write_column(self.file, f"/failed/{name}", _on_disk(np.array(values, dtype=object), Column("text", "")))
-        whole = hashlib.sha256("".join(f"{k}={v}\n" for k, v in sorted(self._digests.items())).encode()).hexdigest()
+        whole = store_digest(self._digests)
         self.file.attrs.update(
             {
                 "format": FORMAT,
@@ -225,26 +233,20 @@ class StoreWriter:
                     )
 
     def _write_samples(self) -> bytes:
-        digest = hashlib.sha256()
+        return sample_digest(self._written_columns())
+
+    def _written_columns(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Write every column, and hand it on as it lies in the file."""
         names = set(self.samples.names)
         for name, column in COLUMNS.items():
             values = self.samples.column(name) if name in names else np.full(len(self.samples), column.missing, object)
             array = _on_disk(values, column)
             _write_column(self.file, f"/samples/{name}", array)
-            if column.digested:
-                digest.update(name.encode() + b"\0" + _column_digest(array, column))
+            yield name, array
         for name in sorted(names.difference(COLUMNS)):
             array = _on_disk(self.samples.column(name), Column("text", ""))
             _write_column(self.file, f"/samples/extra/{escape(name)}", array)
-            digest.update(f"extra {name}".encode() + b"\0" + text_digest(array))
-        return digest.digest()
-
-    def _layer_digest(self, layer: LayerData, present: BoolArray) -> "hashlib._Hash":
-        digest = hashlib.sha256(self._sample_digest)
-        for text in (layer.backbone, layer.layer, layer.view, np.dtype(layer.features.dtype).name):
-            digest.update(text.encode() + b"\0")
-        digest.update(np.packbits(present).tobytes())
-        return digest
+            yield name, array
 
     def _describe(self, dataset: Any, layer: LayerData, digest: str) -> None:
         dataset.attrs.update(
@@ -290,6 +292,37 @@ def write_store(
         return writer.seal(failed)
 
 
+def sample_digest(columns: Iterable[tuple[str, NDArray[Any]]]) -> bytes:
+    """Return the hash of the sample list.
+
+    Args:
+        columns: (name, values as in the file): the built-in ones in the schema's order, then the others sorted.
+    """
+    digest = hashlib.sha256()
+    for name, array in columns:
+        if name not in COLUMNS:
+            digest.update(f"extra {name}".encode() + b"\0" + text_digest(array))
+        elif COLUMNS[name].digested:
+            digest.update(name.encode() + b"\0" + _column_digest(array, COLUMNS[name]))
+    return digest.digest()
+
+
+def layer_digest(
+    samples: bytes, backbone: str, layer: str, view: str, dtype: str, present: BoolArray
+) -> "hashlib._Hash":
+    """Return the hash of a layer up to its values, which are then added block by block."""
+    digest = hashlib.sha256(samples)
+    for text in (backbone, layer, view, dtype):
+        digest.update(text.encode() + b"\0")
+    digest.update(np.packbits(present).tobytes())
+    return digest
+
+
+def store_digest(layers: Mapping[str, str]) -> str:
+    """Return the hash of the layers' digests: {dataset name: digest}."""
+    return hashlib.sha256("".join(f"{name}={mark}\n" for name, mark in sorted(layers.items())).encode()).hexdigest()
+
+
 def _on_disk(values: NDArray[Any], column: Column) -> NDArray[Any]:
     """Return a column as it lies in the file: numbers of the column's type, or UTF-8 bytes of one width."""
     if column.kind != "text":
@@ -308,6 +341,28 @@ def _write_column(file: Any, name: str, array: NDArray[Any]) -> None:
 
 def _column_digest(array: NDArray[Any], column: Column) -> bytes:
     return text_digest(array) if column.kind == "text" else hashlib.sha256(array.tobytes()).digest()
+
+
+def cannot_write(path: Path, error: BaseException | None) -> OutputError:
+    """Return the error for an output that cannot be written, with what to do about it."""
+    if _errno(error) in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(
+            f"{path} cannot be written: no space is left; free some and run the same command again, what was done "
+            f"is kept"
+        )
+    return OutputError(f"{path} cannot be written ({error}); give -o in a folder that exists and that you may write to")
+
+
+def _is_writing_error(error: BaseException | None) -> bool:
+    """Whether the disk refused a write; HDF5 raises RuntimeError, not OSError, when closing fails."""
+    return isinstance(error, (OSError, RuntimeError)) and ("write failed" in str(error) or _errno(error) in _NO_WRITE)
+
+
+def _errno(error: BaseException | None) -> int | None:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"errno = (\d+)", str(error))
+    return int(found[1]) if found else None
 
 
 def _rename_durably(temporary: Path, path: Path) -> None:

@@ -56,7 +56,7 @@ class Timing:
         largest = max(("read", "decode", "preprocess"), key=lambda name: getattr(self, name))
         if before / max(workers, 1) > self.forward:
             return f"{largest}-bound: raise --workers (now {workers}), up to the number of processor cores"
-        return "forward-bound: a GPU, a lighter backbone or fewer --view would make it faster, more --workers would not"
+        return "forward-bound: a GPU, a lighter backbone or fewer views would make it faster, more --workers would not"
 
 
 @dataclass

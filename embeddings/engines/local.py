@@ -9,7 +9,6 @@ from typing import final
 from fewshot.core.errors import InputError, StoreError
 from fewshot.embeddings.engines.base import Engine, Workload
 from fewshot.embeddings.forward import UnitForward, Waiting
-from fewshot.embeddings.parts import cannot_write
 from fewshot.embeddings.plan import Task, Unit
 from fewshot.embeddings.prepare import Input, Job, Prepared, Recipe
 from fewshot.embeddings.unit import UnitResult
@@ -106,9 +105,6 @@ def _count(workload: Workload, new: list[tuple[str, str, str, str]]) -> None:
 def _write(result: UnitResult, workload: Workload) -> None:
     started = time.perf_counter()
     path = workload.folder.folder / f"{result.unit.id(workload.keys)}.h5"
-    try:
-        file = result.write(path)
-        workload.folder.record(result.unit, path, rows=file.rows, failures=file.failures)
-    except OSError as error:
-        raise cannot_write(workload.folder.store, error) from error
+    file = result.write(path)
+    workload.folder.record(result.unit, path, rows=file.rows, failures=file.failures)
     workload.timing.write += time.perf_counter() - started
