@@ -11,7 +11,7 @@ from fewshot.embeddings.store import FeatureStore, LayerInfo
 def describe(store: FeatureStore) -> dict[str, Any]:
     """Return what a store holds and how it was made; JSON values only."""
     frame = store.samples()
-    sources = frame.groupby(["synthetic", "source"]).size()
+    sources = Counter(zip(store.synthetic.tolist(), store.source.tolist(), strict=True))
     failed = store.failed()
     return {
         "path": str(store.path),
@@ -21,7 +21,7 @@ def describe(store: FeatureStore) -> dict[str, Any]:
         "synthetic": int(store.synthetic.sum()),
         "sources": [
             {"source": str(source), "synthetic": bool(synthetic), "images": int(count)}
-            for (synthetic, source), count in sources.items()
+            for (synthetic, source), count in sorted(sources.items())
         ],
         "formats": dict(Counter(frame["format"].tolist())),
         "modes": dict(Counter(frame["mode"].tolist())),

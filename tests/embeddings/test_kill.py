@@ -107,10 +107,8 @@ def whole(zygote: Zygote, images: Path) -> dict[str, bytes]:
     return content(folder / "whole.h5")
 
 
-def kill_and_resume(
-    zygote: Zygote, images: Path, out: Path, *, after_seconds: float, kind: signal.Signals
-) -> int | None:
-    """Return how the first run ended (None: before the signal); then the run is resumed to its end."""
+def kill_and_resume(zygote: Zygote, images: Path, out: Path, *, after_seconds: float) -> int | None:
+    """Return how the first run ended (None: before the kill); then the run is resumed to its end."""
     log = out.with_suffix(".log")
     child = zygote.start(log, *command(images, out))
     before = zygote.ended(within_seconds=after_seconds)

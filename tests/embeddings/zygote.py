@@ -3,18 +3,17 @@
 Each line on stdin is a JSON list of arguments; the answer is two lines, the child's process id and its exit status.
 """
 
+import importlib
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from conftest import load_fakes  # this folder is on the path
-
 
 def main() -> None:
     """Serve until stdin ends."""
-    load_fakes()
+    importlib.import_module("conftest").load_fakes()  # this folder is on the path
     import fewshot.cli.embed  # loaded before the fork
     import fewshot.embeddings.extract  # noqa: F401
     from fewshot.embeddings import plan
