@@ -137,9 +137,7 @@ def test_the_port_of_lgrad_exchanges_red_and_blue() -> None:
 
 
 def test_a_logit_that_is_asked_for_needs_the_head() -> None:
-    with pytest.raises(
-        WeightsError, match=r"layer 'logit' of 'unifd' needs the head fc_weights\.pth.*unifd\.head=PATH"
-    ):
+    with pytest.raises(WeightsError, match=r"'logit' of 'unifd' needs the head fc_weights\.pth.*unifd\.head=PATH"):
         create("unifd", layers=("feature", "logit")).load(device="cpu", weights={"clip": RandomWeights()})
 
 
