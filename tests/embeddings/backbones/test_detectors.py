@@ -11,7 +11,7 @@ from torchvision import models, transforms
 
 from fewshot.core.errors import WeightsError
 from fewshot.embeddings.backbones.base import Backbone, create
-from fewshot.embeddings.backbones.freqnet import high_pass
+from fewshot.embeddings.backbones.freqnet import channel_high_pass, high_pass
 from fewshot.embeddings.backbones.gramnet import gram
 from fewshot.embeddings.backbones.lgrad import quantise
 from fewshot.embeddings.backbones.safe import diagonal_band
@@ -101,12 +101,24 @@ def test_grams_are_inner_products_of_maps() -> None:
     torch.testing.assert_close(found[0, 0, 1, 2], (maps[0, 1] * maps[0, 2]).sum() / (4 * 3 * 5))
 
 
-def test_high_pass_keeps_only_what_oscillates_fast() -> None:
-    rows = torch.arange(32.0).view(1, 1, 32, 1).expand(1, 1, 32, 32)
-    slow, fast = 1 + torch.cos(2 * torch.pi * rows / 32), torch.cos(torch.pi * rows)
+def masked(hidden: torch.Tensor, dimensions: tuple[int, ...]) -> torch.Tensor:
+    """The reference's way: the whole spectrum, shifted, its middle block zero, the real part of what comes back."""
+    spectrum = torch.fft.fftshift(torch.fft.fftn(hidden, dim=dimensions), dim=dimensions)
+    block = [slice(None)] * 4
+    for dimension in dimensions:
+        half, quarter = hidden.shape[dimension] // 2, hidden.shape[dimension] // 4
+        block[dimension] = slice(half - quarter, half + quarter)
+    spectrum[tuple(block)] = 0
+    back = torch.fft.ifftn(torch.fft.ifftshift(spectrum, dim=dimensions), dim=dimensions)
+    return back.real.clamp(min=0)
 
-    assert high_pass(slow, (-2, -1)).abs().max() < 1e-5
-    torch.testing.assert_close(high_pass(slow + fast, (-2, -1)), fast.clamp(min=0), atol=1e-5, rtol=0)
+
+@pytest.mark.parametrize("shape", [(2, 8, 16, 12), (1, 5, 9, 7), (1, 6, 10, 15)])
+def test_high_passes_equal_the_masked_spectrum(shape: tuple[int, ...]) -> None:
+    hidden = torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    torch.testing.assert_close(high_pass(hidden), masked(hidden, (2, 3)))
+    torch.testing.assert_close(channel_high_pass(hidden), masked(hidden, (1,)))
 
 
 def test_the_diagonal_band_is_zero_on_ramps_and_finds_checkers() -> None:
