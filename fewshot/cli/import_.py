@@ -1,0 +1,34 @@
+"""``fewshot import``: a feature archive in FiSeR's form becomes a store."""
+
+import json
+from pathlib import Path
+
+import click
+
+from fewshot.cli.options import json_option
+
+
+@click.command(short_help="FiSeR's .pt archive of features becomes a store; no code in it is run.")
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, metavar="STORE.h5", help="Store to make.")
+@click.option("--backbone", metavar="NAME", help="Name of the backbone.  [default: the archive's model_name]")
+@click.option("--layer", metavar="NAME", help="The layer used when none is chosen.  [default: the last]")
+@click.option("--dataset", metavar="NAME", help="Name of the data set.  [default: the file's stem]")
+@json_option
+def command(
+    archive: Path, out: Path, backbone: str | None, layer: str | None, dataset: str | None, as_json: bool
+) -> None:
+    """Read a feature archive in FiSeR's form and write it as a store.
+
+    Features that the archive marks as normalised are marked so in the store and are not normalised again.
+    """
+    from fewshot.embeddings.archive import import_archive
+    from fewshot.embeddings.store import FeatureStore
+
+    digest = import_archive(archive, out, backbone=backbone, layer=layer, dataset=dataset)
+    store = FeatureStore(out)
+    if as_json:
+        layers = [f"{info.backbone}/{info.layer}" for info in store.layers]
+        click.echo(json.dumps({"store": str(out), "digest": digest, "images": len(store), "layers": layers}))
+    else:
+        click.echo(f"{out}: {len(store)} images of {len(store.sources)} sources, {len(store.layers)} layers")
