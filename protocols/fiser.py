@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fewshot.core.arrays import FloatArray
+from fewshot.core.arrays import Float32Array, FloatArray
 from fewshot.core.errors import OptionError
 from fewshot.core.progress import Progress
 from fewshot.core.provenance import provenance
@@ -19,17 +19,26 @@ from fewshot.embeddings.schema import LOGIT
 from fewshot.embeddings.store import FeatureStore
 from fewshot.episodes import Draw, Per
 from fewshot.heads.base import HEADS, Head
+from fewshot.heads.knn import Knn
 from fewshot.metrics import Tpr
 from fewshot.protocols.base import Protocol
 from fewshot.protocols.drawing import Method, draw_all, draw_given
 from fewshot.protocols.material import Material, gather
-from fewshot.protocols.measuring import Measures, facts, measure
-from fewshot.protocols.scoring import Candidate, chosen_by_cross_validation, chosen_by_oracle, score
+from fewshot.protocols.measuring import facts, measure
+from fewshot.protocols.scoring import (
+    Candidate,
+    Choice,
+    chosen_by_cross_validation,
+    chosen_by_oracle,
+    score,
+    score_best_k,
+)
 from fewshot.report import Report, Row
 
 Solver = Literal["batched", "sklearn"]
 SELECTIONS = ("fixed", "support-cv", "oracle", "all")
 SHIPPED = "shipped"
+HONEST_K = 5  # the k that stands beside the oracle's
 LARGEST_K = 51  # FiSeR tries k = 1 .. 51 (evaluate.py; specs/backbones.md 1.3)
 INVERTED_BELOW = 0.4
 NEAR_ONE = 0.98
@@ -178,17 +187,18 @@ class Fiser(Protocol):
         progress: Progress,
         scores: dict[str, FloatArray] | None,
     ) -> list[Row]:
-        found: dict[tuple[str, int], list[tuple[Candidate, Measures]]] = {}
+        found: dict[tuple[str, int], list[Candidate]] = {}
         for layer in layers:
             features = material.features(backbone, layer)
             for name in self.head:
                 for shots in self.shots:
-                    for candidate in self._candidates(name, layer):
-                        scored = score(candidate.head, material, draws, features, shots, self.solver, self.device)
-                        measures = measure(material, draws, scored, tpr=self.tpr)
-                        found.setdefault((name, shots), []).append((candidate, measures))
-                        if scores is not None:
-                            scores[f"{backbone}|{candidate.label}|{name}|{shots}"] = scored.astype(np.float32)
+                    head = _head(name, **self._head_options(name))
+                    scored = score(head, material, draws, features, shots, self.solver, self.device)
+                    measures = measure(material, draws, scored, tpr=self.tpr)
+                    best = self._best_k(head, material, draws, features, shots, layer) if name == "knn" else None
+                    found.setdefault((name, shots), []).append(Candidate(layer, head, measures, best))
+                    if scores is not None:
+                        scores[f"{backbone}|{layer}|{name}|{shots}"] = scored.astype(np.float32)
                 progress.advance()
         rows: list[Row] = []
         for (name, shots), candidates in found.items():
@@ -197,49 +207,46 @@ class Fiser(Protocol):
             rows += self._chosen_rows(about, candidates, material, draws, default)
         return rows
 
-    def _candidates(self, name: str, layer: str) -> list[Candidate]:
+    def _head_options(self, name: str) -> dict[str, Any]:
         if name != "knn":
-            return [Candidate(layer, layer, _head(name))]
-        metric = "ip" if self.draw == "fiser" else "cosine"
-        if self.k == "oracle":
-            heads = [
-                (f"{layer} k={k}", _head(name, k=k, rule=self.rule, metric=metric)) for k in range(1, LARGEST_K + 1)
-            ]
-            return [Candidate(label, layer, head) for label, head in heads]
-        return [Candidate(layer, layer, _head(name, k=self.k, rule=self.rule, metric=metric))]
+            return {}
+        k = HONEST_K if self.k == "oracle" else self.k
+        return {"k": k, "rule": self.rule, "metric": "ip" if self.draw == "fiser" else "cosine"}
 
-    def _fixed_rows(
-        self, about: Mapping[str, Any], candidates: Sequence[tuple[Candidate, Measures]], default: str
-    ) -> list[Row]:
+    def _best_k(
+        self, head: Head, material: Material, draws: Sequence[Draw], features: Float32Array, shots: int, layer: str
+    ) -> Choice | None:
+        if self.k != "oracle" or not isinstance(head, Knn):
+            return None
+        scored, ks = score_best_k(head, material, draws, features, shots, largest=LARGEST_K, tpr=self.tpr)
+        return Choice(measure(material, draws, scored, tpr=self.tpr), tuple(f"{layer} k={k}" for k in ks))
+
+    def _fixed_rows(self, about: Mapping[str, Any], candidates: Sequence[Candidate], default: str) -> list[Row]:
         """The rows of every layer that was named, or of the default one beside a choice."""
-        named = [name for name in self.layer if name not in ("support-cv", "oracle", "fixed", "all")]
+        named = [name for name in self.layer if name not in SELECTIONS]
         choosing = any(name in ("support-cv", "oracle") for name in self.layer)
         rows = []
-        for layer in dict.fromkeys(candidate.layer for candidate, _ in candidates):
-            if choosing and layer != default and layer not in named:
+        for candidate in candidates:
+            if choosing and candidate.layer not in (default, *named):
                 continue
-            of_layer = [(candidate, found) for candidate, found in candidates if candidate.layer == layer]
-            honest = of_layer[min(4, len(of_layer) - 1)][1]  # k = 5 where every k was tried
-            rows += honest.rows(facts(layer=layer, selection="fixed", **about))
-            if len(of_layer) > 1:
-                best = chosen_by_oracle(of_layer)
-                rows += best.measures.rows(facts(layer=layer, selection="oracle", **about), choices=best.labels)
+            rows += candidate.measures.rows(facts(layer=candidate.layer, selection="fixed", **about))
+            if candidate.best:
+                chosen = facts(layer=candidate.layer, selection="oracle", **about)
+                rows += candidate.best.measures.rows(chosen, choices=candidate.best.labels)
         return rows
 
     def _chosen_rows(
         self,
         about: Mapping[str, Any],
-        candidates: Sequence[tuple[Candidate, Measures]],
+        candidates: Sequence[Candidate],
         material: Material,
         draws: Sequence[Draw],
         default: str,
     ) -> list[Row]:
         rows = []
         if "support-cv" in self.layer:
-            honest = [pair for pair in candidates if pair[0].k in (None, 5)]
-            best = chosen_by_cross_validation(
-                honest, material, draws, backbone=about["backbone"], shots=about["shots"], default=default
-            )
+            beside = {"backbone": about["backbone"], "shots": about["shots"], "default": default}
+            best = chosen_by_cross_validation(candidates, material, draws, **beside)
             rows += best.measures.rows(facts(layer="support-cv", selection="support-cv", **about), choices=best.labels)
         if "oracle" in self.layer:
             best = chosen_by_oracle(candidates)

@@ -4,31 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.base import clone
 
-from fewshot.core.arrays import Float32Array, Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import Float32Array, Float64Array, FloatArray
 from fewshot.core.errors import InputError
 from fewshot.episodes import Draw
 from fewshot.heads.base import Head
-from fewshot.metrics import Ranked
+from fewshot.heads.knn import Knn
+from fewshot.metrics import Ranked, Tpr
 from fewshot.protocols.material import Material
 from fewshot.protocols.measuring import Measures, pick
 
 FOLDS = 5  # 2 + 2 held out of 10 + 10; specs/methods.md 3.5
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way of scoring among which a choice is made: a head on a layer."""
-
-    label: str
-    layer: str
-    head: Head
-
-    @property
-    def k(self) -> int | None:
-        """The number of neighbours, where the head has one."""
-        k = self.head.get_params().get("k")
-        return None if k is None else int(k)
 
 
 @dataclass(frozen=True)
@@ -37,6 +24,23 @@ class Choice:
 
     measures: Measures
     labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A head on one layer, among which a choice is made.
+
+    Args:
+        layer: the layer.
+        head: the head, its parameters fixed.
+        measures: what it scores.
+        best: the same head with the k that is best on query labels, where that was asked for.
+    """
+
+    layer: str
+    head: Head
+    measures: Measures
+    best: Choice | None = None
 
 
 def score(
@@ -66,18 +70,38 @@ def score(
     return scores
 
 
-def chosen_by_oracle(candidates: Sequence[tuple[Candidate, Measures]]) -> Choice:
+def score_best_k(
+    head: Knn, material: Material, draws: Sequence[Draw], features: Float32Array, shots: int, *, largest: int, tpr: Tpr
+) -> tuple[Float64Array, tuple[int, ...]]:
+    """Return (T, n) scores with the k = 1 .. ``largest`` of the largest AUROC on each trial's query, and these k."""
+    synthetic, scores, chosen = material.pool.synthetic, np.empty((len(draws), len(features))), []
+    for trial, drawn in enumerate(draws):
+        support = drawn.support(shots)
+        fitted = clone(head).fit(features[support], synthetic[support].astype(np.int64))
+        every = fitted.score_every_k(features, list(range(1, min(largest, len(support)) + 1)))
+        asked = drawn.query
+        auroc = [Ranked.of(row[asked], synthetic[asked]).measure("auroc", tpr=tpr) for row in every]
+        chosen.append(int(np.argmax(auroc)))
+        scores[trial] = every[chosen[-1]]
+    return scores, tuple(number + 1 for number in chosen)
+
+
+def chosen_by_oracle(candidates: Sequence[Candidate]) -> Choice:
     """Choose in every trial the candidate with the largest pooled AUROC on the query labels; the first among equals.
 
     FiSeR does so (specs/methods.md 3.5); the number is no estimate of what a user will see.
     """
-    auroc = np.stack([found.pooled("auroc") for _, found in candidates])
-    chosen = np.argmax(auroc, axis=0).astype(np.int64)
-    return _choice(candidates, chosen)
+    choices = [
+        candidate.best or Choice(candidate.measures, (candidate.layer,) * len(candidate.measures.pooled()))
+        for candidate in candidates
+    ]
+    chosen = np.argmax(np.stack([choice.measures.pooled() for choice in choices]), axis=0).astype(np.int64)
+    labels = tuple(choices[number].labels[trial] for trial, number in enumerate(chosen))
+    return Choice(pick([choice.measures for choice in choices], chosen), labels)
 
 
 def chosen_by_cross_validation(
-    candidates: Sequence[tuple[Candidate, Measures]],
+    candidates: Sequence[Candidate],
     material: Material,
     draws: Sequence[Draw],
     *,
@@ -85,7 +109,7 @@ def chosen_by_cross_validation(
     shots: int,
     default: str,
 ) -> Choice:
-    """Choose in every trial the candidate with the best cross-validated AUROC inside the support.
+    """Choose in every trial the layer with the best cross-validated AUROC inside the support.
 
     Stratified folds, at most five, each class dealt in the order drawn; ties go to the default layer, then to the
     first. Query labels are not looked at.
@@ -93,16 +117,13 @@ def chosen_by_cross_validation(
     judged = np.stack(
         [
             _judged(candidate.head, material.features(backbone, candidate.layer), material, draws, shots)
-            for candidate, _ in candidates
+            for candidate in candidates
         ]
     )
-    favour = np.array([candidate.layer == default for candidate, _ in candidates]) * 1e-9
-    return _choice(candidates, np.argmax(judged + favour[:, None], axis=0).astype(np.int64))
-
-
-def _choice(candidates: Sequence[tuple[Candidate, Measures]], chosen: IntArray) -> Choice:
-    measures = pick([found for _, found in candidates], chosen)
-    return Choice(measures, tuple(candidates[number][0].label for number in chosen))
+    favour = np.array([candidate.layer == default for candidate in candidates]) * 1e-9
+    chosen = np.argmax(judged + favour[:, None], axis=0).astype(np.int64)
+    labels = tuple(candidates[number].layer for number in chosen)
+    return Choice(pick([candidate.measures for candidate in candidates], chosen), labels)
 
 
 def _judged(head: Head, features: Float32Array, material: Material, draws: Sequence[Draw], shots: int) -> Float64Array:
