@@ -22,7 +22,7 @@ from fewshot.embeddings.samples import AUTO, collect, require_expected
 from fewshot.embeddings.schema import CLEAN, LOGIT
 from fewshot.embeddings.store import FeatureStore
 from fewshot.embeddings.views import PixelStep, View, parse
-from fewshot.embeddings.weights import require_known, resolve
+from fewshot.embeddings.weights import notices, require_known, resolve
 
 FISER_REENCODING = "jpeg:75"  # FiSeR's LMDB builder re-encodes every image so (specs/peers.md F)
 _IMAGES_PER_WORKER = 48
@@ -175,6 +175,9 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     with folder.locked():
         history = History(folder, collection)
         loaded = load_backbones(_names(backbones), weights=_requests(weights), layers=layers or {}, device=place)
+        for backbone in loaded.values():
+            for notice in notices(backbone.card, backbone.weights_sha256):
+                progress.say(notice)
         tasks = [
             task_of(backbone, view, reencode=reencode, decoder=decoder, device=place, dtype=store_dtype)
             for backbone in loaded.values()

@@ -218,14 +218,19 @@ def sha256(path: Path) -> str:
     return _digest(path, "sha256")
 
 
-def notices(card: "BackboneCard", weights: Weights) -> tuple[str, ...]:
-    """Return what a user must be told on use: files whose licence forbids commercial use, and random weights."""
+def notices(card: "BackboneCard", weights_sha256: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what a user must be told on use: files whose licence forbids commercial use, and random weights.
+
+    Args:
+        card: the backbone's card.
+        weights_sha256: what a loaded backbone says of its parts.
+    """
     found = []
     for file in card.weights:
-        given = weights if isinstance(weights, RandomWeights) else weights.get(file.part)
-        if isinstance(given, RandomWeights):
+        loaded = weights_sha256.get(file.part, "")
+        if loaded.startswith(RANDOM):
             found.append(f"{card.name}: {file.part} holds random weights; its numbers mean nothing")
-        elif given is not None and file.non_commercial:
+        elif loaded and file.non_commercial:
             found.append(f"{card.name}: {file.file} is for non-commercial use only ({file.licence})")
     return tuple(found)
 

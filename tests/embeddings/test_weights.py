@@ -7,7 +7,7 @@ import pytest
 from fewshot.core.errors import OptionError, UnknownNameError, WeightsError
 from fewshot.embeddings.backbones.base import BackboneCard
 from fewshot.embeddings.transforms import InputRule
-from fewshot.embeddings.weights import PINS, RandomWeights, WeightFile, locate, require_known, resolve, sha256
+from fewshot.embeddings.weights import PINS, RandomWeights, WeightFile, locate, notices, require_known, resolve, sha256
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of b"hello"
 CLIP = WeightFile("clip.bin", part="clip", url="https://example.org/clip.bin")
@@ -97,6 +97,18 @@ def test_a_request_for_no_backbone_of_the_run_is_refused() -> None:
     require_known(["tiny.head=x", "all=random"], [card(CLIP, HEAD)])
     with pytest.raises(UnknownNameError, match=r"--weights 'tini'; did you mean 'tiny'"):
         require_known(["tini=x"], [card(CLIP, HEAD)])
+
+
+def test_random_weights_and_restricted_licences_are_said_on_use() -> None:
+    restricted = WeightFile("net.bin", part="clip", licence="CC BY-NC 4.0", non_commercial=True)
+
+    assert notices(card(restricted), {"clip": HELLO}) == (
+        "tiny: net.bin is for non-commercial use only (CC BY-NC 4.0)",
+    )
+    assert notices(card(CLIP), {"clip": HELLO}) == ()
+    assert notices(card(restricted), {"clip": str(RandomWeights())}) == (
+        "tiny: clip holds random weights; its numbers mean nothing",
+    )
 
 
 def test_the_hash_is_that_of_the_bytes(cache: Path) -> None:
