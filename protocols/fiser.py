@@ -191,9 +191,11 @@ class Fiser(Protocol):
         for layer in layers:
             features = material.features(backbone, layer)
             for name in self.head:
+                like_others = not HEADS.load(name).raw and len(HEADS.load(name).views) == 1
+                wanted = features if like_others else material.for_head(_head(name), backbone, layer)
                 for shots in self.shots:
                     head = _head(name, **self._head_options(name))
-                    scored = score(head, material, draws, features, shots, self.solver, self.device)
+                    scored = score(head, material, draws, wanted, shots, self.solver, self.device)
                     measures = measure(material, draws, scored, tpr=self.tpr)
                     best = self._best_k(head, material, draws, features, shots, layer) if name == "knn" else None
                     found.setdefault((name, shots), []).append(Candidate(layer, head, measures, best))

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.audit import confound_warning
-from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, IntArray
+from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray, unit_rows
 from fewshot.core.errors import InputError, StoreError
-from fewshot.embeddings.schema import LOGIT
+from fewshot.embeddings.schema import CLEAN, LOGIT
 from fewshot.embeddings.store import FeatureStore, LayerInfo
 from fewshot.episodes import Pool, require_both
+from fewshot.heads.base import Head
 
 RANK = "source_id"  # the column in which an imported archive keeps its source numbers
 
@@ -56,6 +57,37 @@ class Material:
         self._refuse(lengths[:, 0] == 0, backbone, layer, "a zero vector, which has no direction")
         unit: Float32Array = np.divide(features, lengths, out=features)
         return unit
+
+    def for_head(self, head: Head, backbone: str, layer: str, *, view: str = CLEAN) -> FloatArray:
+        """Return the features (n, D) as a head wants them: unit length, raw, or columns made of several views.
+
+        A head that looks at several views sees each of them on top of ``view``.
+
+        Raises:
+            StoreError: a view that the head needs is not in the store; the message says how to add it.
+            InputError: as ``features``.
+        """
+        if head.views == (CLEAN,):
+            raw = self._read(backbone, layer, view)
+            self._require_finite(raw, backbone, layer)
+            if head.raw or self.info(backbone, layer).normalised:
+                return raw
+            return unit_rows(raw, what=f"layer {layer!r} of {backbone!r}")
+        read = {}
+        for wanted in head.views:
+            name = wanted if view == CLEAN else view if wanted == CLEAN else f"{view}+{wanted}"
+            if any(name not in store.views(backbone) for store, _ in self.parts):
+                raise StoreError(
+                    f"the head {head.name!r} needs the view {name!r} of {backbone!r}, which is not in the store; "
+                    f"add it with `fewshot embed ... --view {name}`"
+                )
+            read[wanted] = self._read(backbone, layer, name)
+            self._require_finite(read[wanted], backbone, layer)
+        return head.columns(read)
+
+    def _read(self, backbone: str, layer: str, view: str) -> Float32Array:
+        read = [store.read(rows, backbone, layer, view=view) for store, rows in self.parts]
+        return read[0] if len(read) == 1 else np.concatenate(read)
 
     def logit(self, backbone: str) -> Float64Array | None:
         """Return (n,) the scores of the head that the checkpoint shipped with, or None when it has none."""

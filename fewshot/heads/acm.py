@@ -35,6 +35,7 @@ class Acm(Head):
     """
 
     name: ClassVar[str] = "acm"
+    raw: ClassVar[bool] = True
 
     def __init__(  # noqa: PLR0913  # scikit-learn: one parameter per choice
         self,

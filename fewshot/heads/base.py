@@ -1,6 +1,7 @@
 """What every head is: a scikit-learn estimator fitted on a few features, scoring synthetic high."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,6 +23,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
     """
 
     name: ClassVar[str]
+    raw: ClassVar[bool] = False  # whether features are wanted as stored, not of unit length
+    views: ClassVar[tuple[str, ...]] = ("clean",)  # what the head looks at; several are made one by ``columns``
     classes_: Any
 
     @abstractmethod
@@ -31,6 +34,12 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
     @abstractmethod
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) float64 scores of features (M, D); larger = more likely synthetic, 0 is the border."""
+
+    @staticmethod
+    def columns(features: Mapping[str, FloatArray]) -> FloatArray:
+        """Return what the head is fitted on, of its ``views``: features (n, D) by view, in their order."""
+        (only,) = features.values()
+        return only
 
     def predict(self, features: FloatArray) -> Any:
         """Return the class of each row: (M,), by the sign of the score."""
