@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fewshot.core.registry import Registry
 
@@ -14,6 +14,8 @@ LAYOUTS = Registry(group="fewshot.layouts", kind="layout")
 # Class words in any case (specs/layouts.md); a folder of one of these names says the class of what is below it.
 NATURAL_WORDS = frozenset({"0_real", "real", "nature", "natural", "authentic", "0"})
 SYNTHETIC_WORDS = frozenset({"1_fake", "fake", "ai", "synthetic", "generated", "1"})
+_TRUE = {"1", "1.0", "true", "yes"} | SYNTHETIC_WORDS
+_FALSE = {"0", "0.0", "false", "no"} | NATURAL_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +77,13 @@ class Layout(ABC):
     def location(self, root: Path, sample: Sample) -> Path:
         """Return the file on disk that holds the sample: the image itself, or the archive it is a member of."""
         return root / sample.path
+
+
+def label(value: Any) -> bool | None:
+    """Return True = synthetic, False = natural, None when the value is neither.
+
+    >>> label("1"), label(False), label("0_REAL"), label("maybe")
+    (True, False, False, None)
+    """
+    text = str(value).strip().lower()
+    return True if text in _TRUE else False if text in _FALSE else None

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from fewshot.core.errors import InputError
-from fewshot.embeddings.layouts.base import NATURAL_WORDS, SYNTHETIC_WORDS, Layout, Sample
+from fewshot.embeddings.layouts.base import Layout, Sample, label
 
 REQUIRED = ("path", "source", "synthetic")
 OPTIONAL = ("split", "dataset", "category", "group", "member")
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 MANIFESTS = tuple(f"manifest{suffix}" for suffix in SUFFIXES)
-_TRUE = {"1", "1.0", "true", "yes"} | SYNTHETIC_WORDS
-_FALSE = {"0", "0.0", "false", "no"} | NATURAL_WORDS
 
 
 @final
@@ -58,16 +56,6 @@ def table_file(root: Path) -> Path | None:
     if root.is_file():
         return root if root.suffix.lower() in SUFFIXES else None
     return next((root / name for name in MANIFESTS if (root / name).is_file()), None)
-
-
-def label(value: Any) -> bool | None:
-    """Return True = synthetic, False = natural, None when the value is neither.
-
-    >>> label("1"), label(False), label("0_REAL"), label("maybe")
-    (True, False, False, None)
-    """
-    text = str(value).strip().lower()
-    return True if text in _TRUE else False if text in _FALSE else None
 
 
 def _sample(table: Path, number: int, row: Mapping[str, Any]) -> Sample:

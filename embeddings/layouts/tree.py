@@ -74,3 +74,8 @@ def class_level(parents: Iterable[str]) -> tuple[int, bool] | None:
 def class_words() -> str:
     """Return the known class words for a message."""
     return f"natural: {', '.join(sorted(NATURAL_WORDS))}; synthetic: {', '.join(sorted(SYNTHETIC_WORDS))}"
+
+
+def children(folder: Path) -> list[Path]:
+    """Return the folders in ``folder``, sorted; none when it is no folder."""
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []

@@ -1,0 +1,130 @@
+"""FiSeR's LMDB: ``num-samples``, images ``i-%09d`` and labels ``l-%09d``, counted from 1. Nothing is ever unpickled."""
+
+import importlib
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+from fewshot.core.errors import InputError
+from fewshot.embeddings.images import UnreadableImage
+from fewshot.embeddings.layouts.base import Layout, Sample
+
+NATURE = "nature"
+_LABEL_BYTES = 1 << 20
+
+
+@final
+class Lmdb(Layout):
+    """The class follows the source name (``src`` is ``nature``): the stored label has natural = 1 and is ignored."""
+
+    name: ClassVar[str] = "lmdb"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: dict[Path, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"ignored": self.ignored, "_open": {}}
+
+    def recognises(self, root: Path) -> bool:
+        """A folder with ``data.mdb``, or that file."""
+        return (root / "data.mdb").is_file() or (root.name == "data.mdb" and root.is_file())
+
+    def samples(self, root: Path) -> Iterator[Sample]:
+        """Yield the entries in number order; a missing or damaged label is an error with its number."""
+        with self._environment(root).begin() as transaction:
+            count = transaction.get(b"num-samples")
+            if count is None or not bytes(count).isdigit():
+                raise InputError(f"{root} has no entry num-samples; wanted an LMDB built by FiSeR's script")
+            for number in range(1, int(count) + 1):
+                yield _sample(root, number, transaction.get(b"l-%09d" % number))
+
+    def read(self, root: Path, sample: Sample) -> bytes:
+        """Return the encoded file; a legacy value in a pickled list is taken apart without running anything."""
+        with self._environment(root).begin() as transaction:
+            value = transaction.get(sample.member.encode())
+        if value is None:
+            raise FileNotFoundError(2, f"no entry {sample.member}")
+        return unwrapped(value)
+
+    def location(self, root: Path, sample: Sample) -> Path:
+        """Return the database file."""
+        return root / sample.path if root.is_dir() else root
+
+    def _environment(self, root: Path) -> Any:
+        if root not in self._open:
+            try:
+                library = importlib.import_module("lmdb")
+            except ImportError as error:
+                raise InputError(f"{root} is an LMDB; install its reader with: pip install 'fewshot[lmdb]'") from error
+            try:
+                self._open[root] = library.open(str(root), readonly=True, lock=False, subdir=root.is_dir(), max_dbs=0)
+            except library.Error as error:
+                raise InputError(f"{root} is no readable LMDB ({error}); build it again") from error
+        return self._open[root]
+
+
+def _sample(root: Path, number: int, value: bytes | None) -> Sample:
+    try:
+        if value is None:
+            raise ValueError("there is none")
+        found = json.loads(_inflated(value))
+        source, original = str(found["src"]), str(found.get("path", ""))
+    except (ValueError, KeyError, TypeError, zlib.error) as error:
+        raise InputError(f"{root}: the label l-{number:09d} is damaged ({error}); build the LMDB again") from error
+    return Sample(
+        path="data.mdb",
+        member=f"i-{number:09d}",
+        source=source,
+        synthetic=source != NATURE,
+        extra={"original": original},
+    )
+
+
+def _inflated(value: bytes) -> bytes:
+    """Return the text of a label, refusing one that inflates without end."""
+    text = zlib.decompressobj().decompress(value, _LABEL_BYTES)
+    if len(text) == _LABEL_BYTES:
+        raise ValueError(f"it inflates to more than {_LABEL_BYTES} bytes")
+    return text
+
+
+def unwrapped(value: bytes) -> bytes:
+    """Return the image's bytes of a value, which legacy files wrap as a pickled list of one bytes object.
+
+    Only the frozen opcodes of exactly that shape are understood (Python's pickle protocols 3 to 5): PROTO, an optional
+    FRAME, EMPTY_LIST, one bytes constant, APPEND, STOP, with memo marks between; anything else with a pickle's head is
+    refused, so that no code in a file can run.
+
+    Raises:
+        UnreadableImage: a pickle of another shape.
+    """
+    if value[:1] != b"\x80" or value[1:2] not in (b"\x03", b"\x04", b"\x05"):
+        return value
+    place, content, seen_list = 2, None, False
+    while place < len(value):
+        code = value[place : place + 1]
+        place += 1
+        if code == b"\x95":  # FRAME: 8 bytes of length
+            place += 8
+        elif code == b"]" and not seen_list:  # EMPTY_LIST
+            seen_list = True
+        elif code == b"\x94":  # MEMOIZE
+            continue
+        elif code == b"q":  # BINPUT: 1 byte
+            place += 1
+        elif code in _BYTES and seen_list and content is None:
+            width = _BYTES[code]
+            length = int.from_bytes(value[place : place + width], "little")
+            content = value[place + width : place + width + length]
+            place += width + length
+        elif code == b"a" and content is not None and value[place:] == b".":  # APPEND, STOP
+            return content
+        else:
+            break
+    raise UnreadableImage("damaged", "a pickle that is not a list of one bytes object; it was not opened")
+
+
+_BYTES = {b"C": 1, b"B": 4, b"\x8e": 8}  # SHORT_BINBYTES, BINBYTES, BINBYTES8 and the width of their length
