@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check parity clean
+.PHONY: demo test test-slow check gpu parity clean
 
 demo: $(READY)
 	$(BIN)/fewshot demo
@@ -21,6 +21,10 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# What needs CUDA; prints every test that ran.
+gpu: $(READY)
+	$(BIN)/pytest -m gpu -rA
 
 # Every backbone against the authors' golden outputs; GOLDEN=FOLDER checks any folder of the same form.
 parity: $(READY)

@@ -92,6 +92,23 @@ def test_clipdetection_equals_hugging_faces_clip_with_the_head_of_fiser(tmp_path
         torch.testing.assert_close(found["logit"], head(expected), atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "wrapper", ["", "model", "state_dict", "netC", "net", "encoder", "module.", "_orig_mod.module."]
+)
+def test_a_detector_loads_from_every_documented_wrapper(wrapper: str, tmp_path: Path) -> None:
+    first = create("tiny-ladeda").load(device="cpu", weights=RandomWeights())
+    state: dict[str, Any] = dict(first.network.state_dict())
+    if wrapper.endswith("."):
+        state = {f"{wrapper}{key}": value for key, value in state.items()}
+    elif wrapper:
+        state = {wrapper: state, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}, "total_steps": 9}
+    torch.save(state, tmp_path / "own.pth")
+
+    second = create("tiny-ladeda").load(device="cpu", weights={"net": tmp_path / "own.pth"})
+
+    assert torch.equal(ours(first, picture())["feature"], ours(second, picture())["feature"])
+
+
 def test_grams_are_inner_products_of_maps() -> None:
     maps = torch.randn(1, 4, 3, 5, generator=torch.Generator().manual_seed(0))
 
@@ -110,7 +127,8 @@ def masked(hidden: torch.Tensor, dimensions: tuple[int, ...]) -> torch.Tensor:
         block[dimension] = slice(half - quarter, half + quarter)
     spectrum[tuple(block)] = 0
     back = torch.fft.ifftn(torch.fft.ifftshift(spectrum, dim=dimensions), dim=dimensions)
-    return back.real.clamp(min=0)
+    real: torch.Tensor = back.real
+    return real.clamp(min=0)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 16, 12), (1, 5, 9, 7), (1, 6, 10, 15)])
