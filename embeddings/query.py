@@ -185,9 +185,9 @@ def rows_sharing(values: Any, queries: Any) -> list[IntArray]:
 
 def _some_of_each(rows: IntArray, sources: Any, per_source: int, seed: int) -> IntArray:
     chosen = []
-    for name in sorted(set(sources)):
+    for number, name in enumerate(sorted(set(sources))):
         own = rows[sources == name]
-        chosen.append(np.random.default_rng([seed, per_source]).permutation(own)[:per_source])
+        chosen.append(np.random.default_rng([seed, per_source, number]).permutation(own)[:per_source])
     return np.sort(np.concatenate(chosen)) if chosen else rows
 
 
