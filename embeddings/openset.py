@@ -19,7 +19,8 @@ from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArra
 from fewshot.core.errors import OptionError
 from fewshot.embeddings.index import SourceIndex
 
-SAMPLE = 2000  # rows whose leave-one-out score is taken; the p-value is then known to 1 in 2001
+MOST, LEAST = 2000, 200  # rows whose leave-one-out score is taken; a p-value is then known to 1 in 2001, or 1 in 201
+_PRODUCTS = 2e11  # what taking them may cost, a few seconds: a large store is asked with fewer rows
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def known_scores(
     *,
     leave_out: Sequence[IntArray] | None = None,
     among: BoolArray | None = None,
-    sample: int = SAMPLE,
+    sample: int | None = None,
     seed: int = 0,
 ) -> KnownScores:
     """Return the leave-one-out scores of the index's rows, of a seeded sample where there are many.
@@ -67,9 +68,11 @@ def known_scores(
         leave_out: for each row of ``index.rows``, the store rows that are no answer to it (images of the same
             pixels or group); the row itself when None.
         among: (R,) bool, which rows of the index are there; all when None.
-        sample: at most this many rows are asked for.
+        sample: at most this many rows are asked for; 2000, and fewer of large stores, when None.
     """
     there = np.arange(len(index)) if among is None else np.flatnonzero(among)
+    if sample is None:
+        sample = int(np.clip(_PRODUCTS / (len(index) * index.info.dimension), LEAST, MOST))
     if len(there) > sample:
         there = np.sort(np.random.default_rng([seed, sample]).choice(there, sample, replace=False))
     out = [index.rows[row : row + 1] if leave_out is None else leave_out[row] for row in there.tolist()]
