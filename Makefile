@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check gpu parity clean
+.PHONY: demo test test-slow check gpu parity notebooks docs clean
 
 demo: $(READY)
 	$(BIN)/fewshot demo
@@ -30,6 +30,15 @@ gpu: $(READY)
 parity: $(READY)
 	$(BIN)/python benchmarks/parity.py $(if $(GOLDEN),"$(GOLDEN)",--docs docs/backbones.md)
 
+# Runs every notebook from top to bottom on the demo's data; the executed copies are shown on the site.
+notebooks: $(VENV)/.ready-docs
+	$(BIN)/jupyter-nbconvert --to notebook --execute --ExecutePreprocessor.timeout=120 --output-dir build/notebooks notebooks/*.ipynb
+
+docs: notebooks
+	$(BIN)/jupyter-nbconvert --to markdown --output-dir docs/notebooks build/notebooks/*.ipynb
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict
+
 $(READY): setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("fewshot needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
@@ -37,5 +46,9 @@ $(READY): setup.cfg constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[demo,dev]'
 	touch $(READY)
 
+$(VENV)/.ready-docs: $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo build site docs/notebooks notebooks/demo *.egg-info
