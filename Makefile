@@ -37,7 +37,7 @@ notebooks: $(VENV)/.ready-docs
 docs: notebooks
 	$(BIN)/jupyter-nbconvert --to markdown --output-dir docs/notebooks build/notebooks/*.ipynb
 	$(BIN)/python docs/generate.py
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(READY): setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("fewshot needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'

@@ -1,24 +1,25 @@
 """Write the reference pages that follow from the code: the command line and the backbones."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from fewshot.cli import group
-from fewshot.embeddings.backbones.base import BACKBONES, Backbone, BackboneCard
+from fewshot.embeddings import catalogue
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 WIDTH = 100
 ABOUT_COMMANDS = """\
-Made from `--help` by `make docs`. Results go to stdout, everything else to stderr. Exit status: 0 done; 1 an error, told in
-one sentence; 2 wrong usage; 130 interrupted, with what was done kept.
+Made from `--help` by `make docs`. Results go to stdout, everything else to stderr. Exit status: 0 done; 1 an error,
+told in one sentence; 2 wrong usage; 130 interrupted, with what was done kept.
 """
 ABOUT_BACKBONES = """\
-Made from the cards by `make docs`. *Equality*: how the features are known to equal those of the authors' code. `golden`:
-compared with stored outputs of it, in the tests; `code-equivalent`: every operation compared by reading; `unverified`:
-neither. The licence is that of code and weights; read it before use.
+Made from the cards by `make docs`. *Equality*: how the features are known to equal those of the authors' code.
+`golden`: compared with stored outputs of it, in the tests; `code-equivalent`: every operation compared by reading;
+`unverified`: neither. The licence is that of code and weights; read it before use.
 """
 
 
@@ -50,42 +51,31 @@ def _help(name: str, command: click.Command, parent: click.Context | None) -> st
 
 def backbones() -> str:
     """Return the page of all backbones: what their cards say."""
+    rows = catalogue.backbones()
     lines = [
         "# Backbones\n",
         f"{ABOUT_BACKBONES}\n",
         "| backbone | layers (dimension), the default in bold | input | equality | parameters | licence |",
         "|---|---|---|---|---:|---|",
-    ]
-    cards = list(_cards())
-    lines += [_row(card) for card in cards]
-    lines += ["\n## Papers and notes\n"]
-    lines += [
-        f"- **{card.name}**: {_sentence(card.paper)} {_sentence(card.reference)} {card.note}".rstrip() for card in cards
+        *(_row(row) for row in rows),
+        "\n## Papers and notes\n",
+        *(_note(row) for row in rows),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _cards() -> Iterator[BackboneCard]:
-    for name in BACKBONES.names():
-        member: type[Backbone] = BACKBONES.load(name)
-        for variant in member.variants or (None,):
-            yield member(variant).card
+def _row(row: Mapping[str, Any]) -> str:
+    named = [
+        f"**{name}** ({size})" if name == row["layer"] else f"{name} ({size})" for name, size in row["layers"].items()
+    ]
+    layers = ", ".join([*named, *(["logit (1)"] if row["logit"] else [])]) or "any, by name"
+    millions = "–" if row["parameters"] is None else f"{row['parameters'] / 1e6:.2f} M"
+    return f"| `{row['name']}` | {layers} | {row['input']} | {row['equality']} | {millions} | {row['licence'] or '–'} |"
 
 
-def _row(card: BackboneCard) -> str:
-    layers = ", ".join(
-        f"**{name}** ({size})" if name == card.layer else f"{name} ({size})" for name, size in card.layers.items()
-    )
-    millions = f"{card.parameters / 1e6:.2f} M" if card.parameters else "–"
-    return f"| `{card.name}` | {layers} | {card.input} | {card.equality} | {millions} | {card.licence or '–'} |"
-
-
-def _note(card: BackboneCard) -> str:
-    return " ".join(part for part in (f"- **{card.name}**:", _sentence(card.paper), _sentence(card.reference), card.note) if part)
-
-
-def _sentence(text: str) -> str:
-    return f"{text.rstrip('.')}." if text else ""
+def _note(row: Mapping[str, Any]) -> str:
+    said = [text.rstrip(".") + "." for text in (row["paper"], row["reference"], row["note"]) if text]
+    return f"- `{row['name']}`: {' '.join(said)}"
 
 
 def main() -> None:
