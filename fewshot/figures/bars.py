@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fewshot.core.errors import ReportError
@@ -26,31 +27,35 @@ def generator_bars(rows: Sequence[Row], *, metric: str = "auroc", title: str = "
     shown = largest_support([row for row in rows if row.metric == metric])
     if not shown:
         raise ReportError(f"no row has the metric {metric!r}; there are {sorted({row.metric for row in rows})}")
-    sources = sorted({row.source for row in shown}, key=lambda name: (name in POOLED, name))
-    series = sorted({detector_name(row, shown) for row in shown})
-    figure, (axes,) = drawn(max(4.5, 1.2 + 0.32 * len(sources) * (len(series) + 1)), 3.2)
-    width = 0.8 / len(series)
-    for number, name in enumerate(series):
-        of_name = {row.source: row.summary() for row in shown if detector_name(row, shown) == name}
-        places = np.array([sources.index(source) for source in of_name]) + (number + 0.5) * width - 0.4
-        means = np.array([summary.mean for summary in of_name.values()])
-        low = np.array([summary.p5 for summary in of_name.values()])
-        high = np.array([summary.p95 for summary in of_name.values()])
-        axes.bar(places, means, width * 0.92, color=colour(number), label=name)
-        reach = np.maximum(np.stack([means - low, high - means]), 0)
-        axes.errorbar(places, means, yerr=reach, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)
-    axes.set_xticks(
-        range(len(sources)),
-        sources,
-        rotation=25 if len(sources) > 3 else 0,
-        ha="right" if len(sources) > 3 else "center",
-    )
-    axes.set_ylim(0, 1.01)
-    axes.axhline(0.5, color="#888888", linewidth=0.8, linestyle=":")
-    axes.set_ylabel(metric.replace("_", " "))
+    sources, detectors = len({row.source for row in shown}), len({detector_name(row, shown) for row in shown})
+    figure, (axes,) = drawn(max(4.5, 1.2 + 0.32 * sources * (detectors + 1)), 3.2)
+    draw_bars(axes, shown)
     axes.set_title(title, loc="left", fontsize=9)
     figure.legend(loc="outside upper left", ncols=2, fontsize=8, frameon=False)
     return figure
+
+
+def draw_bars(axes: Axes, shown: Sequence[Row]) -> None:
+    """Draw the bars of ``generator_bars`` into axes of any figure.
+
+    Args:
+        shown: rows of one metric, one per detector and source.
+    """
+    sources = sorted({row.source for row in shown}, key=lambda name: (name in POOLED, name))
+    detectors = sorted({detector_name(row, shown) for row in shown})
+    width = 0.8 / len(detectors)
+    for number, name in enumerate(detectors):
+        summaries = {row.source: row.summary() for row in shown if detector_name(row, shown) == name}
+        places = np.array([sources.index(source) for source in summaries]) + (number + 0.5) * width - 0.4
+        means, low, high = np.array([[one.mean, one.p5, one.p95] for one in summaries.values()]).T
+        axes.bar(places, means, width * 0.92, color=colour(number), label=name)
+        reach = np.maximum(np.stack([means - low, high - means]), 0)
+        axes.errorbar(places, means, yerr=reach, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)
+    many = len(sources) > 3
+    axes.set_xticks(range(len(sources)), sources, rotation=25 if many else 0, ha="right" if many else "center")
+    axes.set_ylim(0, 1.01)
+    axes.axhline(0.5, color="#888888", linewidth=0.8, linestyle=":")
+    axes.set_ylabel(shown[0].metric.replace("_", " "))
 
 
 def largest_support(rows: Sequence[Row]) -> list[Row]:

@@ -1,0 +1,42 @@
+"""``fewshot demo``: the whole story on images made on the spot."""
+
+import json
+from pathlib import Path
+
+import click
+
+from fewshot.cli.options import json_option, quiet_option, seed_option
+
+
+@click.command()
+@click.option(
+    "--output",
+    "-o",
+    "out",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Folder for images, features, report, picture and page.",
+)
+@click.option("--trials", type=click.IntRange(min=2), default=100, show_default=True, help="Draws of the support.")
+@click.option(
+    "--tiles", type=click.IntRange(min=2), default=10, show_default=True, help="Tiles per photograph, at most."
+)
+@seed_option
+@quiet_option
+@json_option
+def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json: bool) -> None:
+    """Tell the whole story on images made on the spot: embed, adapt, nearest sources, a picture and a page.
+
+    Nothing is downloaded: the photographs come with scikit-image and scikit-learn, the fakes are made from them.
+    """
+    from fewshot.demo.story import tell
+
+    story = tell(
+        out, seed=seed, trials=trials, most=tiles, quiet=quiet, say=lambda part: click.echo(f"{part}\n", err=as_json)
+    )
+    if as_json:
+        made = {"store": str(story.store.path), "picture": str(story.picture), "page": str(story.page)}
+        accuracy = {backbone: found.accuracy for backbone, found in story.nearest.items()}
+        summary = story.report.summary()
+        click.echo(json.dumps({**made, "summary": summary, "nearest_accuracy": accuracy}, indent=1))

@@ -1,0 +1,166 @@
+"""The whole story: images, features, ten labelled images, nearest sources, a page; every step a call of the library."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fewshot.core.arrays import IntArray
+from fewshot.core.errors import OutputError
+from fewshot.demo.images import NATURAL, TABLE, write_images
+from fewshot.demo.photographs import TILE_PIXELS, TILES_PER_PHOTOGRAPH
+from fewshot.demo.poster import poster
+from fewshot.embeddings.extract import embed
+from fewshot.embeddings.index import SourceIndex
+from fewshot.embeddings.store import FeatureStore
+from fewshot.figures.canvas import save_png
+from fewshot.page.document import write_page
+from fewshot.protocols.fiser import adapt
+from fewshot.protocols.nearest import ClosedSet, closed_set
+from fewshot.report import Report
+
+BACKBONES = ("spectrum", "efficientnet-lite0")
+SHOTS = (1, 5, 10)
+
+TOY = """\
+What is toy about this: the fakes are photographs remade by a few lines of signal processing, not by generative models;
+there are only 18 photographs; and every fake shows what a natural tile shows, which real collections never do. The
+numbers say that the pipeline works and which trace which backbone sees. They say nothing about generators of today."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the demo made.
+
+    Args:
+        folder: where everything lies.
+        store: the features.
+        report: the few-shot protocol's.
+        nearest: backbone -> sources said by the nearest image of another photograph.
+        picture, page: the PNG and the HTML page.
+    """
+
+    folder: Path
+    store: FeatureStore
+    report: Report
+    nearest: Mapping[str, ClosedSet]
+    picture: Path
+    page: Path
+
+
+def demo_store(
+    folder: Path | str = "demo", *, seed: int = 0, most: int = TILES_PER_PHOTOGRAPH, quiet: bool = True
+) -> FeatureStore:
+    """Return the demo's store, making images and features where they are not there yet.
+
+    Args:
+        folder: where ``images`` and ``images.h5`` are made.
+        seed: what the generators draw follows from it.
+        most: tiles per photograph.
+        quiet: show no progress.
+    """
+    images = made_images(Path(folder), seed=seed, most=most)
+    return embed(images, backbones=BACKBONES, out=Path(folder) / "images.h5", quiet=quiet)
+
+
+def made_images(folder: Path, *, seed: int, most: int) -> Path:
+    """Return the folder of the demo's images, writing them unless their table, which is written last, is there.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+    images = folder / "images"
+    try:
+        images.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {folder} cannot be made ({error}); give -o another one") from error
+    if not (images / TABLE).is_file():
+        write_images(images, seed=seed, most=most)
+    return images
+
+
+def tell(
+    folder: Path | str = "demo",
+    *,
+    seed: int = 0,
+    trials: int = 100,
+    most: int = TILES_PER_PHOTOGRAPH,
+    say: Callable[[str], None],
+    quiet: bool = False,
+) -> Story:
+    """Run the demo from images to page.
+
+    Args:
+        folder: where everything is made; what is there already is used again.
+        seed: of images and draws.
+        trials: draws of the support.
+        most: tiles per photograph.
+        say: takes every paragraph as it comes.
+        quiet: show no progress.
+
+    Raises:
+        FewshotError: a photograph is not installed, or the folder cannot be written.
+    """
+    place = Path(folder)
+    images = made_images(place, seed=seed, most=most)
+    store = demo_store(place, seed=seed, most=most, quiet=quiet)
+    say(_about_images(store, images))
+    report = adapt(store, shots=SHOTS, head="svm", trials=trials, seed=seed, group="group")
+    report.save(place / "report.json")
+    say(_about_adapting(report, trials))
+    nearest = {backbone: nearest_of_other_photographs(store, backbone) for backbone in BACKBONES}
+    say(_about_nearest(nearest))
+    sources = [NATURAL, *(source for source in store.sources if source != NATURAL)]
+    picture = save_png(poster(images, sources, report.rows), place / "demo.png")
+    page = write_page({"report.json": report}, place / "page.html", title="fewshot demo")
+    say(_what_next(place))
+    return Story(place, store, report, nearest, picture, page)
+
+
+def nearest_of_other_photographs(store: FeatureStore, backbone: str) -> ClosedSet:
+    """Say every image's source by its nearest image that is not of the same photograph."""
+    index = SourceIndex(store, backbone=backbone)
+    groups = store.column("group")
+    same: list[IntArray] = [np.flatnonzero(groups == groups[row]) for row in index.rows]
+    found = index.nearest(index.features(index.rows), k=1, leave_out=same)
+    return closed_set(list(index.sources), list(found.sources[:, 0]))
+
+
+def _about_images(store: FeatureStore, images: Path) -> str:
+    natural = int((~store.synthetic).sum())
+    photographs = len(set(store.column("group")))
+    return (
+        f"1. Images and features. {natural} natural tiles of {photographs} photographs that come with scikit-image and "
+        f"scikit-learn,\n   remade by {len(store.sources) - 1} toy generators: {len(store)} PNG files of "
+        f"{TILE_PIXELS} x {TILE_PIXELS} in {images}.\n   Embedded by {' and '.join(store.backbones)} into {store.path}."
+    )
+
+
+def _about_adapting(report: Report, trials: int) -> str:
+    return (
+        f"2. Adapt. A support vector machine on {', '.join(map(str, SHOTS))} labelled images per class, {trials} draws;\n"
+        f"   no photograph is on both sides. Read the 5-95 % range first: there one draw may land."
+        f"\n\n{report.table(['auroc', 'average_precision', 'tpr_at_5_fpr'])}"
+    )
+
+
+def _about_nearest(nearest: Mapping[str, ClosedSet]) -> str:
+    chance = 1 / len(next(iter(nearest.values())).names)
+    lines = [f"   {backbone}: {100 * found.accuracy:.0f} % right" for backbone, found in nearest.items()]
+    return (
+        "3. Nearest source. Every image's source said by its nearest image of another photograph "
+        f"(chance: {100 * chance:.0f} %).\n" + "\n".join(lines)
+    )
+
+
+def _what_next(place: Path) -> str:
+    return f"""\
+{TOY}
+
+Look at {place / "demo.png"} and {place / "page.html"}. Then:
+
+  fewshot inspect {place / "images.h5"}
+  fewshot adapt {place / "images.h5"} --shots 10 --head logistic,knn --group group
+  fewshot nearest {place / "images.h5"} {place / "images" / "spectral" / "astronaut-00.png"}
+  fewshot embed YOUR-IMAGES -b spectrum,efficientnet-lite0 -o yours.h5"""
