@@ -138,8 +138,9 @@ def _about_images(store: FeatureStore, images: Path) -> str:
 
 
 def _about_adapting(report: Report, trials: int) -> str:
+    shots = ", ".join(map(str, SHOTS))
     return (
-        f"2. Adapt. A support vector machine on {', '.join(map(str, SHOTS))} labelled images per class, {trials} draws;\n"
+        f"2. Adapt. A support vector machine on {shots} labelled images per class, {trials} draws;\n"
         f"   no photograph is on both sides. Read the 5-95 % range first: there one draw may land."
         f"\n\n{report.table(['auroc', 'average_precision', 'tpr_at_5_fpr'])}"
     )
