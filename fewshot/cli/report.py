@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from fewshot.cli.options import STORE
+
 
 @click.command()
 @click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -17,12 +19,22 @@ import click
     help="The page to write.",
 )
 @click.option("--title", default="fewshot report", show_default=True, help="Heading of the page.")
-def command(reports: tuple[Path, ...], out: Path, title: str) -> None:
+@click.option("--store", type=STORE, help="The store they are about: its audit stands first, its features are drawn.")
+def command(reports: tuple[Path, ...], out: Path, title: str, store: Path | None) -> None:
     """Show reports of any protocol as one self-contained HTML page.
 
     Warnings stand first, then figures and sortable tables; JSON and CSV can be taken from the page.
     """
+    from fewshot.audit import audit
+    from fewshot.embeddings.store import FeatureStore
+    from fewshot.page.charts import feature_charts
     from fewshot.page.document import write_page
     from fewshot.report import Report
 
-    click.echo(write_page({str(path): Report.load(path) for path in reports}, out, title=title))
+    loaded = {str(path): Report.load(path) for path in reports}
+    if store is None:
+        click.echo(write_page(loaded, out, title=title))
+        return
+    opened = FeatureStore(store)
+    drawn = feature_charts(opened, loaded.values())
+    click.echo(write_page(loaded, out, title=title, audit=audit(opened), more=drawn))

@@ -1,13 +1,16 @@
 """Which figures suit a report, each with the sentence that says how to read it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from fewshot.embeddings.store import FeatureStore
 from fewshot.figures.bars import POOLED, generator_bars
 from fewshot.figures.canvas import to_svg
 from fewshot.figures.curves import has_curve, support_curves
+from fewshot.figures.projection import projection
 from fewshot.report import Report
 
 # The first of these that a report has is the one drawn.
@@ -55,6 +58,16 @@ def charts(report: Report) -> Iterator[Chart]:
                 f"{words} against the size of the support ({source}). Line: mean over draws; band: nine draws of ten."
             )
             yield Chart(support_curves(pooled, metric=metric, source=source), caption)
+
+
+def feature_charts(store: FeatureStore, reports: Iterable[Report]) -> Iterator[Chart]:
+    """Yield the projection of every layer that the reports read and the store still has."""
+    for backbone, layer in sorted({(row.backbone, row.layer) for report in reports for row in report.rows}):
+        if backbone in store.backbones and layer in store.layer_names(backbone):
+            rows = np.flatnonzero(store.present(backbone))
+            features = store.read(rows, backbone, layer)
+            caption = f"Features of {backbone}, layer {layer}: leading principal components, one point per image."
+            yield Chart(projection(features, store.source[rows], title=f"{backbone} {layer}"), caption)
 
 
 def leading_metric(report: Report) -> str | None:

@@ -9,14 +9,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from fewshot.audit import Audit
 from fewshot.core.errors import OutputError
 from fewshot.page.charts import Chart, charts
+from fewshot.page.confounds import audit_section, warning_list
 from fewshot.page.table import csv_text, html_table
 from fewshot.report import Report
 
 
 def write_page(
-    reports: Mapping[str, Report], path: Path | str, *, title: str = "fewshot report", more: Iterable[Chart] = ()
+    reports: Mapping[str, Report],
+    path: Path | str,
+    *,
+    title: str = "fewshot report",
+    audit: Audit | None = None,
+    more: Iterable[Chart] = (),
 ) -> Path:
     """Write one self-contained HTML page.
 
@@ -24,6 +31,7 @@ def write_page(
         reports: name shown -> report.
         path: the file to write.
         title: heading of the page.
+        audit: of the store that the reports are about; it stands first.
         more: figures that no report holds, such as projections of the features.
 
     Raises:
@@ -31,13 +39,15 @@ def write_page(
     """
     target = Path(path)
     try:
-        target.write_text(page_html(reports, title=title, more=more), encoding="utf-8")
+        target.write_text(page_html(reports, title=title, audit=audit, more=more), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"the page {target} cannot be written ({error}); give -o another place") from error
     return target
 
 
-def page_html(reports: Mapping[str, Report], *, title: str, more: Iterable[Chart] = ()) -> str:
+def page_html(
+    reports: Mapping[str, Report], *, title: str, audit: Audit | None = None, more: Iterable[Chart] = ()
+) -> str:
     """Return the page's HTML; the browser is told to load nothing and to run nothing but the page's own script."""
     style, script = (files("fewshot.page").joinpath(name).read_text("utf-8") for name in ("style.css", "sort.js"))
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -51,7 +61,8 @@ def page_html(reports: Mapping[str, Report], *, title: str, more: Iterable[Chart
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f"<title>{escape(title)}</title><style>\n{style}</style></head><body><main>"
         f"<header><h1>{escape(title)}</h1>{_contents(list(reports))}</header>"
-        f"{''.join(sections)}{features}</main><script>{script}</script></body></html>\n"
+        f"{audit_section(audit) if audit else ''}{''.join(sections)}{features}</main>"
+        f"<script>{script}</script></body></html>\n"
     )
 
 
@@ -66,7 +77,7 @@ def _section(name: str, report: Report, number: int) -> str:
     drawn = "".join(chart.html() for chart in charts(report))
     return (
         f'<section id="report-{number}"><h2>{escape(name)}: {escape(report.protocol)}</h2>'
-        f"{_what_was_run(report)}{_warnings(report)}"
+        f"{_what_was_run(report)}{warning_list(report.warnings)}"
         f'<div class="figures">{drawn}</div><h3>All rows</h3>'
         '<p class="soft">5 % and 95 %: nine of ten single draws of the support land between them. '
         "The interval is that of the mean over draws from these images. Press a heading to sort.</p>"
@@ -90,13 +101,6 @@ def _what_was_run(report: Report) -> str:
 
 def _distinct(values: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(values))
-
-
-def _warnings(report: Report) -> str:
-    if not report.warnings:
-        return '<p class="soft">The protocol raised no warning. That is no proof that nothing misleads.</p>'
-    items = "".join(f"<li>{escape(warning)}</li>" for warning in report.warnings)
-    return f'<div class="warnings" role="note"><strong>Read this first</strong><ul>{items}</ul></div>'
 
 
 def _downloads(name: str, report: Report) -> str:

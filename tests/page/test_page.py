@@ -9,11 +9,14 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from fewshot.cli import group
 from fewshot.core.errors import OutputError
+from fewshot.embeddings.writer import LayerData, write_store
 from fewshot.page.document import page_html, write_page
 from fewshot.page.table import csv_text, html_table
 from fewshot.report import Report
@@ -92,7 +95,7 @@ def test_warnings_stand_before_figures_and_figures_before_tables(report: Report)
 
 def test_a_report_without_warnings_says_so(report: Report) -> None:
     quiet = Report(report.protocol, report.config, report.rows)
-    assert "raised no warning" in page_html({"a.json": quiet}, title="t")
+    assert "No warning was raised" in page_html({"a.json": quiet}, title="t")
 
 
 def test_table_shows_mean_and_range_of_every_row(report: Report) -> None:
@@ -155,3 +158,34 @@ def test_command_says_what_is_no_report(tmp_path: Path) -> None:
     done = CliRunner().invoke(group, ["report", str(tmp_path / "x.json")])
     assert done.exit_code == 1
     assert "is no fewshot report" in done.stderr
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Twelve images a class, natural JPEG and synthetic PNG, with three features each."""
+    samples = pd.DataFrame(
+        {
+            "key": [f"{number}.png" for number in range(24)],
+            "source": ["photo"] * 12 + [HOSTILE] * 12,
+            "synthetic": [False] * 12 + [True] * 12,
+            "format": ["JPEG"] * 12 + ["PNG"] * 12,
+            "width": 64,
+            "height": 64,
+        }
+    )
+    features = np.random.default_rng(0).standard_normal((24, 3)).astype(np.float32)
+    write_store(tmp_path / "store.h5", samples, [LayerData("npr", "pooled", features, default=True)])
+    return tmp_path / "store.h5"
+
+
+def test_with_a_store_its_audit_stands_first_and_its_features_last(report: Report, store: Path, tmp_path: Path) -> None:
+    saved = report.save(tmp_path / "report.json")
+    out = tmp_path / "page.html"
+    done = CliRunner().invoke(group, ["report", str(saved), "-o", str(out), "--store", str(store)])
+    assert done.exit_code == 0, done.output
+    page = out.read_text("utf-8")
+    assert page.index("What could mislead") < page.index('id="report-0"') < page.index("<h2>Features</h2>")
+    assert "12 natural, 12 synthetic" in page
+    assert page.count("Read this first") == 2  # formats separate the classes; and the report's own warning
+    assert HOSTILE not in page
+    assert Tags(page).open == []
