@@ -1,7 +1,10 @@
 """Every example in the documents runs, and every command, option, target, link and file that they name is there."""
 
+import ast
+import dataclasses
 import doctest
 import importlib
+import json
 import os
 import re
 import shlex
@@ -10,11 +13,16 @@ from pathlib import Path
 import click
 import pytest
 
+import fewshot
 from fewshot.cli import group
+from fewshot.demo.photographs import PHOTOGRAPHS
+from fewshot.embeddings.schema import COLUMNS
+from fewshot.rows import Row
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 MODULE_FOLDERS = {"fewshot": "fewshot", "embeddings": "fewshot.embeddings", "protocols": "fewshot.protocols"}
+COLUMN = re.compile(r"`([a-z_0-9]+)`")
 STARTS_A_COMMAND = re.compile(r"^(?:\$ )?fewshot(?=\s|$)")
 
 
@@ -92,3 +100,62 @@ def test_every_command_has_help_that_is_a_sentence() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and not parameter.hidden:
                 assert parameter.help, f"{name} {parameter.opts[0]} has no help"
+
+
+def test_every_store_column_is_documented() -> None:
+    page = (ROOT / "docs/reference/store.md").read_text("utf-8")
+    section = page[page.index("## `/samples") : page.index("`/samples/extra")]
+    documented = {
+        name for line in section.splitlines() if line.startswith("| `") for name in COLUMN.findall(line.split("|")[1])
+    }
+    assert documented == set(COLUMNS)
+
+
+def test_every_row_field_is_documented() -> None:
+    page = (ROOT / "docs/reference/report.md").read_text("utf-8")
+    named = set(COLUMN.findall(page))
+    assert {item.name for item in dataclasses.fields(Row)} <= named
+
+
+def test_every_photograph_of_the_demo_is_credited() -> None:
+    page = (ROOT / "THIRD_PARTY.md").read_text("utf-8")
+    assert [photograph.name for photograph in PHOTOGRAPHS if photograph.name not in page] == []
+
+
+def test_version_of_citation_and_changelog_is_that_of_the_package() -> None:
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"version: {fewshot.__version__}\n" in citation
+    assert re.search(r"^## \[Unreleased\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebook_is_stripped_and_speaks_public_names_only(notebook: Path) -> None:
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+    assert "**Question.**" in "".join(cells[0]["source"])
+    assert "**Conclusion.**" in "".join(cells[-1]["source"])
+    text = "\n".join("".join(cell["source"]) for cell in code)
+    assert not re.search(r"\._[a-z]", text), "a private name"
+    assert not re.search(r"^\s*(?:from|import) .*\b_[a-z]", text, re.MULTILINE), "a private module"
+
+
+def _messages() -> str:
+    """Return the constant text of our modules, joined: what a message can be made of."""
+    texts = []
+    for folder in MODULE_FOLDERS:
+        for directory, _, files in os.walk(ROOT / folder):
+            for name in files:
+                if name.endswith(".py"):
+                    for node in ast.walk(ast.parse((Path(directory) / name).read_text("utf-8"))):
+                        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                            texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_every_message_of_troubleshooting_is_one_of_ours() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text("utf-8")
+    headings = re.findall(r"^### (.+)$", page, re.MULTILINE)
+    messages = _messages()
+    assert headings
+    assert [part for heading in headings for part in heading.split(" … ") if part not in messages] == []
