@@ -20,7 +20,7 @@ from fewshot.cli.options import json_option, quiet_option, seed_option
 )
 @click.option("--trials", type=click.IntRange(min=2), default=100, show_default=True, help="Draws of the support.")
 @click.option(
-    "--tiles", type=click.IntRange(min=2), default=10, show_default=True, help="Tiles per photograph, at most."
+    "--tiles", type=click.IntRange(min=1), default=8, show_default=True, help="Tiles per photograph, at most."
 )
 @seed_option
 @quiet_option

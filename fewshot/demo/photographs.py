@@ -12,7 +12,7 @@ from fewshot.core.arrays import ByteArray
 from fewshot.core.errors import FewshotError
 
 TILE_PIXELS = 128
-TILES_PER_PHOTOGRAPH = 10
+TILES_PER_PHOTOGRAPH = 8
 
 
 @dataclass(frozen=True)

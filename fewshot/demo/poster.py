@@ -12,7 +12,7 @@ from fewshot.figures.bars import draw_bars, largest_support
 from fewshot.figures.canvas import drawn
 from fewshot.rows import Row
 
-SHOWN_TILE = "coffee-01.png"
+SHOWN_TILE = "coffee-00.png"
 _MAGNIFIED_PIXELS = 64
 
 
@@ -37,8 +37,8 @@ def poster(folder: Path, sources: Sequence[str], rows: Sequence[Row], *, tile: s
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    draw_bars(below, largest_support([row for row in rows if row.metric == "auroc"]))
-    below.legend(loc="upper left", ncols=2, fontsize=8, frameon=False)
+    draw_bars(below, largest_support([row for row in rows if row.metric == "auroc" and row.source != "macro"]))
+    figure.legend(loc="outside lower left", ncols=2, fontsize=8, frameon=False)
     return figure
 
 
