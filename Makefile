@@ -15,9 +15,6 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/pytest -m "slow and not gpu"
 
-gpu: $(READY)
-	$(BIN)/pytest -m gpu
-
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
