@@ -150,7 +150,7 @@ def gather(
     for one in (store, query) if query is not None else (store,):
         rows, notes = _chosen(one, backbones, where)
         parts.append((one, rows))
-        warnings += [*notes, *filter(None, [confound_warning(one, rows)])]
+        warnings += [*notes, *filter(None, [_random_weights(one, backbones), confound_warning(one, rows)])]
     both = [_Columns.read(one, rows, group) for one, rows in parts]
     count = [len(columns.keys) for columns in both]
     first = np.repeat([True, False], [count[0], sum(count[1:])])
@@ -224,6 +224,24 @@ def _chosen(
             f"{store.path}: no image has features of all of {', '.join(backbones)}; choose fewer backbones"
         )
     return rows[kept], notes
+
+
+def _random_weights(store: FeatureStore, backbones: Sequence[str]) -> str:
+    """Return the warning that names the backbones whose networks were never trained, empty when there is none."""
+    random = sorted(
+        {
+            layer.backbone
+            for layer in store.layers
+            if layer.backbone in backbones and _holds_random(layer.facts.get("weights"))
+        }
+    )
+    if not random:
+        return ""
+    return f"RANDOM WEIGHTS in {store.path.name}: {', '.join(random)}; the rows of these backbones mean nothing"
+
+
+def _holds_random(weights: object) -> bool:
+    return isinstance(weights, Mapping) and any(str(digest).startswith("random") for digest in weights.values())
 
 
 def _require_same_making(store: FeatureStore, query: FeatureStore, backbones: Sequence[str]) -> None:
