@@ -48,7 +48,8 @@ def resize(pixels: NDArray[Any], height: int, width: int) -> NDArray[np.uint8]:
     above, below = (rows[np.clip(lines + step, 0, pixels.shape[0] - 1)] >> 4 for step in (0, 1))
     down = down[:, None, None]
     mixed = (above * (_SCALE - down) >> 16) + (below * down >> 16)
-    return np.clip((mixed + 2) >> 2, 0, 255).astype(np.uint8)
+    resized: NDArray[np.uint8] = np.clip((mixed + 2) >> 2, 0, 255).astype(np.uint8)
+    return resized
 
 
 def _taps(before: int, after: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -125,7 +125,7 @@ class Lota(Backbone):
 
 def low_bits(image: Image.Image) -> NDArray[np.uint8]:
     """Return the three lowest bits of every byte, times 36: (H, W, 3) uint8 in 0..252; 256 x 256 when too small."""
-    plane = (np.asarray(image) & 7) * np.uint8(36)
+    plane: NDArray[np.uint8] = (np.asarray(image, dtype=np.uint8) & np.uint8(7)) * np.uint8(36)
     if min(image.size) >= PATCH:
         return plane
     return np.asarray(Image.fromarray(plane).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
@@ -161,5 +161,8 @@ def _random_corners(height: int, width: int, *, seed: int) -> NDArray[np.int64]:
     """
     if (height, width) == (PATCH, PATCH):
         return np.zeros((CROPS, 2), dtype=np.int64)
-    words = np.random.RandomState(seed).randint(0, 1 << 32, size=(CROPS, 2), dtype=np.uint32).astype(np.int64)
-    return words % np.array([height - PATCH + 1, width - PATCH + 1])
+    words: NDArray[np.int64] = (
+        np.random.RandomState(seed).randint(0, 1 << 32, size=(CROPS, 2), dtype=np.uint32).astype(np.int64)
+    )
+    corners: NDArray[np.int64] = words % np.array([height - PATCH + 1, width - PATCH + 1])
+    return corners
