@@ -90,6 +90,7 @@ class Contestant(ABC):
         takes_rows: (N,) bool over the store: which images it may train on.
         recipe: the training.
         device: where to train.
+        carves: whether it validates on a part of each subset even where other images are held out.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Contestant(ABC):
     takes_rows: BoolArray
     recipe: Recipe
     device: str
+    carves: bool = False
 
     @abstractmethod
     def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[Outcome]:
@@ -123,6 +125,10 @@ class Contestant(ABC):
             carved = hold_out(synthetic, share=carve, seed=seed, trial=trial)
             validation, training = rows[carved], rows[~carved]
         return Subset(rows, training, validation, seed=(seed << 16) + trial)
+
+    def carving(self) -> "Contestant":
+        """Return the same contestant, validated on a part of each subset."""
+        return replace(self, name=f"{self.name}, carved", carves=True)
 
     def steps(self, subset: Subset) -> int:
         """Return how many optimiser steps a subset takes."""

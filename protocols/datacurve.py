@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fewshot.audit import confound_warning
-from fewshot.core.arrays import IntArray
+from fewshot.core.arrays import BoolArray, FloatArray, IntArray
 from fewshot.core.errors import OptionError, OutputError
 from fewshot.core.progress import Progress
 from fewshot.core.provenance import provenance
 from fewshot.embeddings.store import FeatureStore
 from fewshot.fractions import PAPER_FRACTIONS, draw_fractions, smallest_fraction
-from fewshot.protocols.contestants import Contestant, Features, Outcome, Subset, contestants
+from fewshot.protocols.contestants import Contestant, Features, Outcome, Subset, SvmContestant, contestants
 from fewshot.protocols.families import add_means, count, family_of, is_known, measure, query_sets
 from fewshot.protocols.points import Point, Points
 from fewshot.protocols.trainingset import Split, split
@@ -34,6 +34,8 @@ METRICS = (
     "auroc",
     "tpr_at_5_fpr",
 )
+
+AT_BORDER = "accuracy_at_validation_5_fpr"  # accuracy at the score that 5 % of the natural validation images exceed
 
 
 def fingerprint(protocol: "Attribution", store: FeatureStore, backbone: str, layer: str) -> dict[str, Any]:
@@ -81,9 +83,8 @@ class DataCurve:
     def report(self) -> Report:
         rows: list[Row] = []
         with Progress(self._total_steps(), label="attribute", unit="steps", quiet=self.quiet) as progress:
-            for contestant in self.contestants:
-                for fraction in self.fractions:
-                    rows += self._rows(contestant, fraction, progress)
+            for contestant, fraction in self._plan():
+                rows += self._rows(contestant, fraction, progress)
         split0 = self._split(0)
         if told := confound_warning(self.store, np.union1d(split0.pool, split0.query)):
             self.warnings.insert(0, told)
@@ -99,6 +100,17 @@ class DataCurve:
             warnings=tuple(dict.fromkeys(self.warnings)),
             provenance={**provenance(), "store": self.store.digest},
         )
+
+    def _plan(self) -> list[tuple[Contestant, float]]:
+        """Return what is run: everything at every share, and carved variants at the smallest.
+
+        Images held out by a column are more than the smallest share itself, and count as data (methods.md 2.4).
+        """
+        pairs = [(contestant, fraction) for contestant in self.contestants for fraction in self.fractions]
+        if len(self._split(0).validation):
+            trained = [contestant for contestant in self.contestants if not isinstance(contestant, SvmContestant)]
+            pairs += [(contestant.carving(), self.fractions[0]) for contestant in trained]
+        return pairs
 
     def _fractions(self) -> tuple[float, ...]:
         cells = self._split(0).cells
@@ -128,8 +140,8 @@ class DataCurve:
         rows = divided.pool[positions]
         return contestant.subset(
             rows[contestant.takes(rows)],
-            held=divided.validation,
-            carve=self.protocol.validation_share if self.protocol.validation == "carved" else 0.0,
+            held=np.empty(0, np.int64) if contestant.carves else divided.validation,
+            carve=self.protocol.validation_share if contestant.carves or self.protocol.validation == "carved" else 0.0,
             seed=self.protocol.seed,
             trial=trial,
         )
@@ -137,8 +149,7 @@ class DataCurve:
     def _total_steps(self) -> int:
         return sum(
             contestant.steps(self._subset(contestant, fraction, 0)) * self.protocol.trials_at(fraction)
-            for contestant in self.contestants
-            for fraction in self.fractions
+            for contestant, fraction in self._plan()
         )
 
     def _rows(self, contestant: Contestant, fraction: float, progress: Progress) -> Iterator[Row]:
@@ -174,7 +185,11 @@ class DataCurve:
         synthetic = self.store.synthetic[divided.query]
         sets = query_sets(self.store.source[divided.query], synthetic, self.store.column("dataset")[divided.query])
         families = {q.source: family_of(q.source, self.protocol.families) for q in sets[1:]}
-        values = add_means(measure(scored.scores, synthetic, sets, METRICS), families)
+        measured = measure(scored.scores, synthetic, sets, METRICS)
+        border = self._validation_border(subset, outcome)
+        if border is not None:
+            measured |= {(q.source, AT_BORDER): _accuracy(scored.scores, synthetic, q.chosen, border) for q in sets}
+        values = add_means(measured, families)
         values |= {("all", name): number for name, number in scored.facts.items()}
         return Point(
             facts={
@@ -189,6 +204,11 @@ class DataCurve:
             },
             arrays={"rows": divided.query, "scores": scored.scores.astype(np.float32), **scored.arrays},
         )
+
+    def _validation_border(self, subset: Subset, outcome: Outcome) -> float | None:
+        """Return the score that 5 % of the natural validation images exceed; None without any (methods.md 4.3)."""
+        natural = subset.validation[~self.store.synthetic[subset.validation]]
+        return float(np.quantile(outcome.score(natural).scores, 0.95)) if len(natural) else None
 
     def _assembled(self, contestant: Contestant, fraction: float, trials: int) -> Iterator[Row]:
         points = []
@@ -221,13 +241,12 @@ class DataCurve:
     def _supports(self) -> dict[str, Any]:
         """Return per contestant, fraction and trial the SHA-256 of the training rows; the draw itself is repeatable."""
         found: dict[str, Any] = {}
-        for contestant in self.contestants:
-            for fraction in self.fractions:
-                for trial in range(self.protocol.trials_at(fraction)):
-                    point = self._point(contestant, fraction, trial)
-                    if point is not None:
-                        facts = {key: point.facts[key] for key in ("support", "n_support", "steps", "kept_step")}
-                        found[f"{contestant.name} {100 * fraction:g}% trial {trial}"] = facts
+        for contestant, fraction in self._plan():
+            for trial in range(self.protocol.trials_at(fraction)):
+                point = self._point(contestant, fraction, trial)
+                if point is not None:
+                    facts = {key: point.facts[key] for key in ("support", "n_support", "steps", "kept_step")}
+                    found[f"{contestant.name} {100 * fraction:g}% trial {trial}"] = facts
         return found
 
 
@@ -244,6 +263,10 @@ class _Teller:
     def fill(self, total: int) -> None:
         """Count what was planned and not needed."""
         self.progress.advance(max(0, total - self.told), note=self.note)
+
+
+def _accuracy(scores: FloatArray, synthetic: BoolArray, chosen: BoolArray, border: float) -> float:
+    return float(np.mean((scores[chosen] > border) == synthetic[chosen]))
 
 
 def _digest(rows: IntArray) -> str:

@@ -13,7 +13,7 @@ from fewshot.core.errors import EpisodeError
 
 ReadRows = Callable[[IntArray], FloatArray]
 
-WINDOW_BYTES = 128 << 20
+WINDOW_BYTES = 64 << 20
 RUN_ROWS = 256
 
 
@@ -22,7 +22,7 @@ class RowStream:
 
     When all rows fit into one window they are read once and every pass is one uniform permutation. Otherwise a pass
     cuts the rows into runs of ``RUN_ROWS`` neighbours, shuffles the runs, and mixes as many of them as fill a window;
-    the next window is read in a thread while this one is used, so at most two lie in memory.
+    the next window is read in a thread while this one is used, so at most three lie in memory while they change.
 
     Args:
         read: gives the features of some rows: (n,) int64 -> (n, D) floating.

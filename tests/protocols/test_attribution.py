@@ -152,6 +152,23 @@ def test_a_source_is_attributed_against_the_naturals_and_has_its_own_references(
     assert value(report, head="acm:progan", source="all", metric="auroc") > 0.8
 
 
+def test_images_held_out_by_a_column_validate_and_the_smallest_share_is_also_carved(store: FeatureStore) -> None:
+    options: dict[str, Any] = {"train": {"split": "train"}, "query": {"split": "test"}, "references": ()}
+    report = Attribution(fractions=(0.25, 1.0), trials=1, recipe=BRIEF, validation="source=san", **options).run(store)
+    assert {(row.head, row.fraction) for row in report.rows} == {
+        ("acm:natural", 0.25),
+        ("acm:natural", 1.0),
+        ("acm:natural, carved", 0.25),
+    }
+    assert {row.n_support for row in report.rows} == {40, 160}
+    assert "san" not in {row.source for row in report.rows}
+
+
+def test_the_border_of_the_validation_images_is_measured_where_there_are_some(report: Report) -> None:
+    rows = report.where(head="acm:natural", fraction=1.0, source="all", metric="accuracy_at_validation_5_fpr")
+    assert 0.5 < rows[0].values[0] <= 1
+
+
 def test_without_a_split_column_a_share_is_drawn_and_nothing_stands_on_both_sides(tmp_path: Path) -> None:
     store = make_store(tmp_path / "nosplit.h5", split=False)
     protocol = Attribution(fractions=(1.0,), trials=1, recipe=BRIEF, references=())
