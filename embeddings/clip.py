@@ -96,7 +96,7 @@ class ImageTower(nn.Module):
         from open_clip import get_model_config
         from open_clip.model import CLIPVisionCfg, _build_vision_tower
 
-        config = get_model_config(model)
+        config: Any = get_model_config(model)
         vision = dict(config["vision_cfg"])
         if image_size is not None:
             vision["image_size"] = image_size

@@ -132,7 +132,7 @@ def _from_addresses(file: WeightFile, target: Path, *, quiet: bool) -> None:
                 known_hash=_known_hash(file),
                 fname=target.name,
                 path=target.parent,
-                downloader=_Resuming(target.with_name(f"{target.name}.part"), quiet=quiet),
+                downloader=cast(Any, _Resuming(target.with_name(f"{target.name}.part"), quiet=quiet)),
             )
         except (requests.RequestException, OSError) as error:
             failures.append(f"{url}: {_first_line(error)}")

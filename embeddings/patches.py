@@ -103,7 +103,8 @@ def resized(pixels: Float32Array, *, antialias: bool) -> Float32Array:
         shape = [1, 1, 1]
         shape[axis] = SIZE
         weight = share.reshape(shape)
-        pixels = pixels.take(low, axis=axis) * (1 - weight) + pixels.take(high, axis=axis) * weight
+        mixed = pixels.take(low, axis=axis) * (1 - weight) + pixels.take(high, axis=axis) * weight
+        pixels = mixed.astype(np.float32, copy=False)
     return pixels
 
 

@@ -91,7 +91,7 @@ def _radial(images: Tensor) -> Tensor:
     Args:
         images: (N, 3, H, W) float64 in [0, 1].
     """
-    luma = torch.tensordot(images, images.new_tensor(LUMA), dims=([1], [0]))
+    luma = (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(dim=1)
     height, width = luma.shape[-2:]
     window = torch.outer(_hann(height, images), _hann(width, images))
     centred = (luma - luma.mean(dim=(1, 2), keepdim=True)) * window

@@ -90,7 +90,7 @@ def _require_known(name: str, tag: str) -> None:
 def _weights(name: str, tag: str) -> Any:
     from torchvision import models
 
-    found = models.get_model_weights(name)
+    found: Any = models.get_model_weights(name)
     return found[tag] if tag else found.__members__.get(FIRST, found.DEFAULT)
 
 

@@ -52,7 +52,8 @@ def another_folder(folder: Path, *, prefix: str, backbone: str = "cnndetection")
     arrays = {}
     with torch.inference_mode():
         for name, pixels in pictures.items():
-            images = transforms.Compose(steps)(Image.fromarray(pixels))[None]
+            tensor: Any = transforms.Compose(steps)(Image.fromarray(pixels))
+            images = tensor[None]
             arrays[f"logit_{name}"] = network(images)[0].numpy()
             arrays[f"input_sub_{name}"] = images[0, :, ::9, ::5].numpy()
     np.savez(folder / "mine.npz", **arrays)
