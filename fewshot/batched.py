@@ -69,6 +69,23 @@ def svm_scores(draws: Draws, *, C: float = 1.0, gamma: float | str = "scale", to
     return pool.scores(_Rbf(pool, gammas, torch.cat(weights), torch.cat(biases)))
 
 
+def linear_svm_scores(draws: Draws, *, C: float = 1.0, tol: float = 1e-10) -> FloatArray:
+    """Return the decision values of a linear SVM with a free bias per trial.
+
+    The bias is free, so centring the pool changes no score.
+
+    Returns:
+        (T, N) float32, or float64 where the pool is small.
+    """
+    pool = _Pool.of(draws)
+    weights, biases = [], []
+    for part in pool.trial_blocks():
+        solution = solve_svm(pool.support_products(part), draws.signs[part], C=C, tol=tol)
+        weights.append(solution.weights)
+        biases.append(solution.bias)
+    return pool.linear_scores(torch.cat(weights), torch.cat(biases))
+
+
 def logistic_scores(draws: Draws, *, C: float = 1.0, tol: float = 1e-10) -> FloatArray:
     """Return the decision values of L2-regularised logistic regression with a free intercept per trial.
 
@@ -148,7 +165,7 @@ class _Pool:
     @classmethod
     def of(cls, draws: Draws, *, unit: bool = False) -> "_Pool":
         union, columns = np.unique(draws.supports, return_inverse=True)
-        raw = torch.as_tensor(np.ascontiguousarray(draws.features), device=draws.device)
+        raw = torch.as_tensor(np.require(draws.features, requirements=["C", "W"]), device=draws.device)
         exact = raw.shape[0] * raw.shape[1] * len(union) <= EXACT_OPERATIONS
         centre = None if unit else raw.mean(0, dtype=torch.float64)
         rows = torch.empty(raw.shape, dtype=torch.float64 if exact else torch.float32, device=raw.device)
@@ -262,24 +279,33 @@ def _array(scores: Tensor) -> FloatArray:
     return array
 
 
-def auroc(scores: FloatArray, synthetic: BoolArray, *, device: str = "cpu") -> Float64Array:
-    """Return the exact AUROC of every trial, ties counted half, sorted where the scores were made.
+def query_auroc(draws: Draws, scores: FloatArray) -> Float64Array:
+    """Return the exact AUROC of every trial on all images but its support, ties counted half.
 
     Args:
-        scores: (T, n) floating.
-        synthetic: (n,) bool, both classes present.
+        scores: (T, N) floating, of the whole pool; every trial supports with the same number of each class.
 
     Returns:
         (T,) float64.
     """
-    return metrics.auroc(scores, synthetic) if device == "cpu" else auroc_by_torch(scores, synthetic, device=device)
+    if draws.device == "cpu":
+        return metrics.auroc_without(scores, draws.synthetic, draws.supports)
+    kept = np.ones(scores.shape, bool)
+    np.put_along_axis(kept, draws.supports, False, axis=1)
+    found = torch.as_tensor(scores, device=draws.device)
+    sides = [torch.as_tensor(kept & (draws.synthetic == side), device=draws.device) for side in (False, True)]
+    return _torch_auroc(*(found[mask].view(len(scores), -1) for mask in sides))
 
 
 def auroc_by_torch(scores: FloatArray, synthetic: BoolArray, *, device: str) -> Float64Array:
-    """Do what ``metrics.auroc`` does, on a torch device."""
-    natural = torch.as_tensor(scores[:, ~synthetic], device=device).contiguous().sort(dim=1).values
-    other = torch.as_tensor(scores[:, synthetic], device=device).contiguous().sort(dim=1).values
-    below = torch.searchsorted(natural, other).sum(1, dtype=torch.float64)
-    upto = torch.searchsorted(natural, other, right=True).sum(1, dtype=torch.float64)
-    found: Float64Array = ((below + upto) / (2.0 * natural.shape[1] * other.shape[1])).cpu().numpy()
+    """Do what ``metrics.auroc`` does, on a torch device: scores (T, n), synthetic (n,) -> (T,) float64."""
+    sides = [torch.as_tensor(scores[:, synthetic == side], device=device) for side in (False, True)]
+    return _torch_auroc(*sides)
+
+
+def _torch_auroc(natural: Tensor, synthetic: Tensor) -> Float64Array:
+    natural, synthetic = (part.contiguous().sort(dim=1).values for part in (natural, synthetic))
+    below = torch.searchsorted(natural, synthetic).sum(1, dtype=torch.float64)
+    upto = torch.searchsorted(natural, synthetic, right=True).sum(1, dtype=torch.float64)
+    found: Float64Array = ((below + upto) / (2.0 * natural.shape[1] * synthetic.shape[1])).cpu().numpy()
     return found

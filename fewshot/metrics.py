@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import InputError
 
 Tpr = Literal["at-most", "nearest"]
 FPR = 0.05
+_WORKERS = min(8, os.cpu_count() or 1)  # sorting releases the interpreter lock
 METRICS = (
     "auroc",
     "average_precision",
@@ -57,8 +58,7 @@ class Ranked:
             InputError: one class only, or a score that is NaN.
         """
         require_both_classes(synthetic)
-        if np.isnan(scores).any():
-            raise InputError(f"{int(np.isnan(scores).sum())} of {len(scores)} scores are NaN; look at the features")
+        _require_scores(scores)
         natural = np.sort(scores[~synthetic])
         positive = scores[synthetic]
         below = np.searchsorted(natural, positive, side="left").astype(np.int64)
@@ -198,16 +198,51 @@ def tpr_at_fpr(scores: FloatArray, synthetic: BoolArray, *, fpr: float = FPR) ->
     return _each(lambda row, labels: Ranked.of(row, labels).tpr_at_most(fpr), scores, synthetic)
 
 
+def auroc_without(scores: FloatArray, synthetic: BoolArray, left_out: IntArray) -> Float64Array:
+    """Return the AUROC of every trial over all images but some: scores (T, n), left_out (T, s) rows -> (T,) float64."""
+    require_both_classes(synthetic)
+    _require_scores(scores)
+    numbers = range(len(scores))
+
+    def one(trial: int) -> float:
+        out = left_out[trial]
+        inside = synthetic[out]
+        return _auroc_without(scores[trial], synthetic, scores[trial, out[~inside]], scores[trial, out[inside]])
+
+    with ThreadPoolExecutor(max_workers=_WORKERS) as workers:
+        return np.fromiter(workers.map(one, numbers), np.float64, len(scores))
+
+
+def _auroc_without(
+    scores: FloatArray, synthetic: BoolArray, out_natural: FloatArray, out_synthetic: FloatArray
+) -> float:
+    """Count the pairs won over all images, and take away those with an image that is left out."""
+    natural, positive = np.sort(scores[~synthetic]), np.sort(scores[synthetic])
+    pairs = (len(natural) - len(out_natural)) * (len(positive) - len(out_synthetic))
+    won = _twice_won(natural, positive) - _twice_won(natural, out_synthetic)
+    won -= 2 * len(positive) * len(out_natural) - _twice_won(positive, out_natural)
+    won += _twice_won(np.sort(out_natural), out_synthetic)
+    return won / (2 * pairs)
+
+
+def _twice_won(ordered: FloatArray, scores: FloatArray) -> int:
+    """Twice the number of pairs in which a score beats a member of the ordered array, ties counted half."""
+    below = np.searchsorted(ordered, scores, side="left")
+    return int(below.sum()) + int(np.searchsorted(ordered, scores, side="right").sum())
+
+
 def _sorted_auroc(scores: FloatArray, synthetic: BoolArray) -> float:
     natural, positive = np.sort(scores[~synthetic]), np.sort(scores[synthetic])
-    below = int(np.searchsorted(natural, positive, side="left").sum())
-    upto = int(np.searchsorted(natural, positive, side="right").sum())
-    return (below + upto) / (2 * len(natural) * len(positive))
+    return _twice_won(natural, positive) / (2 * len(natural) * len(positive))
+
+
+def _require_scores(scores: FloatArray) -> None:
+    if np.isnan(scores).any():
+        raise InputError(f"{int(np.isnan(scores).sum())} of {scores.size} scores are NaN; look at the features")
 
 
 def _each(measure: Callable[[FloatArray, BoolArray], float], scores: FloatArray, synthetic: BoolArray) -> Float64Array:
     require_both_classes(synthetic)
-    if np.isnan(scores).any():
-        raise InputError(f"{int(np.isnan(scores).sum())} of {scores.size} scores are NaN; look at the features")
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:  # sorting releases the GIL
+    _require_scores(scores)
+    with ThreadPoolExecutor(max_workers=_WORKERS) as workers:
         return np.fromiter(workers.map(lambda row: measure(row, synthetic), scores), np.float64, len(scores))

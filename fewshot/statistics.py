@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from fewshot.core.arrays import Float64Array
+from fewshot.core.arrays import BoolArray, Float64Array
 
 CONFIDENCE = 0.95
 
@@ -69,3 +71,168 @@ def mean_interval(values: Sequence[float] | Float64Array, *, confidence: float =
         return Interval(float("nan"), float("nan"), confidence)
     half = stats.t.ppf((1 + confidence) / 2, len(known) - 1) * np.std(known, ddof=1) / np.sqrt(len(known))
     return Interval(float(known.mean() - half), float(known.mean() + half), confidence)
+
+
+def delong_interval(natural: Float64Array, synthetic: Float64Array, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return DeLong's interval of the AUROC of one fitted head over query images like these, on the logit scale.
+
+    DeLong, DeLong, Clarke-Pearson, Biometrics 44, 1988; the logit keeps it within 0 and 1 (Pepe 2003, section 5.2).
+
+    Args:
+        natural: (n0,) scores.
+        synthetic: (n1,) scores.
+    """
+    rows = placements(natural, synthetic)
+    auroc = float(rows.synthetic.mean())
+    variance = rows.synthetic.var(ddof=1) / len(rows.synthetic) + rows.natural.var(ddof=1) / len(rows.natural)
+    if not 0 < auroc < 1 or not np.isfinite(variance):
+        return Interval(float("nan"), float("nan"), confidence)
+    half = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(variance) / (auroc * (1 - auroc))
+    centre = np.log(auroc / (1 - auroc))
+    low, high = (1 / (1 + np.exp(-(centre + step))) for step in (-half, half))
+    return Interval(float(low), float(high), confidence)
+
+
+@dataclass(frozen=True)
+class Placements:
+    """For every image the share of the other class that it beats, ties counted half: (n0,) and (n1,) float64."""
+
+    natural: Float64Array
+    synthetic: Float64Array
+
+
+def placements(natural: Float64Array, synthetic: Float64Array) -> Placements:
+    """Return DeLong's structural components; the mean of either side is the AUROC."""
+    return Placements(1 - _beaten(synthetic, natural), _beaten(natural, synthetic))
+
+
+def _beaten(others: Float64Array, scores: Float64Array) -> Float64Array:
+    ordered = np.sort(others)
+    twice = np.searchsorted(ordered, scores, side="left") + np.searchsorted(ordered, scores, side="right")
+    share: Float64Array = twice / (2.0 * len(ordered))
+    return share
+
+
+def two_way_bootstrap(
+    scores: Float64Array, query: BoolArray, synthetic: BoolArray, *, seed: int, resamples: int = 1000
+) -> Interval:
+    """Return the 95 % percentile interval of the mean AUROC over new draws and new query images.
+
+    Trials and images are resampled together with replacement, as rows and columns of one table (Owen, Annals of
+    Applied Statistics 1, 2007). An AUROC with weights w on the images is a ratio of two bilinear forms, so a resample
+    costs a weighted rank sum per trial and no new ordering.
+
+    Args:
+        scores: (T, n) of every trial.
+        query: (T, n) bool: which images each trial asked.
+        synthetic: (n,) bool.
+        seed: of the resampling.
+        resamples: how many.
+    """
+    generator = np.random.default_rng(seed)
+    order = np.argsort(scores, axis=1, kind="stable")
+    ranked = np.take_along_axis(scores, order, axis=1)
+    asked, sides = np.take_along_axis(query, order, axis=1), synthetic[order]
+    last = _last_of_ties(ranked)
+    found = np.empty(resamples)
+    for resample in range(resamples):
+        trials = generator.integers(len(scores), size=len(scores))
+        counts = np.bincount(generator.integers(scores.shape[1], size=scores.shape[1]), minlength=scores.shape[1])
+        weights = counts[order[trials]] * asked[trials]
+        found[resample] = np.nanmean(_weighted_auroc(weights, sides[trials], last[trials]))
+    low, high = np.nanpercentile(found, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
+    return Interval(float(low), float(high))
+
+
+def _last_of_ties(ranked: Float64Array) -> NDArray[np.int64]:
+    """(T, n) the place of the last score equal to each, in ascending rows."""
+    places = np.broadcast_to(np.arange(ranked.shape[1]), ranked.shape)
+    ends = np.concatenate([ranked[:, 1:] != ranked[:, :-1], np.ones((len(ranked), 1), bool)], axis=1)
+    marked = np.where(ends, places, ranked.shape[1])
+    return np.flip(np.minimum.accumulate(np.flip(marked, axis=1), axis=1), axis=1)
+
+
+def _weighted_auroc(weights: NDArray[Any], synthetic: BoolArray, last: NDArray[np.int64]) -> Float64Array:
+    natural = np.where(synthetic, 0, weights)
+    upto = np.cumsum(natural, axis=1)
+    below_or_tied = np.take_along_axis(upto, last, axis=1)
+    first = np.concatenate([np.zeros((len(last), 1), np.int64), last[:, :-1] + 1], axis=1)
+    first = np.where(np.roll(last, 1, axis=1) == last, 0, first)
+    first = np.maximum.accumulate(first, axis=1)
+    below = np.where(first > 0, np.take_along_axis(upto, np.maximum(first - 1, 0), axis=1), 0)
+    positive = np.where(synthetic, weights, 0)
+    pairs = natural.sum(axis=1) * positive.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share: Float64Array = (positive * (below + below_or_tied)).sum(axis=1) / (2.0 * pairs)
+    return share
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A comparison of A with B on the same draws.
+
+    Args:
+        difference: mean of A minus B.
+        low, high: its 95 % interval.
+        p: two-sided, for "no difference", corrected for draws that overlap; see ``paired``.
+        p_query_overlap: the same with the ratio turned round, query / support, as Nadeau and Bengio print it for
+            large training sets; for a few shots it is so large that hardly anything can be significant.
+        trials: number of pairs.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_query_overlap: float
+    trials: int
+
+
+def paired(
+    mine: Sequence[float] | Float64Array,
+    theirs: Sequence[float] | Float64Array,
+    *,
+    n_support: int,
+    n_query: int,
+) -> Paired:
+    """Compare two lists of values of the same draws by Nadeau and Bengio's corrected resampled t-test.
+
+    Draws from one pool share images, so their values correlate with some rho and the variance of their mean is
+    S^2 (1 / T + rho / (1 - rho)) and not S^2 / T (Machine Learning 52, 2003, eq. 3 and section 4). They set rho to the
+    share of the pool that the *test* part takes, which is right where the training part hardly matters. With a few
+    shots it is the other way round: the value of a draw varies with its support, and two supports share
+    n_support / (n_support + n_query) of their images on average; hence rho / (1 - rho) = n_support / n_query here
+    (docs/decisions/0007-overlapping-draws.md).
+    """
+    gaps = np.asarray(mine, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
+    gaps = gaps[~np.isnan(gaps)]
+    trials = len(gaps)
+    if trials < 2:
+        nan = float("nan")
+        return Paired(float(gaps.mean()) if trials else nan, nan, nan, nan, nan, trials)
+    mean, variance = float(gaps.mean()), float(gaps.var(ddof=1))
+    errors = [np.sqrt(variance * (1 / trials + ratio)) for ratio in (n_support / n_query, n_query / max(n_support, 1))]
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, trials - 1) * errors[0]
+    p, turned = (_two_sided(mean, error, trials - 1) for error in errors)
+    return Paired(mean, mean - half, mean + half, p, turned, trials)
+
+
+def _two_sided(mean: float, error: float, freedom: int) -> float:
+    if error == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stats.t.sf(abs(mean) / error, freedom))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for making all these comparisons (Holm, Scandinavian Journal of Statistics 6, 1979).
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values, kind="stable")
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for place, number in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[number]))
+        corrected[number] = largest
+    return corrected

@@ -67,7 +67,7 @@ def adapt_and_save(
     *,
     out: Path | None = None,
     keep_scores: bool = False,
-    support: Path | None = None,
+    support: Path | Sequence[Sequence[str]] | None = None,
     solver: str | None = None,
     **options: Any,
 ) -> Report:
@@ -76,7 +76,7 @@ def adapt_and_save(
     Args:
         out: the report file.
         keep_scores: save the scores and query masks of every row; needs ``out``.
-        support: a file of supports, see ``protocols.drawing.read_supports``.
+        support: lists of sample keys, one per trial, or a file of them, see ``protocols.drawing.read_supports``.
         solver: None for the one that the draw implies.
 
     Raises:
@@ -88,7 +88,8 @@ def adapt_and_save(
     if out is not None and not out.parent.is_dir():
         raise OutputError(f"the report {out} cannot be written: there is no folder {out.parent}; make it or change -o")
     if support is not None:
-        options["support"] = tuple(tuple(listed) for listed in read_supports(support))
+        lists = read_supports(support) if isinstance(support, Path) else support
+        options["support"] = tuple(tuple(listed) for listed in lists)
     if solver is not None:
         options["solver"] = solver
     scores: dict[str, FloatArray] | None = {} if keep_scores else None

@@ -87,3 +87,15 @@ def test_one_class_only_is_an_error(labels: list[bool]) -> None:
 def test_nan_scores_are_an_error() -> None:
     with pytest.raises(InputError, match="NaN"):
         metrics.auroc(np.array([[0.1, np.nan]]), np.array([True, False]))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_auroc_without_the_support_equals_the_auroc_of_the_rest(ties: bool) -> None:
+    scores, synthetic = _scores(6, ties=ties)
+    generator = np.random.default_rng(0)
+    sides = [np.flatnonzero(synthetic == side) for side in (False, True)]
+    out = np.stack([np.concatenate([generator.permutation(rows)[:4] for rows in sides]) for _ in scores])
+    found = metrics.auroc_without(scores, synthetic, out)
+    for trial, row in enumerate(scores):
+        rest = np.setdiff1d(np.arange(90), out[trial])
+        assert found[trial] == pytest.approx(reference.roc_auc_score(synthetic[rest], row[rest]), abs=1e-12)

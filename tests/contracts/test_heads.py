@@ -9,7 +9,10 @@ from sklearn.utils.estimator_checks import check_estimator
 from fewshot.heads.base import HEADS, Head
 
 # Trained networks, in few steps; their own test files run scikit-learn's checks with a recipe that fits their toy data.
-QUICK: dict[str, dict[str, Any]] = {"acm": {"steps": 30}}
+QUICK: dict[str, dict[str, Any]] = {
+    "acm": {"steps": 30},
+    "vib": {"steps": 20, "hidden": 16, "latent": 4, "learning_rate": 0.02},
+}
 
 
 def _head(name: str) -> Head:
