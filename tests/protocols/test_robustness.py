@@ -13,9 +13,11 @@ from fewshot.cli import group
 from fewshot.core.errors import InputError, StoreError, UnknownNameError
 from fewshot.embeddings.store import FeatureStore
 from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.heads.base import HEADS
 from fewshot.heads.minder import Minder
 from fewshot.heads.rigid import Rigid
 from fewshot.protocols.fiser import adapt
+from fewshot.protocols.material import gather
 from fewshot.protocols.robustness import Robustness
 from fewshot.report import Report
 from fewshot.view_distance import cosine_distance
@@ -144,3 +146,13 @@ def test_the_command_prints_views_with_their_flip_rate(path: Path, tmp_path: Pat
     assert "flip_rate" in run.stdout
     assert "blur:4" in run.stdout
     assert {row.metric for row in Report.load(out).rows} >= {"auroc", "flip_rate"}
+
+
+def test_a_head_gets_raw_features_where_it_wants_them_and_unit_ones_elsewhere(path: Path) -> None:
+    store = FeatureStore(path)
+    material = gather(store, backbones=["npr"])
+    clean = store.read(None, "npr", "pooled")
+    raw, unit = (material.for_head(HEADS.load(name)(), "npr", "pooled") for name in ("acm", "svm"))
+    np.testing.assert_array_equal(raw, clean)
+    np.testing.assert_allclose(unit, clean / np.linalg.norm(clean, axis=1, keepdims=True), rtol=1e-6)
+    np.testing.assert_array_equal(unit, material.features("npr", "pooled"))
