@@ -162,7 +162,8 @@ def solve_logistic(gram: Tensor, signs: Tensor, *, C: float, tol: float = 1e-10,
         aim = torch.cat([margin + pull / bend, torch.zeros_like(bias)[:, None]], dim=1)
         found = torch.linalg.solve(system, aim)
         weights, bias = _halved(gram, signs, C, (weights, bias), (found[:, :shots], found[:, shots]))
-    raise NotSolvedError(f"logistic regression: {int((error >= tol).sum())} of {trials} trials are not solved")
+    unsolved = int(torch.as_tensor(error >= tol).sum())
+    raise NotSolvedError(f"logistic regression: {unsolved} of {trials} trials are not solved")
 
 
 def _halved(

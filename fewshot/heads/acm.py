@@ -122,17 +122,18 @@ class Acm(Head):
 
     def _recipe(self) -> Recipe:
         widths = None if self.widths is None else tuple(self.widths)
+        given: Any = self  # texts whose choices Recipe checks
         return Recipe(
             latent=self.latent,
             widths=widths,
-            activation=self.activation,
-            norm=self.norm,
-            classifier=self.classifier,
-            schedule=self.schedule,
+            activation=given.activation,
+            norm=given.norm,
+            classifier=given.classifier,
+            schedule=given.schedule,
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
             steps=self.steps,
-            stop=self.stop,
+            stop=given.stop,
             patience=self.patience,
         )
 

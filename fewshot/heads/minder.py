@@ -59,7 +59,8 @@ class Minder(Head):
             raise unknown_name("way to combine", str(self.combine), get_args(Combine))
         rows, synthetic = self._check_support(features, y)
         self.natural_ = np.sort(rows[~synthetic], axis=0)
-        self.sign_, self.border_ = calibrate(self._combined(rows), synthetic, direction=self.direction)
+        direction: Any = self.direction  # calibrate checks it
+        self.sign_, self.border_ = calibrate(self._combined(rows), synthetic, direction=direction)
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:

@@ -42,7 +42,8 @@ class Rigid(Head):
     def fit(self, features: FloatArray, y: Any) -> Self:
         """Learn border (and sign) on the support: distances (n, draws), labels y (n,)."""
         rows, synthetic = self._check_support(features, y)
-        self.sign_, self.border_ = calibrate(rows.mean(axis=1), synthetic, direction=self.direction)
+        direction: Any = self.direction  # calibrate checks it
+        self.sign_, self.border_ = calibrate(rows.mean(axis=1), synthetic, direction=direction)
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:

@@ -32,7 +32,7 @@ def test_the_curve_passes_through_the_means_on_a_logarithmic_axis() -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1 %\n4", "100 %\n400"]
     assert (
         len({line.get_linestyle() for line in lines.values()})
-        == len({line.get_marker() for line in lines.values()})
+        == len({str(line.get_marker()) for line in lines.values()})
         == 2
     )
 

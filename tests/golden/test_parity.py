@@ -52,8 +52,8 @@ def another_folder(folder: Path, *, prefix: str, backbone: str = "cnndetection")
     arrays = {}
     with torch.inference_mode():
         for name, pixels in pictures.items():
-            tensor: Any = transforms.Compose(steps)(Image.fromarray(pixels))
-            images = tensor[None]
+            prepared: Any = transforms.Compose(steps)(Image.fromarray(pixels))
+            images = prepared[None]
             arrays[f"logit_{name}"] = network(images)[0].numpy()
             arrays[f"input_sub_{name}"] = images[0, :, ::9, ::5].numpy()
     np.savez(folder / "mine.npz", **arrays)

@@ -12,7 +12,7 @@ WIDTHS, RELU = (7, 11, 3, 5), (True, False, True)
 def as_module(stack: PerceptronStack, network: int) -> nn.Sequential:
     parts: list[nn.Module] = []
     for (weight, bias), rectified in zip(stack.layers(network), stack.relu, strict=True):
-        linear = nn.Linear(*weight.shape)
+        linear = nn.Linear(weight.shape[0], weight.shape[1])
         linear.weight.data.copy_(weight.T)
         linear.bias.data.copy_(bias)
         parts += [linear, nn.ReLU()] if rectified else [linear]

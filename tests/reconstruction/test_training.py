@@ -30,7 +30,7 @@ def weights(trained: Trained) -> tuple[torch.Tensor, torch.Tensor]:
 def linear_layers(stack: PerceptronStack) -> nn.Sequential:
     parts: list[nn.Module] = []
     for (weight, bias), rectified in zip(stack.layers(0), stack.relu, strict=True):
-        linear = nn.Linear(*weight.shape)
+        linear = nn.Linear(weight.shape[0], weight.shape[1])
         linear.weight.data.copy_(weight.T)
         linear.bias.data.copy_(bias)
         parts += [linear, nn.ReLU()] if rectified else [linear]

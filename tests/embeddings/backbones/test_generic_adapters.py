@@ -10,6 +10,7 @@ import torch
 import torchvision
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from timm.data import create_transform, resolve_model_data_config
 from torch import nn
 
 from fewshot.core.errors import OptionError, UnknownNameError, WeightsError
@@ -32,7 +33,7 @@ def test_timm_features_equal_timms_own(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs: Any = timm.create_model(name, pretrained=False).eval()
     save_file(theirs.state_dict(), tmp_path / "own.safetensors")
-    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(theirs), is_training=False)
+    transform: Any = create_transform(**resolve_model_data_config(theirs), is_training=False)
     backbone = create(f"timm:{name}").load(device="cpu", weights={"net": tmp_path / "own.safetensors"})
 
     found = ours(backbone, picture())["pooled"]
@@ -103,7 +104,8 @@ def test_torchvisions_own_files_give_torchvisions_own_features(name: str, shared
     kind = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
     theirs: Any = torchvision.models.get_model(name)
     assert isinstance(weights, dict)
-    theirs.load_state_dict(torch.load(weights["net"], weights_only=True))
+    file: Any = weights["net"]
+    theirs.load_state_dict(torch.load(file, weights_only=True))
     seen: list[torch.Tensor] = []
     last = [module for module in theirs.modules() if isinstance(module, nn.Linear)][-1]
     last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
