@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float32Array, IntArray
 from fewshot.core.errors import InputError, StoreError, unknown_name
+from fewshot.embeddings.chunks import chunked_layer
 from fewshot.embeddings.schema import CLEAN, COLUMNS, FORMAT, LOGIT, VERSION, escape, feature_name, split_name, unescape
 
 
@@ -288,17 +289,28 @@ class FeatureStore:
             UnknownNameError: no such backbone, layer or view.
             StoreError: a row is absent for this backbone, or the file is damaged.
         """
+        return self._read(rows, backbone, layer, view=view, dtype=np.dtype(np.float32))
+
+    def read_stored(self, rows: IntArray | None, backbone: str, layer: str, *, view: str = CLEAN) -> NDArray[Any]:
+        """Return the same in the type that is stored, float32 or float16, without a conversion."""
+        return self._read(rows, backbone, layer, view=view, dtype=np.dtype(self.info(backbone, layer, view=view).dtype))
+
+    def _read(
+        self, rows: IntArray | None, backbone: str, layer: str, *, view: str, dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
         self.info(backbone, layer, view=view)
-        wanted = np.arange(len(self)) if rows is None else np.asarray(rows, dtype=np.int64)
-        absent = ~self.present(backbone, view=view)[wanted]
-        if absent.any():
+        wanted = None if rows is None else np.asarray(rows, dtype=np.int64)
+        present = self.present(backbone, view=view)
+        there = present if wanted is None else present[wanted]
+        if not there.all():
+            first = int(np.flatnonzero(~there)[0])
             raise StoreError(
-                f"{self.path}: {int(absent.sum())} of {len(wanted)} images have no features of {backbone!r} ({view}), "
-                f"first row {int(wanted[absent][0])}; read only the rows that `present` gives"
+                f"{self.path}: {int((~there).sum())} of {len(there)} images have no features of {backbone!r} ({view}), "
+                f"first row {first if wanted is None else int(wanted[first])}; read only the rows that `present` gives"
             )
         dataset = self.file[f"/features/{escape(backbone)}/{feature_name(layer, view)}"]
         try:
-            return _read_rows(dataset, wanted)
+            return _read_rows(dataset, self.path, wanted, dtype=dtype)
         except OSError as error:
             raise StoreError(
                 f"{self.path}: layer {layer!r} of {backbone!r} is damaged ({error}); restore the file or embed again"
@@ -311,13 +323,18 @@ class FeatureStore:
         return found
 
 
-def _read_rows(dataset: Any, rows: IntArray) -> Float32Array:
-    """Read rows in any order and number; sorted unique rows are what HDF5 reads well."""
-    if len(rows) == 0:
-        return np.empty((0, dataset.shape[1]), np.float32)
+def _read_rows(dataset: Any, path: Path, rows: IntArray | None, *, dtype: Any) -> NDArray[Any]:
+    """Read rows in any order and number, all when None; chunks go straight to their place where they can."""
+    if dataset.shape[0] == 0 or (rows is not None and len(rows) == 0):
+        return np.empty((0, dataset.shape[1]), dtype)
+    chunks = chunked_layer(dataset, path)
+    if rows is None:
+        return np.asarray(dataset[:], dtype=dtype) if chunks is None else chunks.read(dtype=dtype)
     low, high = int(rows.min()), int(rows.max()) + 1
     if len(rows) * 4 >= high - low:
-        block = dataset[low:high]
-        return np.asarray(block[rows - low], dtype=np.float32)
+        block = dataset[low:high] if chunks is None else chunks.read(dtype=dtype, low=low, high=high)
+        in_order = len(rows) == high - low and bool((rows[1:] > rows[:-1]).all())
+        return np.asarray(block if in_order else block[rows - low], dtype=dtype)
     unique, inverse = np.unique(rows, return_inverse=True)
-    return np.asarray(dataset[unique][inverse], dtype=np.float32)
+    found = dataset[unique] if chunks is None else chunks.take(unique, dtype=dtype)
+    return np.asarray(found[inverse], dtype=dtype)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from fewshot.core.arrays import BoolArray, FloatArray
 from fewshot.core.errors import OutputError, StoreError
 from fewshot.core.provenance import provenance
+from fewshot.embeddings.chunks import ChunkWriter
 from fewshot.embeddings.schema import (
     CLEAN,
     COLUMNS,
@@ -172,13 +174,19 @@ class StoreWriter:
             fillvalue=np.nan,
         )
         digest = layer_digest(self._sample_digest, layer.backbone, layer.layer, layer.view, dtype.name, present)
+        chunks = ChunkWriter(dataset) if rows else None
         start = 0
-        for block in blocks:
-            part = np.array(block, dtype=dtype)
-            part[~present[start : start + len(part)]] = np.nan
-            dataset[start : start + len(part)] = part
-            digest.update(part.astype(part.dtype.newbyteorder("<"), copy=False).tobytes())
-            start += len(part)
+        with ThreadPoolExecutor(1, thread_name_prefix="fewshot-digest") as hashing:
+            hashed = None
+            for block in blocks:
+                part = _with_absent(block, present[start : start + len(block)], dtype)
+                hashed = hashing.submit(digest.update, part.reshape(-1).view(np.uint8).data)
+                if chunks is not None:
+                    chunks.append(part)
+                start += len(part)
+                hashed.result()
+        if chunks is not None:
+            chunks.finish()
         if start != rows:
             raise StoreError(f"layer {layer.layer!r} of {layer.backbone!r} ended after {start} of {rows} rows")
         self._describe(dataset, layer, digest.hexdigest())
@@ -290,6 +298,14 @@ def write_store(
         for layer in layers:
             writer.add(layer)
         return writer.seal(failed)
+
+
+def _with_absent(block: NDArray[Any], present: BoolArray, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a block in the layer's little-endian type, absent rows NaN; no copy where nothing changes."""
+    part = np.ascontiguousarray(block, dtype=dtype.newbyteorder("<"))
+    if not present.all():
+        part = np.where(present[:, None], part, np.array(np.nan, dtype))
+    return part
 
 
 def sample_digest(columns: Iterable[tuple[str, NDArray[Any]]]) -> bytes:

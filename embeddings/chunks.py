@@ -1,0 +1,217 @@
+"""Write and read the row chunks of a layer directly, with HDF5's own checksum computed and verified here.
+
+HDF5 pipes every chunk through its cache and filters on one thread and under one lock. A layer's chunks hold whole rows
+and carry one filter, Fletcher-32, so that a chunk on disk is its rows' bytes and four bytes of checksum: they can be
+read into their place by several threads at once, and written without another copy. Any HDF5 library reads the result.
+"""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fewshot.core.arrays import IntArray
+from fewshot.core.errors import StoreError
+
+_MODULUS = 65535
+_WORDS = 4096  # per block: sums of 16-bit words times weights up to this stay exact in float64
+_BLOCKS = 16
+_WEIGHTS = (_WORDS - np.arange(_WORDS)).astype(np.float64)
+_CHECKSUM_BYTES = 4
+_FLETCHER32 = 3  # H5Z_FILTER_FLETCHER32
+
+
+def fletcher32(content: NDArray[np.uint8]) -> int:
+    """Return HDF5's Fletcher-32 of an even number of bytes (H5checksum.c): sums of big-endian 16-bit words mod 65535.
+
+    With n words w, the first sum is of w[i], the second of (n - i) w[i]. Modulo 2^16 - 1, swapping a word's bytes is
+    multiplying it by 256, so the sums are taken over native words and multiplied at the end. A sum that is a multiple
+    of the modulus but not zero is stored as 65535, as the running reduction of the C code leaves it.
+    """
+    words = content.view("<u2")
+    count = len(words)
+    blocks = count // _WORDS
+    body = words[: blocks * _WORDS].reshape(blocks, _WORDS)
+    sums = np.add.reduce(body, axis=1, dtype=np.uint64)
+    weighted = np.empty(blocks)
+    for start in range(0, blocks, _BLOCKS):
+        weighted[start : start + _BLOCKS] = body[start : start + _BLOCKS].astype(np.float64) @ _WEIGHTS
+    behind = ((count - (np.arange(blocks) + 1) * _WORDS) % _MODULUS).astype(np.uint64)
+    tail = words[blocks * _WORDS :].astype(np.uint64)
+    first = int(sums.sum()) + int(tail.sum())
+    second = int((weighted.astype(np.uint64) % _MODULUS).sum()) + int(((sums % _MODULUS) * behind).sum())
+    second += int((tail * (len(tail) - np.arange(len(tail))).astype(np.uint64)).sum())
+    if first == 0:
+        return 0  # every word is zero
+    return (_reduced(second) << 16) | _reduced(first)
+
+
+def _reduced(total: int) -> int:
+    return (total * 256 - 1) % _MODULUS + 1
+
+
+class ChunkWriter:
+    """Writes the rows of one layer in order, chunk by chunk.
+
+    Args:
+        dataset: an h5py dataset (rows, D), chunked by whole rows, with Fletcher-32 as its only filter.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.rows, self.dimension = dataset.shape
+        self._chunk_rows = dataset.chunks[0]
+        self._bytes = np.empty(self._chunk_rows * self.dimension * dataset.dtype.itemsize + _CHECKSUM_BYTES, np.uint8)
+        self._chunk = self._bytes[:-_CHECKSUM_BYTES].view(dataset.dtype).reshape(self._chunk_rows, self.dimension)
+        self._start = self._filled = 0
+
+    def append(self, block: NDArray[Any]) -> None:
+        """Write some more rows: (n, D) of the dataset's type."""
+        place = 0
+        while place < len(block):
+            count = min(self._chunk_rows - self._filled, len(block) - place)
+            self._chunk[self._filled : self._filled + count] = block[place : place + count]
+            self._filled += count
+            place += count
+            if self._filled == self._chunk_rows:
+                self._flush()
+
+    def finish(self) -> None:
+        """Write the last chunk, filled up with NaN."""
+        if self._filled:
+            self._chunk[self._filled :] = np.nan
+            self._flush()
+
+    def _flush(self) -> None:
+        mark = fletcher32(self._bytes[:-_CHECKSUM_BYTES])
+        self._bytes[-_CHECKSUM_BYTES:] = np.frombuffer(mark.to_bytes(_CHECKSUM_BYTES, "little"), np.uint8)
+        self.dataset.id.write_direct_chunk((self._start, 0), self._bytes)
+        self._start += self._chunk_rows
+        self._filled = 0
+
+
+@dataclass(frozen=True)
+class ChunkedLayer:
+    """Where the chunks of one layer lie in its file.
+
+    Args:
+        path: the file; name: of the layer, for messages.
+        rows, dimension, dtype: of the layer; chunk_rows: of a chunk.
+        offsets: (chunks,) int64, the byte each chunk begins at.
+    """
+
+    path: Path
+    name: str
+    rows: int
+    dimension: int
+    dtype: np.dtype[Any]
+    chunk_rows: int
+    offsets: IntArray
+
+    def read(self, *, dtype: DTypeLike, low: int = 0, high: int | None = None) -> NDArray[Any]:
+        """Return rows low..high: (high - low, D) of ``dtype``, every chunk's checksum verified.
+
+        Raises:
+            StoreError: a chunk's bytes do not have its checksum.
+        """
+        stop = self.rows if high is None else high
+        result = np.empty((stop - low, self.dimension), dtype)
+        chunks = range(low // self.chunk_rows, -(-stop // self.chunk_rows))
+
+        def place(number: int, rows: NDArray[Any]) -> None:
+            start = number * self.chunk_rows
+            first, last = max(low, start), min(stop, start + self.chunk_rows)
+            result[first - low : last - low] = rows[first - start : last - start]
+
+        def whole(number: int) -> NDArray[Any] | None:
+            start = number * self.chunk_rows
+            direct = result.dtype == self.dtype and low <= start and start + self.chunk_rows <= stop
+            return result[start - low : start - low + self.chunk_rows] if direct else None
+
+        self._each(chunks, place, whole)
+        return result
+
+    def take(self, rows: IntArray, *, dtype: DTypeLike) -> NDArray[Any]:
+        """Return ascending distinct rows: (n, D) of ``dtype``; only the chunks that hold them are read.
+
+        Raises:
+            StoreError: a chunk's bytes do not have its checksum.
+        """
+        result = np.empty((len(rows), self.dimension), dtype)
+        of_chunk = rows // self.chunk_rows
+        edges = np.searchsorted(of_chunk, [number for number, _ in groupby(of_chunk.tolist())])
+        starts = dict(zip(of_chunk[edges].tolist(), edges.tolist(), strict=True))
+        stops = dict(zip(of_chunk[edges].tolist(), [*edges[1:].tolist(), len(rows)], strict=True))
+
+        def place(number: int, chunk: NDArray[Any]) -> None:
+            some = slice(starts[number], stops[number])
+            result[some] = chunk[rows[some] - number * self.chunk_rows]
+
+        self._each(starts, place, lambda _: None)
+        return result
+
+    def _each(self, chunks: Iterable[int], place: Any, whole: Any) -> None:
+        """Read chunks on some threads; ``whole(number)`` is where a chunk may go directly, else ``place`` copies it."""
+        numbers = list(chunks)
+        threads = max(1, min(len(os.sched_getaffinity(0)), len(numbers) // 2, 8))
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            if threads == 1:
+                self._some(descriptor, numbers, place, whole)
+                return
+            with ThreadPoolExecutor(threads) as pool:
+                shares = [numbers[start::threads] for start in range(threads)]
+                for done in [pool.submit(self._some, descriptor, share, place, whole) for share in shares]:
+                    done.result()
+        finally:
+            os.close(descriptor)
+
+    def _some(self, descriptor: int, numbers: list[int], place: Any, whole: Any) -> None:
+        scratch = np.empty((self.chunk_rows, self.dimension), self.dtype)
+        mark = np.empty(_CHECKSUM_BYTES, np.uint8)
+        for number in numbers:
+            target = whole(number)
+            rows = scratch if target is None else target
+            content = rows.reshape(-1).view(np.uint8)
+            got = os.preadv(descriptor, [content.data, mark.data], int(self.offsets[number]))
+            if got != len(content) + _CHECKSUM_BYTES or fletcher32(content) != int(mark.view("<u4")[0]):
+                raise StoreError(
+                    f"{self.path}: {self.name} is damaged: rows from {number * self.chunk_rows} do not have their "
+                    f"checksum; restore the file or embed again"
+                )
+            if target is None:
+                place(number, rows)
+
+
+def chunked_layer(dataset: Any, path: Path) -> ChunkedLayer | None:
+    """Return where a dataset's chunks lie, None when they are laid out otherwise than this writer does."""
+    filters = dataset.id.get_create_plist()
+    simple = (
+        dataset.chunks is not None
+        and dataset.chunks[1] == dataset.shape[1]
+        and filters.get_nfilters() == 1
+        and filters.get_filter(0)[0] == _FLETCHER32
+        and dataset.dtype.isnative
+        and dataset.chunks[0] * dataset.shape[1] * dataset.dtype.itemsize % 2 == 0
+    )
+    if not simple:
+        return None
+    count = -(-dataset.shape[0] // dataset.chunks[0])
+    offsets = np.full(count, -1, np.int64)
+    masks = []
+
+    def note(chunk: Any) -> None:
+        offsets[chunk.chunk_offset[0] // dataset.chunks[0]] = chunk.byte_offset
+        masks.append(chunk.filter_mask)
+
+    dataset.id.chunk_iter(note)
+    if (offsets < 0).any() or any(masks):
+        return None
+    rows, dimension = dataset.shape
+    return ChunkedLayer(path, dataset.name, rows, dimension, dataset.dtype, dataset.chunks[0], offsets)
