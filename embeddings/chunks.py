@@ -18,11 +18,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import StoreError
+from fewshot.embeddings.schema import unescape
 
 _MODULUS = 65535
-_WORDS = 4096  # per block: sums of 16-bit words times weights up to this stay exact in float64
-_BLOCKS = 16
-_WEIGHTS = (_WORDS - np.arange(_WORDS)).astype(np.float64)
+_SIDE = 64
+_WORDS = _SIDE * _SIDE  # per block
 _CHECKSUM_BYTES = 4
 _FLETCHER32 = 3  # H5Z_FILTER_FLETCHER32
 
@@ -37,16 +37,15 @@ def fletcher32(content: NDArray[np.uint8]) -> int:
     words = content.view("<u2")
     count = len(words)
     blocks = count // _WORDS
-    body = words[: blocks * _WORDS].reshape(blocks, _WORDS)
-    sums = np.add.reduce(body, axis=1, dtype=np.uint64)
-    weighted = np.empty(blocks)
-    for start in range(0, blocks, _BLOCKS):
-        weighted[start : start + _BLOCKS] = body[start : start + _BLOCKS].astype(np.float64) @ _WEIGHTS
-    behind = ((count - (np.arange(blocks) + 1) * _WORDS) % _MODULUS).astype(np.uint64)
-    tail = words[blocks * _WORDS :].astype(np.uint64)
+    body = words[: blocks * _WORDS].reshape(blocks, _SIDE, _SIDE)
+    # A word's place in its block is 64 row + column: two plain sums give both what is summed and its weighting.
+    by_row, by_column = (body.sum(axis, dtype=np.uint32).astype(np.int64) for axis in (2, 1))
+    sums = by_row.sum(1)
+    places = _SIDE * (by_row @ np.arange(_SIDE)) + by_column @ np.arange(_SIDE)
+    behind = count - np.arange(blocks, dtype=np.int64) * _WORDS
+    tail = words[blocks * _WORDS :].astype(np.int64)
     first = int(sums.sum()) + int(tail.sum())
-    second = int((weighted.astype(np.uint64) % _MODULUS).sum()) + int(((sums % _MODULUS) * behind).sum())
-    second += int((tail * (len(tail) - np.arange(len(tail))).astype(np.uint64)).sum())
+    second = sum((sums * behind - places).tolist()) + int((tail * np.arange(len(tail), 0, -1)).sum())
     if first == 0:
         return 0  # every word is zero
     return (_reduced(second) << 16) | _reduced(first)
@@ -65,21 +64,20 @@ class ChunkWriter:
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
-        self.rows, self.dimension = dataset.shape
-        self._chunk_rows = dataset.chunks[0]
-        self._bytes = np.empty(self._chunk_rows * self.dimension * dataset.dtype.itemsize + _CHECKSUM_BYTES, np.uint8)
-        self._chunk = self._bytes[:-_CHECKSUM_BYTES].view(dataset.dtype).reshape(self._chunk_rows, self.dimension)
+        rows, dimension = dataset.chunks
+        self._bytes = np.empty(rows * dimension * dataset.dtype.itemsize + _CHECKSUM_BYTES, np.uint8)
+        self._chunk = self._bytes[:-_CHECKSUM_BYTES].view(dataset.dtype).reshape(rows, dimension)
         self._start = self._filled = 0
 
     def append(self, block: NDArray[Any]) -> None:
         """Write some more rows: (n, D) of the dataset's type."""
         place = 0
         while place < len(block):
-            count = min(self._chunk_rows - self._filled, len(block) - place)
+            count = min(len(self._chunk) - self._filled, len(block) - place)
             self._chunk[self._filled : self._filled + count] = block[place : place + count]
             self._filled += count
             place += count
-            if self._filled == self._chunk_rows:
+            if self._filled == len(self._chunk):
                 self._flush()
 
     def finish(self) -> None:
@@ -92,7 +90,7 @@ class ChunkWriter:
         mark = fletcher32(self._bytes[:-_CHECKSUM_BYTES])
         self._bytes[-_CHECKSUM_BYTES:] = np.frombuffer(mark.to_bytes(_CHECKSUM_BYTES, "little"), np.uint8)
         self.dataset.id.write_direct_chunk((self._start, 0), self._bytes)
-        self._start += self._chunk_rows
+        self._start += len(self._chunk)
         self._filled = 0
 
 
@@ -113,6 +111,12 @@ class ChunkedLayer:
     dtype: np.dtype[Any]
     chunk_rows: int
     offsets: IntArray
+
+    @property
+    def _spoken(self) -> str:
+        """The layer for a message."""
+        backbone, layer = (unescape(part) for part in self.name.split("/")[-2:])
+        return f"layer {layer!r} of {backbone!r}"
 
     def read(self, *, dtype: DTypeLike, low: int = 0, high: int | None = None) -> NDArray[Any]:
         """Return rows low..high: (high - low, D) of ``dtype``, every chunk's checksum verified.
@@ -182,7 +186,7 @@ class ChunkedLayer:
             got = os.preadv(descriptor, [content.data, mark.data], int(self.offsets[number]))
             if got != len(content) + _CHECKSUM_BYTES or fletcher32(content) != int(mark.view("<u4")[0]):
                 raise StoreError(
-                    f"{self.path}: {self.name} is damaged: rows from {number * self.chunk_rows} do not have their "
+                    f"{self.path}: {self._spoken} is damaged: rows from {number * self.chunk_rows} do not have their "
                     f"checksum; restore the file or embed again"
                 )
             if target is None:

@@ -247,8 +247,9 @@ class StoreWriter:
         """Write every column, and hand it on as it lies in the file."""
         names = set(self.samples.names)
         for name, column in COLUMNS.items():
-            values = self.samples.column(name) if name in names else np.full(len(self.samples), column.missing, object)
-            array = _on_disk(values, column)
+            array = (
+                _on_disk(self.samples.column(name), column) if name in names else _unknown(column, len(self.samples))
+            )
             _write_column(self.file, f"/samples/{name}", array)
             yield name, array
         for name in sorted(names.difference(COLUMNS)):
@@ -337,6 +338,13 @@ def layer_digest(
 def store_digest(layers: Mapping[str, str]) -> str:
     """Return the hash of the layers' digests: {dataset name: digest}."""
     return hashlib.sha256("".join(f"{name}={mark}\n" for name, mark in sorted(layers.items())).encode()).hexdigest()
+
+
+def _unknown(column: Column, rows: int) -> NDArray[Any]:
+    """Return a column of which nothing is known, as it lies in the file."""
+    if column.kind == "text":
+        return np.zeros(rows, "S1")
+    return np.full(rows, column.missing, _NUMPY[column.kind])
 
 
 def _on_disk(values: NDArray[Any], column: Column) -> NDArray[Any]:
