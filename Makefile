@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check gpu parity notebooks docs clean
+.PHONY: demo test test-slow check gpu parity results experiments notebooks docs clean
 
 demo: $(READY)
 	$(BIN)/fewshot demo
@@ -29,6 +29,16 @@ gpu: $(READY)
 # Every backbone against the authors' golden outputs; GOLDEN=FOLDER checks any folder of the same form.
 parity: $(READY)
 	$(BIN)/python benchmarks/parity.py $(if $(GOLDEN),"$(GOLDEN)",--docs docs/backbones.md)
+
+# Real images through every backbone with weights in ../shared: embeds, adapts with ten shots, writes docs/results.md.
+SHARED ?= ../shared
+results: $(READY)
+	$(BIN)/python benchmarks/results.py --data $(SHARED)/data --weights $(SHARED)/weights --docs docs/results.md
+
+# The leakage experiment and the coverage of every interval, by simulation; writes two pages and their figures.
+experiments: $(READY)
+	$(BIN)/python benchmarks/leakage.py --docs docs/experiments
+	$(BIN)/python benchmarks/coverage.py --docs docs/experiments
 
 # Runs every notebook from top to bottom on the demo's data; the executed copies are shown on the site.
 notebooks: $(VENV)/.ready-docs
