@@ -168,14 +168,15 @@ class Report:
 
 def _keys(row: Row) -> dict[str, Any]:
     keys = {item.name: getattr(row, item.name) for item in fields(row)}
-    del keys["values"], keys["choices"]
+    del keys["values"], keys["choices"], keys["interval"]
     del keys["fraction" if row.fraction is None else "shots"]
     return keys
 
 
 def _row_to_json(row: Row) -> dict[str, Any]:
     chosen = {"choices": list(row.choices)} if row.choices else {}
-    return {**_keys(row), "values": list(row.values), **chosen}
+    interval = {"interval": list(row.interval)} if row.interval else {}
+    return {**_keys(row), "values": list(row.values), **chosen, **interval}
 
 
 def _row_from_json(entry: Mapping[str, Any]) -> Row:
@@ -183,6 +184,11 @@ def _row_from_json(entry: Mapping[str, Any]) -> Row:
     given = {name: value for name, value in entry.items() if name in known}
     given["values"] = tuple(float("nan") if value is None else float(value) for value in given["values"])
     given["choices"] = tuple(given.get("choices", ()))
+    low, high = given.get("interval") or (None, None)
+    unknown = float("nan")
+    given["interval"] = (
+        (unknown if low is None else low, unknown if high is None else high) if "interval" in given else None
+    )
     return Row(**given)
 
 

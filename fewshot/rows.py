@@ -1,6 +1,6 @@
 """One line of a report: a measure of one head on one query set, with a value per trial."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from fewshot.statistics import Summary, summarise
@@ -21,6 +21,7 @@ class Row:
         shots: labelled images per class (or per source); None where ``fraction`` is given.
         fraction: share of the training set used; None where ``shots`` is given.
         values: one value per trial; NaN where a trial has none.
+        interval: low and high of the mean where not Student's over the trials (two-way bootstrap, DeLong).
         choices: what was chosen in every trial (layers, k) when it was not the same for all; else empty.
     """
 
@@ -38,6 +39,7 @@ class Row:
     fraction: float | None = None
     view: str = "clean"
     choices: tuple[str, ...] = ()
+    interval: tuple[float, float] | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -52,4 +54,5 @@ class Row:
 
     def summary(self, *, ddof: int = 1) -> Summary:
         """Return mean, sd, interval and range over the trials."""
-        return summarise(self.values, ddof=ddof)
+        found = summarise(self.values, ddof=ddof)
+        return found if self.interval is None else replace(found, low=self.interval[0], high=self.interval[1])

@@ -24,7 +24,7 @@ from fewshot.metrics import Tpr
 from fewshot.protocols.base import Protocol
 from fewshot.protocols.drawing import Method, draw_all, draw_given
 from fewshot.protocols.material import Material, gather
-from fewshot.protocols.measuring import facts, measure
+from fewshot.protocols.measuring import Kind, facts, measure, with_intervals
 from fewshot.protocols.scoring import (
     Candidate,
     Choice,
@@ -66,6 +66,8 @@ class Fiser(Protocol):
         k: neighbours of the head ``knn``; ``oracle`` for the best of 1 .. 51 on query labels.
         rule: rule of the head ``knn``.
         device: where batched heads compute.
+        interval: of the mean AUROC of fixed rows: over ``trials``, ``two-way`` over trials and query images, or
+            ``delong`` over the query images of a single trial.
     """
 
     name: ClassVar[str] = "fiser"
@@ -88,6 +90,7 @@ class Fiser(Protocol):
     k: int | Literal["oracle"] = 5
     rule: Literal["legacy", "exponential"] = "legacy"
     device: str = "cpu"
+    interval: Kind = "trials"
 
     def run(self, store: FeatureStore, *, quiet: bool = True, scores: dict[str, FloatArray] | None = None) -> Report:
         """Run the protocol on a store.
@@ -197,6 +200,9 @@ class Fiser(Protocol):
                     head = _head(name, **self._head_options(name))
                     scored = score(head, material, draws, wanted, shots, self.solver, self.device)
                     measures = measure(material, draws, scored, tpr=self.tpr)
+                    if self.interval != "trials":
+                        kind, seed = self.interval, self.seed
+                        measures = with_intervals(measures, material, draws, scored, kind=kind, seed=seed)
                     best = self._best_k(head, material, draws, features, shots, layer) if name == "knn" else None
                     found.setdefault((name, shots), []).append(Candidate(layer, head, measures, best))
                     if scores is not None:
@@ -299,7 +305,7 @@ def adapt(
         quiet: show no progress.
         scores: a dictionary to be filled with all scores and query masks.
         options: any other field of ``Fiser``: ``per, backbone, layer, where, group, query, support, draw, stratified,
-            tpr, solver, k, rule, device``.
+            tpr, solver, k, rule, device, interval``.
 
     Raises:
         EpisodeError: too few images for the draw.

@@ -1,18 +1,21 @@
 """From scores to rows of a report: pooled, per generator, macro average and per data set, a value per trial."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import Float64Array, FloatArray, IntArray
+from fewshot.core.errors import OptionError
 from fewshot.episodes import Draw
 from fewshot.metrics import METRICS, Ranked, Tpr
 from fewshot.protocols.material import Material
 from fewshot.rows import Row, Selection
+from fewshot.statistics import Interval, delong_interval, two_way_bootstrap
 
+Kind = Literal["trials", "two-way", "delong"]
 POOLED, MACRO = "all", "macro"
 Place = tuple[str, str]  # (data set, source)
 
@@ -28,6 +31,7 @@ class Measures:
 
     values: Mapping[Place, Mapping[str, Float64Array]]
     queries: Mapping[Place, int]
+    intervals: Mapping[Place, Interval] = field(default_factory=dict)
 
     def pooled(self, metric: str = "auroc") -> Float64Array:
         """Return (T,) of the pooled query set."""
@@ -44,10 +48,46 @@ class Measures:
                 n_query=self.queries[dataset, source],
                 values=tuple(float(value) for value in found),
                 choices=tuple(choices),
+                interval=self._interval((dataset, source), metric),
             )
             for (dataset, source), by_metric in self.values.items()
             for metric, found in by_metric.items()
         ]
+
+    def _interval(self, place: Place, metric: str) -> tuple[float, float] | None:
+        found = self.intervals.get(place) if metric == "auroc" else None
+        return None if found is None else (found.low, found.high)
+
+
+def with_intervals(
+    measures: Measures, material: Material, draws: Sequence[Draw], scores: FloatArray, *, kind: Kind, seed: int
+) -> Measures:
+    """Return the measures with other intervals of the AUROC: pooled, and each generator against all natural images.
+
+    Args:
+        kind: ``two-way`` over draws and query images, or ``delong`` over the query images of a single draw.
+        seed: of the bootstrap.
+
+    Raises:
+        OptionError: DeLong of several trials.
+    """
+    if kind == "delong" and len(draws) > 1:
+        raise OptionError(f"--interval delong is of a single draw, and there are {len(draws)}; add --trials 1")
+    asked = np.zeros(scores.shape, bool)
+    for trial, drawn in enumerate(draws):
+        asked[trial, drawn.query] = True
+    found = {}
+    for dataset, source in measures.values:
+        if dataset != material.title or source == MACRO:
+            continue
+        kept = ~material.pool.synthetic | (material.pool.source == source) | (source == POOLED)
+        part, query, synthetic = scores[:, kept].astype(np.float64), asked[:, kept], material.pool.synthetic[kept]
+        if kind == "two-way":
+            found[dataset, source] = two_way_bootstrap(part, query, synthetic, seed=seed)
+        else:
+            sides = (part[0, query[0] & (synthetic == side)] for side in (False, True))
+            found[dataset, source] = delong_interval(*sides)
+    return replace(measures, intervals=found)
 
 
 def pick(candidates: Sequence[Measures], chosen: IntArray) -> Measures:

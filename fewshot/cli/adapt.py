@@ -108,6 +108,13 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     help="Vote of the head knn.",
 )
 @click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N", help="Where heads are solved.")
+@click.option(
+    "--interval",
+    type=click.Choice(["trials", "two-way", "delong"]),
+    default="trials",
+    show_default=True,
+    help="The 95 % interval spans draws, draws and query images, or the query images of one draw.",
+)
 @click.option("--keep-scores", is_flag=True, help="Save all scores beside the report as .npz; needs -o.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), metavar="REPORT.json", help="Save the report.")
 @json_option

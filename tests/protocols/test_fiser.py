@@ -15,6 +15,7 @@ from fewshot.embeddings.store import FeatureStore
 from fewshot.embeddings.writer import LayerData, write_store
 from fewshot.protocols.across import adapt_across, adapt_and_save
 from fewshot.report import Report, Row
+from fewshot.statistics import delong_interval
 from tests.protocols.toy_store import GENERATORS, toy_layer, toy_samples, toy_store
 
 
@@ -314,3 +315,22 @@ def test_report_file_and_scores_are_written(path: Path, tmp_path: Path) -> None:
         adapt_and_save([path], keep_scores=True)
     with pytest.raises(FewshotError, match="no folder"):
         adapt_and_save([path], out=tmp_path / "no" / "r.json")
+
+
+def test_interval_over_images_too_is_wider_and_delong_is_of_one_draw(path: Path) -> None:
+    options: dict[str, Any] = {"trials": 12, "backbone": "net", "shots": 10}
+    plain, wide = (fewshot.adapt(path, interval=kind, **options) for kind in ("trials", "two-way"))
+    pooled = {"head": "svm", "source": "all", "metric": "auroc"}
+    narrow, broad = (_one(report, **pooled).summary() for report in (plain, wide))
+    assert narrow.mean == broad.mean
+    assert broad.high - broad.low > narrow.high - narrow.low
+    assert Report.from_json(wide.to_json()) == wide
+    scores: dict[str, np.ndarray] = {}
+    single = fewshot.adapt(path, interval="delong", trials=1, backbone="net", scores=scores)
+    asked, synthetic = scores["query"][0], scores["synthetic"]
+    sides = [scores["net|late|svm|10"][0, asked & (synthetic == side)].astype(float) for side in (False, True)]
+    expected = delong_interval(*sides)
+    found = _one(single, **pooled).summary()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    with pytest.raises(OptionError, match="add --trials 1"):
+        fewshot.adapt(path, interval="delong", trials=3, backbone="net")

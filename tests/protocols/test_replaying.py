@@ -1,6 +1,7 @@
 """Replaying: a report says enough to be made again, and a changed store is noticed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -25,7 +26,7 @@ from tests.protocols.toy_store import toy_layer, toy_samples, toy_store
         {"where": {"source": "photos,sd15"}, "stratified": True},
     ],
 )
-def test_report_comes_out_again(tmp_path: Path, options: dict[str, object]) -> None:
+def test_report_comes_out_again(tmp_path: Path, options: dict[str, Any]) -> None:
     path = toy_store(tmp_path / "toy.h5")
     adapt_and_save([path], out=tmp_path / "r.json", trials=2, **options)
     found = replay(Report.load(tmp_path / "r.json"))
