@@ -106,7 +106,9 @@ class ImageTower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the projected image embedding (N, D), not normalised, from images (N, 3, H, W)."""
-        return cast(Tensor, self.visual(images))
+        found = self.visual(images)
+        # CoCa's tower returns the patch tokens beside the embedding
+        return cast(Tensor, found[0] if isinstance(found, tuple) else found)
 
     def pooled(self, images: Tensor) -> Tensor:
         """Return the class token after the last LayerNorm and before the projection: (N, width), ViT only."""

@@ -30,6 +30,25 @@ class OpencvSquash(Step):
         return (self.height, self.width)
 
 
+@final
+@dataclass(frozen=True)
+class OpencvLongestSide(Step):
+    """Resize so that the longer side has ``pixels``, smaller images too (albumentations ``LongestMaxSize``)."""
+
+    pixels: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        scale = self.pixels / max(image.size)
+        width, height = (max(1, round(length * scale)) for length in image.size)
+        return OpencvSquash(height, width)(image)
+
+    def __str__(self) -> str:
+        return f"opencv-longest-side({self.pixels},bilinear)"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        return None
+
+
 def resize(pixels: NDArray[Any], height: int, width: int) -> NDArray[np.uint8]:
     """Return ``cv2.resize(pixels, (width, height))`` of (H, W, 3) uint8, bit by bit.
 

@@ -82,7 +82,7 @@ def shapes(network: nn.Module, *, size: tuple[int, int], tokens: Tokens) -> Shap
         for token, vector in tokens.vectors(output).items():
             layers.setdefault(_layer(name, token), vector.shape[1])
 
-    network.eval()
+    network.eval().requires_grad_(False)
     with _hooks(network, [name for name, _ in network.named_modules() if name], note), torch.no_grad():
         images = torch.zeros(1, 3, *size, device="meta")
         with FlopCounterMode(display=False) as counter:

@@ -19,6 +19,7 @@ from fewshot.embeddings.weights import RandomWeights, resolve
 
 # Generic adapters are tried on small models; others in all their variants.
 SAMPLES = {
+    "clip": ("clip:RN50:openai",),
     "timm": ("timm:test_vit.r160_in1k", "timm:test_resnet.r160_in1k"),
     "torchvision": ("torchvision:mobilenet_v3_small", "torchvision:swin_v2_t"),
 }
