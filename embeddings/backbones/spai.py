@@ -148,9 +148,10 @@ class _Spai(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Return (N, 1096) from tiles (N, P, 3, 224, 224) in [0, 1]."""
-        described = [self.mfvit(part) for part in tiles.flatten(0, 1).split(_TILES_AT_ONCE)]
-        keys, values = self.to_kv(torch.cat(described).unflatten(0, tiles.shape[:2])).chunk(2, dim=-1)
-        keys, values = (part.unflatten(2, (_HEADS, -1)).transpose(1, 2) for part in (keys, values))
+        images, count = tiles.shape[:2]
+        described = [self.mfvit(part) for part in torch.split(tiles.flatten(0, 1), _TILES_AT_ONCE)]
+        both = self.to_kv(torch.cat(described)).reshape(images, count, 2, _HEADS, -1)
+        keys, values = both.permute(2, 0, 3, 1, 4)
         scores = self.patch_aggregator @ keys.transpose(2, 3) * (_ATTENTION // _HEADS) ** -0.5
         gathered = (scores.softmax(dim=-1) @ values).flatten(1)
         return cast(Tensor, self.norm(self.to_out(gathered)))

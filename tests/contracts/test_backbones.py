@@ -106,7 +106,7 @@ def test_parameters_and_operations_are_those_of_the_network(spec: str) -> None:
     backbone = create(spec)
     image = np.asarray(backbone.preprocess(photograph(1, height=300, width=400)))
     with torch.device("meta"):
-        backbone.network = backbone.build().eval()
+        backbone.network = backbone.build().eval().requires_grad_(False)
     backbone.device = torch.device("meta")
 
     assert sum(parameter.numel() for parameter in backbone.network.parameters()) == backbone.card.parameters

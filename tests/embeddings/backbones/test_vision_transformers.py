@@ -48,9 +48,10 @@ class Plain:
         return centred / spread * self.state[f"{name}.weight"] + self.state[f"{name}.bias"]
 
     def attention(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        parts = [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (query, key, value)]
-        scores = parts[0] @ parts[1].mT / parts[0].shape[-1] ** 0.5
-        return (scores.softmax(dim=-1) @ parts[2]).transpose(1, 2).flatten(2)
+        width = query.shape[2] // self.heads
+        parts = [part.reshape(*part.shape[:2], self.heads, width).transpose(1, 2) for part in (query, key, value)]
+        weights = (parts[0] @ parts[1].mT / width**0.5).softmax(dim=-1)
+        return (weights @ parts[2]).transpose(1, 2).flatten(2)
 
     def tokens(self, batch: Tensor) -> list[Tensor]:
         """Tokens after every block, un-normed."""
