@@ -202,7 +202,7 @@ def paired(
     share of the pool that the *test* part takes, which is right where the training part hardly matters. With a few
     shots it is the other way round: the value of a draw varies with its support, and two supports share
     n_support / (n_support + n_query) of their images on average; hence rho / (1 - rho) = n_support / n_query here
-    (docs/decisions/0007-overlapping-draws.md).
+    (docs/decisions/0010-overlapping-draws.md).
     """
     gaps = np.asarray(mine, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
     gaps = gaps[~np.isnan(gaps)]

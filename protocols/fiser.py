@@ -376,7 +376,8 @@ def _row_warnings(rows: Sequence[Row]) -> list[str]:
             notes.append(f"{what}: AUROC {mean:.3f} is far under 0.5; the labels are probably inverted (natural = 0)")
         if mean > NEAR_ONE and row.head != SHIPPED:
             notes.append(
-                f"{what}: AUROC {mean:.3f} is so near 1 that its interval may cover less than 95 % (docs/intervals.md)"
+                f"{what}: AUROC {mean:.3f} is so near 1 that its interval may cover less than 95 % "
+                "(docs/experiments/coverage.md)"
             )
         if row.selection == "oracle":
             notes.append(f"{what}: chosen on query labels; what it promises cannot be had, read the fixed rows")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import clone
 
-from fewshot.core.arrays import Float32Array, Float64Array, FloatArray
+from fewshot.core.arrays import Float32Array, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import InputError
+from fewshot.dual import NotSolvedError
 from fewshot.episodes import Draw
 from fewshot.heads.base import Head
 from fewshot.heads.knn import Knn
@@ -54,7 +55,8 @@ def score(
 ) -> FloatArray:
     """Return (T, n) scores of all images by the head fitted on every trial's support.
 
-    Supports of different sizes (lists given by the user) are scored size by size.
+    Supports of different sizes (lists given by the user) are scored size by size. Where the batched solver does not
+    reach its tolerance, scikit-learn's solves the trials one after another.
     """
     supports = [drawn.support(shots) for drawn in draws]
     scores = np.empty((len(draws), len(features)), np.float64)
@@ -64,10 +66,17 @@ def score(
         if solver == "sklearn":
             scores[trials] = head.score_draws_one_by_one(features, material.pool.synthetic, chosen)
         else:
-            scores[trials] = head.score_draws(features, material.pool.synthetic, chosen, device=device)
+            scores[trials] = _at_once(head, features, material, chosen, device)
     if not np.isfinite(scores).all():
         raise InputError(f"the head {head.name!r} gave scores that are not finite; choose another layer or head")
     return scores
+
+
+def _at_once(head: Head, features: Float32Array, material: Material, supports: IntArray, device: str) -> FloatArray:
+    try:
+        return head.score_draws(features, material.pool.synthetic, supports, device=device)
+    except NotSolvedError:  # libsvm and lbfgs stop at their own tolerance
+        return head.score_draws_one_by_one(features, material.pool.synthetic, supports)
 
 
 def score_best_k(

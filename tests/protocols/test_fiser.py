@@ -334,3 +334,10 @@ def test_interval_over_images_too_is_wider_and_delong_is_of_one_draw(path: Path)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
     with pytest.raises(OptionError, match="add --trials 1"):
         fewshot.adapt(path, interval="delong", trials=3, backbone="net")
+
+
+def test_what_the_batched_solver_cannot_solve_is_solved_one_by_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"trials": 2, "backbone": "net"}
+    expected = fewshot.adapt(path, solver="sklearn", **options)
+    monkeypatch.setattr("fewshot.dual.ROUNDS", 1)
+    assert fewshot.adapt(path, **options).compare(expected).equal
