@@ -98,7 +98,7 @@ class SourceIndex:
         require_same_layer(path, facts, self.indexed)
         self.choice = Choice(**facts["choice"])
         self._index = faiss.read_index(str(path))
-        self._longest = _longest(self.indexed)
+        self._longest = _longest(_view(self._index)) if self.choice.kind == "flat" else float("nan")
         self._searched = _on_device(self._index, self.choice.kind, device)
         return self
 
@@ -345,8 +345,8 @@ def _fill_flat(index: Any, indexed: IndexedLayer) -> float:
     vectors, longest = _view(index), 0.0
     for start, block in indexed.blocks():
         vectors[start : start + len(block)] = block
-        longest = max(longest, float(np.einsum("ij,ij->i", block, block).max()))
-    return float(np.sqrt(longest))
+        longest = max(longest, _longest(block))
+    return longest
 
 
 def _trained(indexed: IndexedLayer, kind: str, seed: int) -> Any:
@@ -392,8 +392,8 @@ def _view(index: Any) -> Float32Array:
     return flat.reshape(index.ntotal, index.d)
 
 
-def _longest(indexed: IndexedLayer) -> float:
-    return float(np.sqrt(max(float(np.einsum("ij,ij->i", block, block).max()) for _, block in indexed.blocks())))
+def _longest(vectors: Float32Array) -> float:
+    return float(np.sqrt(np.einsum("ij,ij->i", vectors, vectors).max()))
 
 
 def _efforts(index: Any, kind: str, rows: int) -> tuple[int, int]:
