@@ -17,7 +17,7 @@ def test_scores_and_auroc_on_a_gpu_equal_those_on_the_cpu() -> None:
     here, there = (Draws(features, synthetic, supports, device) for device in ("cpu", "cuda"))
     for score in (batched.svm_scores, batched.logistic_scores, batched.prototype_scores):
         scores = [score(draws) for draws in (here, there)]
-        np.testing.assert_allclose(*scores, atol=1e-6)
+        np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)
         np.testing.assert_allclose(
             batched.query_auroc(there, scores[1]), batched.query_auroc(here, scores[0]), atol=1e-6
         )

@@ -137,8 +137,10 @@ def test_divergence_of_a_gaussian_from_the_standard_one() -> None:
 
 def test_bottleneck_gives_one_image_one_score_and_closes_under_pressure() -> None:
     features, labels = _problem(images=40)
-    small = {"hidden": 16, "latent": 4, "learning_rate": 0.02, "dropout": 0.0}
-    open_, closed = (Vib(beta=beta, steps=100, **small).fit(features, labels) for beta in (1e-3, 100.0))
+    open_, closed = (
+        Vib(beta=beta, steps=100, hidden=16, latent=4, learning_rate=0.02, dropout=0.0).fit(features, labels)
+        for beta in (1e-3, 100.0)
+    )
     scores = open_.decision_function(features)
     np.testing.assert_array_equal(scores, open_.decision_function(features))
     assert ((scores > 0) == labels).mean() > 0.8

@@ -51,7 +51,8 @@ class Plain:
         width = query.shape[2] // self.heads
         parts = [part.reshape(*part.shape[:2], self.heads, width).transpose(1, 2) for part in (query, key, value)]
         weights = (parts[0] @ parts[1].mT / width**0.5).softmax(dim=-1)
-        return (weights @ parts[2]).transpose(1, 2).flatten(2)
+        mixed: Tensor = (weights @ parts[2]).transpose(1, 2).flatten(2)
+        return mixed
 
     def tokens(self, batch: Tensor) -> list[Tensor]:
         """Tokens after every block, un-normed."""
