@@ -178,7 +178,7 @@ def test_clipdet_reads_the_unit_token_before_the_projection_with_plain_gelu(
     set_tower(clipdet.network.get_submodule("clip"), hugging_face)
     head_values(clipdet.network.get_submodule("head"))
     for layer in hugging_face.vision_model.encoder.layers:
-        layer.mlp.activation_fn = torch.nn.GELU()
+        layer.get_submodule("mlp").activation_fn = torch.nn.GELU()
     pooled = hugging_face.vision_model(pixel_values=normalised(batch, CLIP_MEAN, CLIP_STD)).pooler_output
     feature = pooled / pooled.square().sum(dim=1, keepdim=True).sqrt()
     found = clipdet.embed(batch)
