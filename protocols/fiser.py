@@ -22,6 +22,7 @@ from fewshot.heads.base import HEADS, Head
 from fewshot.heads.knn import Knn
 from fewshot.metrics import Tpr
 from fewshot.protocols.base import Protocol
+from fewshot.protocols.caveats import SHIPPED, draw_caveats, row_caveats
 from fewshot.protocols.drawing import Method, draw_all, draw_given
 from fewshot.protocols.material import Material, gather
 from fewshot.protocols.measuring import Kind, facts, measure, with_intervals
@@ -37,11 +38,8 @@ from fewshot.report import Report, Row
 
 Solver = Literal["batched", "sklearn"]
 SELECTIONS = ("fixed", "support-cv", "oracle", "all")
-SHIPPED = "shipped"
 HONEST_K = 5  # the k that stands beside the oracle's
 LARGEST_K = 51  # FiSeR tries k = 1 .. 51 (evaluate.py; specs/backbones.md 1.3)
-INVERTED_BELOW = 0.4
-NEAR_ONE = 0.98
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class Fiser(Protocol):
             config=self._config(material, backbones, layers),
             rows=tuple(rows),
             supports={str(drawn.trial): _keys(material, drawn) for drawn in draws},
-            warnings=(*material.warnings, *_draw_warnings(draws), *_row_warnings(rows)),
+            warnings=(*material.warnings, *draw_caveats(draws), *row_caveats(rows)),
             provenance=provenance(),
         )
 
@@ -346,39 +344,3 @@ def _queries(material: Material, draws: Sequence[Draw]) -> dict[str, FloatArray]
     found: dict[str, Any] = {"query": masks, "synthetic": material.pool.synthetic}
     found.update(source=material.pool.source.astype(str), key=material.keys.astype(str))
     return found
-
-
-def _draw_warnings(draws: Sequence[Draw]) -> list[str]:
-    notes = []
-    duplicates = [drawn.duplicates for drawn in draws]
-    relatives = [drawn.relatives for drawn in draws]
-    if any(duplicates):
-        notes.append(
-            f"duplicates of support images (same pixels, or perceptual hash within 4 bits) left the query: "
-            f"{np.mean(duplicates):.1f} a trial, at most {max(duplicates)}"
-        )
-    if any(relatives):
-        notes.append(
-            f"images that share a group with the support left the query: {np.mean(relatives):.1f} a trial, at most "
-            f"{max(relatives)}"
-        )
-    return notes
-
-
-def _row_warnings(rows: Sequence[Row]) -> list[str]:
-    notes = []
-    for row in rows:
-        mean = row.summary().mean
-        if row.metric != "auroc" or row.source != "all" or np.isnan(mean):
-            continue
-        what = f"{row.backbone} {row.layer}, head {row.head}" + (f", {row.shots} shots" if row.shots else "")
-        if mean < INVERTED_BELOW:
-            notes.append(f"{what}: AUROC {mean:.3f} is far under 0.5; the labels are probably inverted (natural = 0)")
-        if mean > NEAR_ONE and row.head != SHIPPED:
-            notes.append(
-                f"{what}: AUROC {mean:.3f} is so near 1 that its interval may cover less than 95 % "
-                "(docs/experiments/coverage.md)"
-            )
-        if row.selection == "oracle":
-            notes.append(f"{what}: chosen on query labels; what it promises cannot be had, read the fixed rows")
-    return list(dict.fromkeys(notes))
