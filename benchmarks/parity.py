@@ -1,6 +1,6 @@
 """Compare every backbone with golden outputs of the authors' code: a row per file, and one summary line.
 
-    python benchmarks/parity.py [FOLDER] [--weights FOLDER] [--docs docs/backbones.md]
+    python benchmarks/parity.py [FOLDER] [--weights FOLDER] [--docs docs/backbones.md [--cards-only]]
 
 FOLDER holds ``recipe.json`` and ``.npz`` files (tests/golden when not given). Authors' own weights are looked for in
 --weights, in ../shared/weights, or in the cache folder. Exit status 1 when anything disagrees.
@@ -28,7 +28,11 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "tests" / "golden")
     parser.add_argument("--weights", type=Path, default=SHARED_WEIGHTS if SHARED_WEIGHTS.is_dir() else None)
     parser.add_argument("--docs", type=Path, help="rewrite the tables in this file")
+    parser.add_argument("--cards-only", action="store_true", help="compare nothing; rewrite only the table of cards")
     options = parser.parse_args()
+    if options.cards_only:
+        options.docs.write_text(replaced(options.docs.read_text(), "backbones", backbone_table()))
+        return 0
     try:
         results = compare(options.folder, options.weights)
     except FewshotError as error:

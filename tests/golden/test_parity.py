@@ -14,6 +14,7 @@ from PIL import Image
 from torchvision import models, transforms
 
 from fewshot.core.errors import InputError
+from fewshot.embeddings.backbones.base import BACKBONES
 from fewshot.embeddings.parity import compare_file, compare_folder, read_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +119,19 @@ def test_the_program_prints_a_row_per_file_and_fails_on_one_that_no_backbone_ans
     assert done.returncode == 1
     assert "no backbone 'nobody'" in done.stdout.splitlines()[0]
     assert done.stdout.splitlines()[-1] == "parity: 0 of 1 files agree, 0 arrays compared; disagree: mine"
+
+
+def test_the_docs_name_every_backbone() -> None:
+    text = (ROOT / "docs" / "backbones.md").read_text()
+
+    missing = [name for name in BACKBONES.names() if f"| `{name}" not in text]
+    assert not missing, f"run `python benchmarks/parity.py --docs docs/backbones.md --cards-only` for {missing}"
+
+
+def test_every_golden_file_names_a_registered_backbone() -> None:
+    recipe = read_recipe(ROOT / "tests" / "golden")
+
+    assert {facts["backbone"] for facts in recipe.files.values()} <= set(BACKBONES.names())
 
 
 def test_a_folder_without_a_recipe_is_refused(tmp_path: Path) -> None:
