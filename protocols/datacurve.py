@@ -206,7 +206,12 @@ class DataCurve:
         )
 
     def _validation_border(self, subset: Subset, outcome: Outcome) -> float | None:
-        """Return the score that 5 % of the natural validation images exceed; None without any (methods.md 4.3)."""
+        """Return the score that 5 % of the natural validation images exceed; None without any (methods.md 4.3).
+
+        A head without steps trains on all of the subset, so that nothing of it is left to set a border on.
+        """
+        if not outcome.steps:
+            return None
         natural = subset.validation[~self.store.synthetic[subset.validation]]
         return float(np.quantile(outcome.score(natural).scores, 0.95)) if len(natural) else None
 

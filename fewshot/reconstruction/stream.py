@@ -14,7 +14,8 @@ from fewshot.core.errors import EpisodeError
 ReadRows = Callable[[IntArray], FloatArray]
 
 WINDOW_BYTES = 64 << 20
-RUN_ROWS = 256
+RUN_ROWS = 256  # neighbours that stay together when runs are shuffled
+READ_ROWS = 1024  # asked of the store at once: fewer cost a checksum per chunk again, more are held twice
 
 
 class RowStream:
@@ -93,11 +94,11 @@ class RowStream:
                 yield np.sort(np.concatenate([runs[run] for run in shuffled[start : start + per_window]]))
 
     def _load(self, rows: IntArray) -> Tensor:
-        """Read rows run by run, so that no more than a window of neighbours is ever asked for at once."""
+        """Read rows in small parts, so that no more than one part is held besides the window."""
         dimension = int(self.read(rows[:1]).shape[1])
         window: Any = np.empty((len(rows), dimension), np.float32)
-        for start in range(0, len(rows), RUN_ROWS):
-            window[start : start + RUN_ROWS] = self.read(rows[start : start + RUN_ROWS])
+        for start in range(0, len(rows), READ_ROWS):
+            window[start : start + READ_ROWS] = self.read(rows[start : start + READ_ROWS])
         return torch.from_numpy(window).to(self.device)
 
     def _permutation(self, count: int) -> Tensor:
