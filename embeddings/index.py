@@ -342,11 +342,10 @@ def _fill_flat(index: Any, indexed: IndexedLayer) -> float:
     """Read every block straight into FAISS's memory, which is taken once; return the length of the longest row."""
     index.codes.resize(len(indexed) * index.code_size)
     index.ntotal = len(indexed)
-    vectors, longest = _view(index), 0.0
+    vectors = _view(index)
     for start, block in indexed.blocks():
         vectors[start : start + len(block)] = block
-        longest = max(longest, _longest(block))
-    return longest
+    return _longest(vectors)
 
 
 def _trained(indexed: IndexedLayer, kind: str, seed: int) -> Any:

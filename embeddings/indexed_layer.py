@@ -136,11 +136,16 @@ class IndexedLayer:
 
     def _vectors(self, rows: IntArray) -> Float32Array:
         block = self.store.read(rows, self.info.backbone, self.info.layer, view=self.info.view)
-        squared = np.einsum("ij,ij->i", block, block)
-        if not np.isfinite(squared).all():
+        lengths = np.linalg.norm(block, axis=1, keepdims=True)
+        if not np.isfinite(lengths).all():
             require_finite(block, what=str(self))
             raise InputError(f"{self}: a row is too long for float32 scores; divide the features by a constant")
-        return unit_rows(block, what=str(self)) if self.metric == "cosine" and not self.info.normalised else block
+        if self.metric != "cosine" or self.info.normalised:
+            return block
+        if not lengths.all():
+            return unit_rows(block, what=str(self))  # names the zero row
+        block /= lengths  # as unit_rows does, without another copy
+        return block
 
 
 def _only(store: FeatureStore) -> str:
