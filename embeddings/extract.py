@@ -205,7 +205,9 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
             history.begin()
         _run(work, workload)
         sealing = time.perf_counter()
-        outcome = history.finish(tasks, facts={"options": _options(workload, layout)})
+        with folder.sealing():
+            latest = history if shard is None else History(folder, collection)  # another shard may have sealed
+            outcome = latest.finish(tasks, facts={"options": _options(workload, layout)})
         workload.timing.write += time.perf_counter() - sealing
     _require_some(outcome, path)
     return Extraction(outcome, len(_positions(work)), workload.timing, place, workload.workers)

@@ -249,7 +249,7 @@ class History:
 
     def _tried(self, task: Task, parts: Sequence[Part]) -> BoolArray:
         """Return (len(keys),) bool: images that this task was run on, with or without success."""
-        tried = np.zeros(len(self.keys), bool)
+        tried = np.full(len(self.keys), self._in_store(task))  # what a sealed store lacks was tried
         for part in parts:
             if part.holds(task):
                 tried[list(part.positions)] = True

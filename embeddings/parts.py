@@ -26,6 +26,7 @@ from fewshot.embeddings.writer import cannot_write, fsync_folder
 
 _SAMPLES = "samples.jsonl"
 _LOCK = "lock"
+_SEAL = "seal"
 _FORMAT = 1
 
 
@@ -89,7 +90,7 @@ class PartsFolder:
             if self.shard is not None:
                 files.append(self._lock(f"{_LOCK}-{self.shard[0]}-of-{self.shard[1]}", shared=False))
             yield
-            self._remove_if_idle()
+            self._remove_if_idle(files[0])
         finally:
             for file in files:
                 os.close(file)
@@ -117,10 +118,24 @@ class PartsFolder:
                 return file
             os.close(file)  # the last owner removed the folder between our opening and locking
 
-    def _remove_if_idle(self) -> None:
-        """Remove the folder when nothing unfinished is in it."""
-        if self.shard is None and not self.parts():
+    def _remove_if_idle(self, lock: int) -> None:
+        """Remove the folder when nothing unfinished is in it and no other shard is at work."""
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        if not self.parts():
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def sealing(self) -> Iterator[None]:
+        """Wait until no other shard seals, and seal alone."""
+        file = os.open(self.folder / _SEAL, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
 
     # -- the sample list -----------------------------------------------------------------------------------------------
 

@@ -124,6 +124,9 @@ def test_shards_run_apart_seal_to_the_same_store(tree: Path, tmp_path: Path, mon
 
     assert [outcome.outcome.store is None for outcome in outcomes] == [True, True, False]
     assert_same_store(tmp_path / "whole.h5", tmp_path / "parts.h5")
+    assert not (tmp_path / "parts.h5.parts").exists()
+    again = extract(tree, backbones="mean-colour", out=tmp_path / "parts.h5", shard=(2, 3), workers=0, quiet=True)
+    assert (again.outcome.store is not None, again.outcome.changed) == (True, False)
 
 
 def test_another_backbone_is_added_without_touching_the_first(tree: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Worker processes: order, light imports, and a worker that dies."""
 
+import json
 import os
 import signal
 import subprocess
@@ -78,3 +79,26 @@ def test_a_script_without_a_main_guard_may_embed_with_workers(tree: Path, tmp_pa
     )
 
     assert subprocess.check_output([sys.executable, str(script)], text=True).strip() == "12"
+
+
+@pytest.mark.slow
+def test_one_process_per_device_makes_the_store_of_one_process(tree: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "fewshot",
+        "embed",
+        str(tree),
+        "-b",
+        "tiny-ladeda",
+        "--weights",
+        "all=random",
+        "-q",
+    ]
+
+    one = subprocess.check_output([*command, "-o", str(tmp_path / "a.h5"), "--json"], text=True)
+    two = subprocess.check_output([*command, "-o", str(tmp_path / "b.h5"), "--json", "--device", "cpu,cpu"], text=True)
+
+    assert json.loads(two)["sealed"] is True
+    assert json.loads(one)["digest"] == json.loads(two)["digest"]
