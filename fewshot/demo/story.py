@@ -1,11 +1,12 @@
 """The whole story: images, features, ten labelled images, nearest sources, a page; every step a call of the library."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from fewshot.audit import Audit, audit
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import OutputError
 from fewshot.demo.images import NATURAL, TABLE, write_images
@@ -13,10 +14,16 @@ from fewshot.demo.photographs import TILE_PIXELS, TILES_PER_PHOTOGRAPH
 from fewshot.demo.poster import poster
 from fewshot.embeddings.extract import embed
 from fewshot.embeddings.index import SourceIndex
+from fewshot.embeddings.lookup import look_up
+from fewshot.embeddings.query import image_files
 from fewshot.embeddings.store import FeatureStore
 from fewshot.figures.bars import POOLED
 from fewshot.figures.canvas import save_png
+from fewshot.figures.confusion import confusion
+from fewshot.page.charts import Chart, feature_charts
 from fewshot.page.document import write_page
+from fewshot.page.gallery import Shown, write_gallery
+from fewshot.protocols.attribution import Attribution
 from fewshot.protocols.fiser import adapt
 from fewshot.protocols.source_measures import ClosedSet, closed_set
 from fewshot.report import Report
@@ -115,9 +122,22 @@ def tell(
     say(_about_adapting(report, trials))
     nearest = {backbone: nearest_of_other_photographs(store, backbone) for backbone in BACKBONES}
     say(_about_nearest(nearest))
+    draw_gallery(store, BACKBONES[0], place / "gallery.html")
+    curve = attribution(store, seed=seed)
+    curve.save(place / "attribution.json")
+    say(_about_attribution(curve))
+    found = audit(store)
+    say(_about_audit(found))
     sources = [NATURAL, *(source for source in store.sources if source != NATURAL)]
     picture = save_png(poster(images, sources, report.rows), place / "demo.png")
-    page = write_page({"report.json": report}, place / "page.html", title="fewshot demo")
+    drawn = [*_confusions(nearest), *feature_charts(store, [report])]
+    page = write_page(
+        {"report.json": report, "attribution.json": curve},
+        place / "page.html",
+        title="fewshot demo",
+        audit=found,
+        more=drawn,
+    )
     say(_what_next(place))
     return Story(place, store, report, nearest, picture, page)
 
@@ -129,6 +149,55 @@ def nearest_of_other_photographs(store: FeatureStore, backbone: str) -> ClosedSe
     same: list[IntArray] = [np.flatnonzero(groups == groups[row]) for row in index.rows]
     found = index.nearest(index.features(index.rows), k=1, leave_out=same)
     return closed_set(list(index.sources), list(found.sources[:, 0]))
+
+
+def attribution(store: FeatureStore, *, seed: int = 0) -> Report:
+    """Run single-class attribution on the natural tiles, small enough for a demo."""
+    return Attribution(
+        fit_on=("natural",),
+        fractions=(0.1, 0.3, 1.0),
+        backbone=BACKBONES[0],
+        trials=3,
+        references=("linear-probe",),
+        recipe={"steps": 100, "widths": (64,), "latent": 16},
+        seed=seed,
+    ).run(store)
+
+
+def draw_gallery(store: FeatureStore, backbone: str, path: Path) -> Path:
+    """Write a page of one image of every source beside its nearest images of other photographs."""
+    index = SourceIndex(store, backbone=backbone)
+    groups, keys = store.column("group"), store.column("key")
+    rows = np.array([store.select(source=source)[0] for source in store.sources])
+    same: list[IntArray] = [np.flatnonzero(groups == groups[row]) for row in rows]
+    findings = look_up(index, index.features(rows), [str(keys[row]) for row in rows], leave_out=same)
+    shown = [
+        Shown(finding, file, image_files(store, [near.row for near in finding.neighbours]), source)
+        for finding, file, source in zip(findings, image_files(store, list(rows)), store.sources, strict=True)
+    ]
+    return write_gallery(shown, path, title="Nearest images of other photographs", note=f"By {backbone}.")
+
+
+def _confusions(nearest: Mapping[str, ClosedSet]) -> Iterator[Chart]:
+    for backbone, found in nearest.items():
+        caption = f"What the nearest image of another photograph says, by {backbone}."
+        yield Chart(confusion(found.confusion, found.names, title=backbone), caption)
+
+
+def _about_audit(found: Audit) -> str:
+    warnings = "\n".join(f"   warning: {warning}" for warning in found.warnings) or "   no warning"
+    return (
+        f"5. Audit. What could fool a reader of these numbers:\n{warnings}\n"
+        "   Here no label is wrong: every fake is a remake of a natural tile, and its group keeps both on one side."
+    )
+
+
+def _about_attribution(curve: Report) -> str:
+    pooled = [row for row in curve.rows if row.source == "all"]
+    return (
+        "4. Attribution. An encoder-decoder fitted to growing shares of natural images alone, beside a linear probe\n"
+        f"   that sees both classes ({BACKBONES[0]}):\n\n{report_table(pooled, ['auroc'])}"
+    )
 
 
 def _about_images(store: FeatureStore, images: Path) -> str:
@@ -166,7 +235,7 @@ def _what_next(place: Path) -> str:
     return f"""\
 {TOY}
 
-Look at {place / "demo.png"} and {place / "page.html"}. Then:
+Look at {place / "demo.png"}, {place / "page.html"} and {place / "gallery.html"}. Then:
 
   fewshot inspect {place / "images.h5"}
   fewshot adapt {place / "images.h5"} --shots 10 --head logistic,knn --group group
