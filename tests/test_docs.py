@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import doctest
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -172,3 +173,13 @@ def test_python_of_readme_runs(
     printed = capsys.readouterr().out
     assert "AUROC" in printed
     assert "natural" in printed
+
+
+def test_command_line_page_equals_the_help_texts() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    page = (ROOT / "docs/reference/cli.md").read_text("utf-8")
+    assert page == generate.command_line(), "the page is old; run `python docs/generate.py`"
