@@ -121,11 +121,13 @@ def test_the_program_prints_a_row_per_file_and_fails_on_one_that_no_backbone_ans
     assert done.stdout.splitlines()[-1] == "parity: 0 of 1 files agree, 0 arrays compared; disagree: mine"
 
 
-def test_the_docs_name_every_backbone() -> None:
+def test_the_docs_name_every_backbone_and_every_golden_file() -> None:
     text = (ROOT / "docs" / "backbones.md").read_text()
 
     missing = [name for name in BACKBONES.names() if f"| `{name}" not in text]
     assert not missing, f"run `python benchmarks/parity.py --docs docs/backbones.md --cards-only` for {missing}"
+    compared = [path.stem for path in (ROOT / "tests" / "golden").glob("*.npz") if f"| {path.stem} |" not in text]
+    assert not compared, f"run `make parity` for {compared}"
 
 
 def test_every_golden_file_names_a_registered_backbone() -> None:
