@@ -142,12 +142,13 @@ interval claims 95 %.
 - **DeLong** is the interval of one fitted head over further images, on the logit scale.
 - **two-way** resamples draws and images; it is asked to cover the mean over all draws and all images.
 
-The truth of the t columns is itself the mean of 1,000 further draws, whose error lowers the 100-trial column by about one
-point. With 400 experiments a cell carries a standard error of about 1.1 points.
+The truth of the t columns is itself the mean of 1,000 further draws, whose error lowers the 100-trial column by
+about one point. With 400 experiments a cell carries a standard error of about 1.1 points.
 
-What may be relied on: at an AUROC of about 0.75 all three cover 93 to 98 %; at 0.95 Student's interval covers 92 to 94 %,
-and the others fall a few points short with few images. Near 1 none of them keeps its promise (DeLong's least of all: with
-20 images a class it often has no interval to give); the report says so above a mean AUROC of 0.98.
+What may be relied on: at an AUROC of about 0.75 all three cover 93 to 98 %; at 0.95 Student's interval covers 92
+to 94 %, and the others fall a few points short with few images. Near 1 none of them keeps its promise (DeLong's
+least of all: with 20 images a class it often has no interval to give); the report says so above a mean AUROC of
+0.98.
 """
 
 
