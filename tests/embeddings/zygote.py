@@ -6,6 +6,7 @@ Each line on stdin is a JSON list of arguments; the answer is two lines, the chi
 import importlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ def main() -> None:
     from fewshot.embeddings import plan
 
     plan._UNIT_IMAGES = 2
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
     _say("ready")
     for line in sys.stdin:
         arguments = json.loads(line)
