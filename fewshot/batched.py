@@ -7,6 +7,7 @@ The pool is centred first, which changes no distance and keeps the product's rou
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from fewshot import metrics
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
-from fewshot.dual import solve_logistic, solve_svm
+from fewshot.dual import Solution, solve_logistic, solve_svm
 
 EXACT_OPERATIONS = 2e10  # up to this many multiply-adds the products are computed in float64
 PREPARE_ROWS = 4096
@@ -23,6 +24,7 @@ POOL_BLOCK_BYTES = 1 << 27
 TRIAL_BLOCK_BYTES = 1 << 22
 SUPPORT_BLOCK_BYTES = 1 << 27
 
+Solve = Callable[[Tensor, Tensor], Solution]  # (t, s, s) products, (t, s) signs
 Weigh = Callable[[Tensor, slice, slice], Tensor]  # (t, s, n) products, trials, rows of the pool -> (t, n) scores
 
 
@@ -77,13 +79,7 @@ def linear_svm_scores(draws: Draws, *, C: float = 1.0, tol: float = 1e-10) -> Fl
     Returns:
         (T, N) float32, or float64 where the pool is small.
     """
-    pool = _Pool.of(draws)
-    weights, biases = [], []
-    for part in pool.trial_blocks():
-        solution = solve_svm(pool.support_products(part), draws.signs[part], C=C, tol=tol)
-        weights.append(solution.weights)
-        biases.append(solution.bias)
-    return pool.linear_scores(torch.cat(weights), torch.cat(biases))
+    return _linear_scores(draws, partial(solve_svm, C=C, tol=tol))
 
 
 def logistic_scores(draws: Draws, *, C: float = 1.0, tol: float = 1e-10) -> FloatArray:
@@ -92,10 +88,14 @@ def logistic_scores(draws: Draws, *, C: float = 1.0, tol: float = 1e-10) -> Floa
     Returns:
         (T, N) float32, or float64 where the pool is small.
     """
+    return _linear_scores(draws, partial(solve_logistic, C=C, tol=tol))
+
+
+def _linear_scores(draws: Draws, solve: Solve) -> FloatArray:
     pool = _Pool.of(draws)
     weights, biases = [], []
     for part in pool.trial_blocks():
-        solution = solve_logistic(pool.support_products(part), draws.signs[part], C=C, tol=tol)
+        solution = solve(pool.support_products(part), draws.signs[part])
         weights.append(solution.weights)
         biases.append(solution.bias)
     return pool.linear_scores(torch.cat(weights), torch.cat(biases))
