@@ -7,7 +7,7 @@ read into their place by several threads at once, and written without another co
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -18,45 +18,16 @@ from numpy.typing import DTypeLike, NDArray
 
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import StoreError
+from fewshot.embeddings.fletcher import fletcher32
 from fewshot.embeddings.schema import unescape
 
-_MODULUS = 65535
-_SIDE = 64
-_WORDS = _SIDE * _SIDE  # per block
 _CHECKSUM_BYTES = 4
+_SYNC_BYTES = 32 << 20
 _FLETCHER32 = 3  # H5Z_FILTER_FLETCHER32
 
 
-def fletcher32(content: NDArray[np.uint8]) -> int:
-    """Return HDF5's Fletcher-32 of an even number of bytes (H5checksum.c): sums of big-endian 16-bit words mod 65535.
-
-    With n words w, the first sum is of w[i], the second of (n - i) w[i]. Modulo 2^16 - 1, swapping a word's bytes is
-    multiplying it by 256, so the sums are taken over native words and multiplied at the end. A sum that is a multiple
-    of the modulus but not zero is stored as 65535, as the running reduction of the C code leaves it.
-    """
-    words = content.view("<u2")
-    count = len(words)
-    blocks = count // _WORDS
-    body = words[: blocks * _WORDS].reshape(blocks, _SIDE, _SIDE)
-    # A word's place in its block is 64 row + column: two plain sums give both what is summed and its weighting.
-    by_row, by_column = (body.sum(axis, dtype=np.uint32).astype(np.int64) for axis in (2, 1))
-    sums = by_row.sum(1)
-    places = _SIDE * (by_row @ np.arange(_SIDE)) + by_column @ np.arange(_SIDE)
-    behind = count - np.arange(blocks, dtype=np.int64) * _WORDS
-    tail = words[blocks * _WORDS :].astype(np.int64)
-    first = int(sums.sum()) + int(tail.sum())
-    second = sum((sums * behind - places).tolist()) + int((tail * np.arange(len(tail), 0, -1)).sum())
-    if first == 0:
-        return 0  # every word is zero
-    return (_reduced(second) << 16) | _reduced(first)
-
-
-def _reduced(total: int) -> int:
-    return (total * 256 - 1) % _MODULUS + 1
-
-
 class ChunkWriter:
-    """Writes the rows of one layer in order, chunk by chunk.
+    """Writes the rows of one layer in order, chunk by chunk; the disk is kept busy meanwhile.
 
     Args:
         dataset: an h5py dataset (rows, D), chunked by whole rows, with Fletcher-32 as its only filter.
@@ -68,6 +39,7 @@ class ChunkWriter:
         self._bytes = np.empty(rows * dimension * dataset.dtype.itemsize + _CHECKSUM_BYTES, np.uint8)
         self._chunk = self._bytes[:-_CHECKSUM_BYTES].view(dataset.dtype).reshape(rows, dimension)
         self._start = self._filled = 0
+        self._early = EarlySync(Path(dataset.file.filename))
 
     def append(self, block: NDArray[Any]) -> None:
         """Write some more rows: (n, D) of the dataset's type."""
@@ -81,10 +53,15 @@ class ChunkWriter:
                 self._flush()
 
     def finish(self) -> None:
-        """Write the last chunk, filled up with NaN."""
+        """Write the last chunk, filled up with NaN.
+
+        Raises:
+            OSError: the disk refused what was written.
+        """
         if self._filled:
             self._chunk[self._filled :] = np.nan
             self._flush()
+        self._early.finish()
 
     def _flush(self) -> None:
         mark = fletcher32(self._bytes[:-_CHECKSUM_BYTES])
@@ -92,6 +69,49 @@ class ChunkWriter:
         self.dataset.id.write_direct_chunk((self._start, 0), self._bytes)
         self._start += len(self._chunk)
         self._filled = 0
+        self._early.written(len(self._bytes))
+
+
+class EarlySync:
+    """Asks for a file's bytes to go to the disk while more of them are made, so that the last sync has little to do.
+
+    Args:
+        path: the file, which some other descriptor writes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._waiting = 0
+        self._pool: ThreadPoolExecutor | None = None
+        self._syncing: Future[None] | None = None
+
+    def written(self, count: int) -> None:
+        """Note that so many bytes were written; every 32 MiB a thread syncs them, one at a time."""
+        self._waiting += count
+        if self._waiting < _SYNC_BYTES or (self._syncing is not None and not self._syncing.done()):
+            return
+        self._settle()
+        self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="fewshot-sync")
+        self._syncing = self._pool.submit(_sync, self.path)
+        self._waiting = 0
+
+    def finish(self) -> None:
+        """Wait for the thread; raise what it met, which the system tells only once."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._syncing is not None:
+            self._syncing.result()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 FORMAT = "fewshot-store"
 VERSION = 1
 CHUNK_BYTES = 1 << 20
+_DIGEST_ROWS = 4096
 CLEAN = "clean"
 LOGIT = "logit"
 
@@ -91,5 +92,15 @@ def chunk_rows(columns: int, itemsize: int, rows: int) -> int:
 
 
 def text_digest(values: "np.ndarray[Any, Any]") -> bytes:
-    """Return the SHA-256 of a text column of UTF-8 bytes (``S`` dtype), each value closed by a zero byte."""
-    return hashlib.sha256(b"".join(value + b"\0" for value in values.tolist())).digest()
+    """Return the SHA-256 of a text column of UTF-8 bytes (``S`` dtype), each value closed by a zero byte.
+
+    A value ends with its last byte that is not zero, as NumPy reads it.
+    """
+    digest = hashlib.sha256()
+    width = values.dtype.itemsize
+    for start in range(0, len(values), _DIGEST_ROWS):
+        block = np.ascontiguousarray(values[start : start + _DIGEST_ROWS])
+        closed = np.zeros((len(block), width + 1), np.uint8)
+        closed[:, :width] = block.view(np.uint8).reshape(len(block), width)
+        digest.update(closed[np.arange(width + 1) <= np.strings.str_len(block)[:, None]].data)
+    return digest.digest()

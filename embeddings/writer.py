@@ -145,8 +145,9 @@ class StoreWriter:
             raise cannot_write(self.path, error) from error
 
     def _refuse_double_keys(self) -> None:
-        keys, counts = np.unique(self.samples.column("key"), return_counts=True)
-        if (counts > 1).any():
+        every = self.samples.column("key")
+        if len(set(every.tolist())) < len(every):
+            keys, counts = np.unique(every, return_counts=True)
             key = keys[counts > 1][0]
             text = key.decode("utf-8", "surrogateescape") if isinstance(key, bytes) else key
             raise StoreError(f"{self.path}: two samples have the key {text!r}")
@@ -353,9 +354,11 @@ def _on_disk(values: NDArray[Any], column: Column) -> NDArray[Any]:
         return values.astype(_NUMPY[column.kind])
     if values.dtype.kind == "S":
         return values
-    encoded = [str(value).encode("utf-8", "surrogateescape") for value in values]
-    width = max((len(value) for value in encoded), default=1) or 1
-    return np.array(encoded, dtype=f"S{width}")
+    written = [str(value) for value in values]
+    try:
+        return np.array(written, dtype="S")  # fast, and for ASCII alone
+    except UnicodeEncodeError:
+        return np.array([text.encode("utf-8", "surrogateescape") for text in written], dtype="S")
 
 
 def _write_column(file: Any, name: str, array: NDArray[Any]) -> None:

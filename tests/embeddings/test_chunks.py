@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from fewshot.core.errors import StoreError
-from fewshot.embeddings.chunks import chunked_layer, fletcher32
+from fewshot.embeddings.chunks import EarlySync, chunked_layer
+from fewshot.embeddings.fletcher import fletcher32
 from fewshot.embeddings.store import FeatureStore
 from fewshot.embeddings.writer import LayerData, write_store
 
@@ -41,7 +42,7 @@ def slow_fletcher32(content: bytes) -> int:
     return (second << 16) | first
 
 
-@pytest.mark.parametrize("length", [2, 100, 8190, 8192, 8194, 150_000])
+@pytest.mark.parametrize("length", [2, 100, 2046, 2048, 2050, 150_000, (1 << 20) + 2050])
 @pytest.mark.parametrize("kind", ["random", "zeros", "ones"])
 def test_fletcher32_equals_the_running_sums(length: int, kind: str) -> None:
     content = np.random.default_rng(length).integers(0, 256, length, dtype=np.uint8)
@@ -126,3 +127,12 @@ def test_a_layer_laid_out_otherwise_is_read_through_hdf5(tmp_path: Path) -> None
         dataset.attrs.update(attributes)
 
     np.testing.assert_array_equal(FeatureStore(path).read(np.array([5, 2]), "net", "pooled"), features[[5, 2]])
+
+
+def test_what_the_disk_said_of_an_early_sync_is_told_at_the_end(tmp_path: Path) -> None:
+    early = EarlySync(tmp_path / "gone.h5")
+
+    early.written(64 << 20)
+
+    with pytest.raises(FileNotFoundError, match=r"gone\.h5"):
+        early.finish()

@@ -1,5 +1,6 @@
 """A sealed store gives back what was written, refuses what it must, and pins every value by a digest."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from fewshot.core.errors import InputError, OutputError, StoreError, UnknownNameError
+from fewshot.embeddings.schema import text_digest
 from fewshot.embeddings.store import FeatureStore
 from fewshot.embeddings.writer import LayerData, write_store
 
@@ -195,3 +197,13 @@ def test_an_open_store_may_cross_to_other_processes(tmp_path: Path, method: str)
     script.write_text(POOL)
 
     subprocess.run([sys.executable, str(script), str(tmp_path / "a.h5"), method], check=True, timeout=120)
+
+
+def test_the_digest_of_a_text_column_covers_every_value_and_a_zero_byte_behind_it() -> None:
+    values = ["", "a", "with\0zero", "ends with zero\0", "caf\xe9", "x" * 300] * 1000
+    column = np.array([value.encode() for value in values], dtype="S")
+
+    expected = hashlib.sha256(b"".join(value.encode().rstrip(b"\0") + b"\0" for value in values))
+
+    assert text_digest(column) == expected.digest()
+    assert text_digest(column[:0]) == hashlib.sha256().digest()
