@@ -24,6 +24,7 @@ FILTERS = (
     ((-1, 2, -1), (2, -4, 2), (-1, 2, -1)),
 )
 _STATISTICS = 4
+_CACHED = 1 << 17  # elements that stay in a processor's cache through all filters
 _FLOOR = 1e-12  # of powers, so that a flat image has a logarithm
 
 
@@ -128,22 +129,47 @@ def _residual_statistics(images: Tensor) -> Tensor:
     Args:
         images: (N, 3, H, W) float64 in [0, 1].
     """
-    padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
+    planes = images.flatten(0, 1)
+    at_once = max(1, _CACHED // planes[0].numel()) if planes.device.type == "cpu" else len(planes)
+    found = [_plane_statistics(some) for some in planes.split(at_once)]
+    return torch.cat(found).view(len(images), -1)
+
+
+def _plane_statistics(planes: Tensor) -> Tensor:
+    """Return (P, 24) of planes (P, H, W) float64."""
+    padded = torch.nn.functional.pad(planes[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     found = []
     for kernel in FILTERS:
-        weight = images.new_tensor(kernel).expand(3, 1, 3, 3)
-        residual = torch.nn.functional.conv2d(padded, weight, groups=3)
-        residual = residual - residual.mean(dim=(2, 3), keepdim=True)
-        variance = residual.square().mean(dim=(2, 3)) + _FLOOR
+        residual = _filtered(padded, kernel)
+        residual -= residual.mean(dim=(1, 2), keepdim=True)
+        variance = _product_mean(residual, residual) + _FLOOR
         found += [
             0.5 * torch.log(variance),
-            residual.abs().mean(dim=(2, 3)) / variance.sqrt(),
-            _correlation(residual, dimension=3) / variance,
+            residual.abs().mean(dim=(1, 2)) / variance.sqrt(),
             _correlation(residual, dimension=2) / variance,
+            _correlation(residual, dimension=1) / variance,
         ]
-    return torch.stack(found, dim=2).flatten(1)
+    return torch.stack(found, dim=1)
+
+
+def _filtered(padded: Tensor, kernel: tuple[tuple[int, ...], ...]) -> Tensor:
+    """Return planes (P, H, W) from padded ones: the kernel's few terms added, which is ten times a convolution's speed."""
+    height, width = padded.shape[1] - 2, padded.shape[2] - 2
+    result = padded.new_zeros(len(padded), height, width)
+    for row, weights in enumerate(kernel):
+        for column, weight in enumerate(weights):
+            if weight:
+                result.add_(padded[:, row : row + height, column : column + width], alpha=weight)
+    return result
 
 
 def _correlation(residual: Tensor, *, dimension: int) -> Tensor:
-    """Return (N, 3): the mean product of neighbours along one axis, counted over all pixels."""
-    return (residual * torch.roll(residual, 1, dims=dimension)).mean(dim=(2, 3))
+    """Return (P,): the mean product of neighbours along one axis, counted over all pixels; the last meets the first."""
+    length = residual.shape[dimension]
+    inner = residual.narrow(dimension, 1, length - 1) * residual.narrow(dimension, 0, length - 1)
+    around = residual.select(dimension, 0) * residual.select(dimension, length - 1)
+    return (inner.sum(dim=(1, 2)) + around.sum(dim=1)) / residual[0].numel()
+
+
+def _product_mean(one: Tensor, other: Tensor) -> Tensor:
+    return torch.linalg.vecdot(one.flatten(1), other.flatten(1)) / one[0].numel()

@@ -5,8 +5,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import correlate
 
 from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.spectrum import FILTERS
 
 
 def features(image: Image.Image) -> dict[str, NDArray[np.float32]]:
@@ -54,6 +56,21 @@ def test_residual_statistics_equal_plain_differences() -> None:
         (right * np.roll(right, 1, axis=0)).mean() / variance,
     ]
     np.testing.assert_allclose(residual[0, :4], expected, rtol=1e-5)
+
+
+def test_every_filter_of_every_channel_equals_scipys() -> None:
+    image = noise(33, 47)
+    values = np.asarray(image, dtype=np.float64) / 255
+    expected = []
+    for channel in range(3):
+        for kernel in FILTERS:
+            found = correlate(values[..., channel], np.array(kernel, dtype=np.float64), mode="nearest")
+            found -= found.mean()
+            variance = (found**2).mean()
+            neighbours = [(found * np.roll(found, 1, axis=axis)).mean() / variance for axis in (1, 0)]
+            expected += [np.log(np.sqrt(variance)), np.abs(found).mean() / np.sqrt(variance), *neighbours]
+
+    np.testing.assert_allclose(features(image)["residual"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (31, 31), (700, 20)])
