@@ -322,6 +322,12 @@ class SourceIndex:
 # -- FAISS ---------------------------------------------------------------------------------------------------------
 
 
+def faiss_build() -> str:
+    """Return FAISS's version, the instructions it was compiled for, and how many GPUs it sees."""
+    gpus = int(getattr(faiss, "get_num_gpus", lambda: 0)())
+    return f"{faiss.__version__} ({faiss.get_compile_options().strip()}; {gpus} GPU{'' if gpus == 1 else 's'})"
+
+
 def _built(indexed: IndexedLayer, kind: str, seed: int) -> tuple[Any, float]:
     """Return the FAISS index of all rows and the length of the longest row; filled block by block."""
     if kind == "flat":

@@ -66,12 +66,11 @@ class CommandFolder(click.Group):
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    from fewshot.core.provenance import stack_versions
+    from fewshot.embeddings.stack import stack
 
     click.echo(f"fewshot {__version__}")
-    for name, version in stack_versions().items():
-        if name != "fewshot":
-            click.echo(f"  {name:<16} {version}")
+    for name, said in stack().items():
+        click.echo(f"  {name:<16} {said}")
     ctx.exit()
 
 
@@ -83,7 +82,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     callback=_print_version,
     expose_value=False,
     is_eager=True,
-    help="Show versions and exit.",
+    help="Show devices, FAISS and library versions, and exit.",
 )
 def group(debug: bool) -> None:
     """Adapt detectors of AI-generated images to a new generator with a few labelled images."""
