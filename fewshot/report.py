@@ -49,6 +49,19 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """What each source was taken for.
+
+    Args:
+        names: the sources.
+        counts: one tuple of counts per true source, in the order of ``names``.
+    """
+
+    names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of one protocol run; ``supports`` and ``config`` are enough to replay it.
 
@@ -63,6 +76,7 @@ class Report:
     supports: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    confusion: Confusion | None = None
 
     def summary(self) -> list[dict[str, Any]]:
         """Return one entry per row: its key, ``trials, mean, sd, low, high, p5, p95``."""
@@ -101,6 +115,7 @@ class Report:
             "supports": dict(self.supports),
             "warnings": list(self.warnings),
             "provenance": dict(self.provenance),
+            **({} if self.confusion is None else {"confusion": asdict(self.confusion)}),
         }
         cleaned: dict[str, Any] = _without_nan(document)
         return cleaned
@@ -127,6 +142,7 @@ class Report:
                 supports=document.get("supports", {}),
                 warnings=tuple(document.get("warnings", ())),
                 provenance=document.get("provenance", {}),
+                confusion=_confusion_from_json(document.get("confusion")),
             )
         except (KeyError, TypeError) as error:
             raise ReportError(f"the report is damaged ({error!r}); run the protocol again") from error
@@ -190,6 +206,12 @@ def _row_from_json(entry: Mapping[str, Any]) -> Row:
         (unknown if low is None else low, unknown if high is None else high) if "interval" in given else None
     )
     return Row(**given)
+
+
+def _confusion_from_json(entry: Mapping[str, Any] | None) -> Confusion | None:
+    if entry is None:
+        return None
+    return Confusion(tuple(entry["names"]), tuple(tuple(int(count) for count in row) for row in entry["counts"]))
 
 
 def _without_nan(value: Any) -> Any:

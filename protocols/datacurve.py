@@ -294,13 +294,16 @@ def largest_points(report: Report, points: Points) -> dict[str, Point]:
     return {head: point for head, point in found.items() if point is not None}
 
 
-def kept_scores(report: Report, points: Points, path: Path) -> Path:
+def kept_scores(report: Report, points: Points, path: Path, *, synthetic: BoolArray) -> Path:
     """Write the scores of every point as .npz: ``rows | HEAD | FRACTION | TRIAL`` and ``scores | ...``.
+
+    Args:
+        synthetic: (N,) of the store, which the rows number; kept as ``synthetic``.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Any] = {"synthetic": synthetic}
     for row in report.where(source="all", metric=METRICS[0]):
         for trial in range(len(row.values)):
             point = points.get(_point_name(row.head, row.fraction or 0.0, trial))

@@ -22,7 +22,7 @@ from fewshot.protocols.base import Protocol
 from fewshot.protocols.source_measures import ClosedSet as ClosedSet
 from fewshot.protocols.source_measures import Homophily, homophily, open_set_rate, unknown_auroc
 from fewshot.protocols.source_measures import closed_set as closed_set
-from fewshot.report import Report, Row
+from fewshot.report import Confusion, Report, Row
 
 _LEAST_QUERIES = 10  # of a new source, beyond its shots
 
@@ -95,6 +95,7 @@ class Nearest(Protocol):
                     f"{experiment.index.info.backbone}/{experiment.index.info.layer}": experiment.index.info.digest
                 },
             },
+            confusion=Confusion(closed.names, tuple(tuple(map(int, row)) for row in closed.confusion)),
         )
         return NearestResult(report, closed, graph)
 

@@ -183,7 +183,7 @@ def _write(report: "Report", points: Any, out: Path | None, options: dict[str, A
     if out is not None:
         report.save(out)
         if options["keep_scores"]:
-            kept_scores(report, points, out.with_suffix(".npz"))
+            kept_scores(report, points, out.with_suffix(".npz"), synthetic=store.synthetic)
         points.clear()
 
 

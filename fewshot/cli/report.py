@@ -23,18 +23,21 @@ from fewshot.cli.options import STORE
 def command(reports: tuple[Path, ...], out: Path, title: str, store: Path | None) -> None:
     """Show reports of any protocol as one self-contained HTML page.
 
-    Warnings stand first, then figures and sortable tables; JSON and CSV can be taken from the page.
+    Warnings stand first, then figures and sortable tables; JSON and CSV can be taken from the page. Scores that
+    --keep-scores left beside a report are drawn as ROC curves.
     """
     from fewshot.audit import audit
     from fewshot.embeddings.store import FeatureStore
     from fewshot.page.charts import feature_charts
+    from fewshot.page.curves import all_roc_charts
     from fewshot.page.document import write_page
     from fewshot.report import Report
 
     loaded = {str(path): Report.load(path) for path in reports}
+    beside = all_roc_charts(loaded)
     if store is None:
-        click.echo(write_page(loaded, out, title=title))
+        click.echo(write_page(loaded, out, title=title, beside=beside))
         return
     opened = FeatureStore(store)
     drawn = feature_charts(opened, loaded.values())
-    click.echo(write_page(loaded, out, title=title, audit=audit(opened), more=drawn))
+    click.echo(write_page(loaded, out, title=title, audit=audit(opened), beside=beside, more=drawn))

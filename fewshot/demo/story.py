@@ -21,10 +21,11 @@ from fewshot.figures.bars import POOLED
 from fewshot.figures.canvas import save_png
 from fewshot.figures.confusion import confusion
 from fewshot.page.charts import Chart, feature_charts
+from fewshot.page.curves import roc_charts, scores_beside
 from fewshot.page.document import write_page
 from fewshot.page.gallery import Shown, write_gallery
+from fewshot.protocols.across import adapt_and_save
 from fewshot.protocols.attribution import Attribution
-from fewshot.protocols.fiser import adapt
 from fewshot.protocols.source_measures import ClosedSet, closed_set
 from fewshot.report import Report
 from fewshot.tables import report_table
@@ -117,8 +118,16 @@ def tell(
     images = made_images(place, seed=seed, most=most)
     store = demo_store(place, seed=seed, most=most, quiet=quiet)
     say(_about_images(store, images))
-    report = adapt(store, shots=SHOTS, head="svm", trials=trials, seed=seed, group="group")
-    report.save(place / "report.json")
+    report = adapt_and_save(
+        [store.path],
+        out=place / "report.json",
+        keep_scores=True,
+        shots=SHOTS,
+        head="svm",
+        trials=trials,
+        seed=seed,
+        group="group",
+    )
     say(_about_adapting(report, trials))
     nearest = {backbone: nearest_of_other_photographs(store, backbone) for backbone in BACKBONES}
     say(_about_nearest(nearest))
@@ -136,6 +145,7 @@ def tell(
         place / "page.html",
         title="fewshot demo",
         audit=found,
+        beside={"report.json": list(roc_charts(report, scores_beside(place / "report.json")))},
         more=drawn,
     )
     say(_what_next(place))

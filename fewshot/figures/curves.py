@@ -14,6 +14,8 @@ from fewshot.rows import Row
 def support_curves(rows: Sequence[Row], *, metric: str = "auroc", source: str = "all", title: str = "") -> Figure:
     """Draw the mean over trials against shots or fraction, one line per detector, its 5-95 % range as a band.
 
+    A head that saw no labelled image (a checkpoint's own) is a dashed line across.
+
     Args:
         rows: rows of one or more reports.
         metric: which measure.
@@ -28,14 +30,20 @@ def support_curves(rows: Sequence[Row], *, metric: str = "auroc", source: str = 
             f"no row has the metric {metric!r} of the source {source!r} and a number of shots or fraction"
         )
     figure, (axes,) = drawn(4.5, 3.2)
-    for number, name in enumerate(sorted({detector_name(row, shown) for row in shown})):
-        line = sorted((row for row in shown if detector_name(row, shown) == name), key=lambda row: _size(row) or 0)
+    shipped = [row for row in shown if not _size(row)]
+    fitted = [row for row in shown if _size(row)]
+    for number, name in enumerate(sorted({detector_name(row, shown) for row in fitted})):
+        line = sorted((row for row in fitted if detector_name(row, shown) == name), key=lambda row: _size(row) or 0)
         sizes = np.array([_size(row) for row in line])
         summaries = [row.summary() for row in line]
         axes.plot(sizes, [summary.mean for summary in summaries], "o-", color=colour(number), label=name, markersize=4)
         low, high = [summary.p5 for summary in summaries], [summary.p95 for summary in summaries]
         axes.fill_between(sizes, low, high, color=colour(number), alpha=0.15, linewidth=0)
-    _label_sizes(axes, sorted({_size(row) or 0.0 for row in shown}), fractions=shown[0].fraction is not None)
+    for number, row in enumerate(shipped):
+        axes.axhline(
+            row.summary().mean, color=colour(number), linestyle="--", linewidth=1, label=detector_name(row, shown)
+        )
+    _label_sizes(axes, sorted({_size(row) or 0.0 for row in fitted}), fractions=shown[0].fraction is not None)
     axes.set_ylim(*share_limits([value for row in shown for value in row.values]))
     axes.set_ylabel(metric.replace("_", " "))
     axes.set_title(title, loc="left", fontsize=9)
@@ -45,7 +53,7 @@ def support_curves(rows: Sequence[Row], *, metric: str = "auroc", source: str = 
 
 def has_curve(rows: Sequence[Row]) -> bool:
     """Return whether the rows have more than one size of support, so that a curve says something."""
-    return len({_size(row) for row in rows} - {None}) > 1
+    return len({_size(row) for row in rows} - {None, 0}) > 1
 
 
 def _label_sizes(axes: object, sizes: Sequence[float], *, fractions: bool) -> None:

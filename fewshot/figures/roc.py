@@ -7,12 +7,15 @@ from matplotlib.figure import Figure
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.figures.canvas import colour, drawn
+from fewshot.statistics import mean_interval
 
 GRID = np.linspace(0, 1, 201)
 
 
 def roc_curves(curves: Mapping[str, Sequence[Float64Array]], *, title: str = "") -> Figure:
-    """Draw per detector the mean true positive rate over trials, with the 5-95 % range of a trial as a band.
+    """Draw per detector the mean true positive rate over trials, its 95 % interval, and the 5-95 % range of a trial.
+
+    The interval is Student's, point by point: the dark band. The range is the light one.
 
     Args:
         curves: detector -> one (201,) array per trial: the true positive rate on ``GRID``, as ``roc_on_grid`` gives it.
@@ -25,6 +28,7 @@ def roc_curves(curves: Mapping[str, Sequence[Float64Array]], *, title: str = "")
         low, high = np.percentile(stacked, [5, 95], axis=0)
         axes.plot(GRID, stacked.mean(axis=0), color=colour(number), label=name)
         axes.fill_between(GRID, low, high, color=colour(number), alpha=0.15, linewidth=0)
+        axes.fill_between(GRID, *_interval(stacked), color=colour(number), alpha=0.35, linewidth=0)
     axes.axvline(0.05, color="#888888", linewidth=0.8)
     axes.set_xlabel("share of natural images called synthetic")
     axes.set_ylabel("share of synthetic images found")
@@ -33,6 +37,12 @@ def roc_curves(curves: Mapping[str, Sequence[Float64Array]], *, title: str = "")
     axes.set_title(title, loc="left", fontsize=9)
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     return figure
+
+
+def _interval(curves: Float64Array) -> Float64Array:
+    """Return (2, 201) the interval of the mean at every place of ``GRID``; curves (T, 201)."""
+    found = [mean_interval(curves[:, place]) for place in range(len(GRID))]
+    return np.clip([[one.low for one in found], [one.high for one in found]], 0, 1)
 
 
 def roc_on_grid(scores: FloatArray, synthetic: BoolArray) -> Float64Array:

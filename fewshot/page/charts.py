@@ -9,12 +9,14 @@ from matplotlib.figure import Figure
 from fewshot.embeddings.store import FeatureStore
 from fewshot.figures.bars import POOLED, generator_bars
 from fewshot.figures.canvas import to_svg
+from fewshot.figures.confusion import confusion
 from fewshot.figures.curves import has_curve, support_curves
 from fewshot.figures.projection import projection
 from fewshot.report import Report
 
 # The first of these that a report has is the one drawn.
 LEADING_METRICS = ("auroc", "accuracy", "average_precision")
+MOST_POINTS = 4000  # of a projection: more are no clearer, and the page stays light
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,20 @@ def charts(report: Report) -> Iterator[Chart]:
                 f"{words} against the size of the support ({source}). Line: mean over draws; band: nine draws of ten."
             )
             yield Chart(support_curves(pooled, metric=metric, source=source), caption)
+    if report.confusion is not None:
+        caption = "What each source was taken for, in per cent of its images."
+        yield Chart(confusion(np.array(report.confusion.counts), report.confusion.names), caption)
 
 
 def feature_charts(store: FeatureStore, reports: Iterable[Report]) -> Iterator[Chart]:
     """Yield the projection of every layer that the reports read and the store still has."""
     for backbone, layer in sorted({(row.backbone, row.layer) for report in reports for row in report.rows}):
         if backbone in store.backbones and layer in store.layer_names(backbone):
-            rows = np.flatnonzero(store.present(backbone))
+            present = np.flatnonzero(store.present(backbone))
+            rows = np.sort(np.random.default_rng(0).permutation(present)[:MOST_POINTS])
             features = store.read(rows, backbone, layer)
-            caption = f"Features of {backbone}, layer {layer}: leading principal components, one point per image."
+            of = "" if len(rows) == len(present) else f", {len(rows):,} of {len(present):,} drawn at random"
+            caption = f"Features of {backbone}, layer {layer}: leading principal components, one point per image{of}."
             yield Chart(projection(features, store.source[rows], title=f"{backbone} {layer}"), caption)
 
 

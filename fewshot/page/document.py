@@ -23,6 +23,7 @@ def write_page(
     *,
     title: str = "fewshot report",
     audit: Audit | None = None,
+    beside: Mapping[str, Sequence[Chart]] | None = None,
     more: Iterable[Chart] = (),
 ) -> Path:
     """Write one self-contained HTML page.
@@ -32,6 +33,7 @@ def write_page(
         path: the file to write.
         title: heading of the page.
         audit: of the store that the reports are about; it stands first.
+        beside: name shown -> figures of that report which its rows do not hold, such as ROC curves.
         more: figures that no report holds, such as projections of the features.
 
     Raises:
@@ -39,20 +41,29 @@ def write_page(
     """
     target = Path(path)
     try:
-        target.write_text(page_html(reports, title=title, audit=audit, more=more), encoding="utf-8")
+        page = page_html(reports, title=title, audit=audit, beside=beside, more=more)
+        target.write_text(page, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"the page {target} cannot be written ({error}); give -o another place") from error
     return target
 
 
 def page_html(
-    reports: Mapping[str, Report], *, title: str, audit: Audit | None = None, more: Iterable[Chart] = ()
+    reports: Mapping[str, Report],
+    *,
+    title: str,
+    audit: Audit | None = None,
+    beside: Mapping[str, Sequence[Chart]] | None = None,
+    more: Iterable[Chart] = (),
 ) -> str:
     """Return the page's HTML; the browser is told to load nothing and to run nothing but the page's own script."""
     style, script = (files("fewshot.page").joinpath(name).read_text("utf-8") for name in ("style.css", "sort.js"))
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'; img-src data:"
-    sections = [_section(name, report, number) for number, (name, report) in enumerate(reports.items())]
+    sections = [
+        _section(name, report, number, (beside or {}).get(name, ()))
+        for number, (name, report) in enumerate(reports.items())
+    ]
     drawn = "".join(chart.html() for chart in more)
     features = f'<section><h2>Features</h2><div class="figures">{drawn}</div></section>' if drawn else ""
     return (
@@ -73,8 +84,8 @@ def _contents(names: Sequence[str]) -> str:
     return f"<nav><ul>{items}</ul></nav>"
 
 
-def _section(name: str, report: Report, number: int) -> str:
-    drawn = "".join(chart.html() for chart in charts(report))
+def _section(name: str, report: Report, number: int, beside: Iterable[Chart]) -> str:
+    drawn = "".join(chart.html() for chart in (*charts(report), *beside))
     return (
         f'<section id="report-{number}"><h2>{escape(name)}: {escape(report.protocol)}</h2>'
         f"{_what_was_run(report)}{warning_list(report.warnings)}"

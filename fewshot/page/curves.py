@@ -1,0 +1,104 @@
+"""ROC curves of a report, from the scores that ``--keep-scores`` left beside it."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
+from fewshot.core.errors import ReportError
+from fewshot.figures.bars import detector_name, largest_support
+from fewshot.figures.roc import roc_curves, roc_on_grid
+from fewshot.metrics import auroc
+from fewshot.page.charts import Chart
+from fewshot.report import Report
+from fewshot.rows import Row
+
+MOST_CURVES = 6  # in one figure: more cannot be told apart
+_TOLERANCE = 1e-3  # between a report's AUROC and that of its scores, which are kept as float32
+_CAPTION = (
+    "ROC of all images, at the largest support. Line: mean over draws; dark band: 95 % interval of that mean; light "
+    "band: nine draws of ten. The upright line is a false alarm rate of 5 %."
+)
+
+Arrays = Mapping[str, NDArray[Any]]
+Trial = tuple[FloatArray, BoolArray]
+
+
+def scores_beside(path: Path | str) -> dict[str, NDArray[Any]]:
+    """Return the arrays that were kept beside a report file; empty when there are none.
+
+    Raises:
+        ReportError: the file cannot be read.
+    """
+    kept = Path(path).with_suffix(".npz")
+    if not kept.is_file():
+        return {}
+    try:
+        with np.load(kept, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise ReportError(f"the scores {kept} cannot be read ({error}); run again with --keep-scores") from error
+
+
+def roc_charts(report: Report, scores: Arrays) -> Iterator[Chart]:
+    """Yield figures of the ROC curves, at most ``MOST_CURVES`` in each.
+
+    Args:
+        report: of the protocols ``fiser`` or ``attribution``.
+        scores: what was kept beside it, by ``scores_beside``.
+
+    Raises:
+        ReportError: the scores are not those of this report.
+    """
+    pooled = [row for row in report.rows if row.source == "all" and row.metric == "auroc" and row.selection == "fixed"]
+    kept = [(row, trials) for row in largest_support(pooled) if (trials := list(_trials(row, scores)))]
+    curves: dict[str, list[Float64Array]] = {}
+    for row, trials in kept:
+        _require_same(row, trials[0])
+        curves[detector_name(row, [one for one, _ in kept])] = [roc_on_grid(*trial) for trial in trials]
+    names = list(curves)
+    for start in range(0, len(names), MOST_CURVES):
+        part = {name: curves[name] for name in names[start : start + MOST_CURVES]}
+        yield Chart(roc_curves(part), _CAPTION)
+
+
+def _trials(row: Row, scores: Arrays) -> Iterator[Trial]:
+    """Yield (scores, synthetic) of every trial's query; nothing where the row's scores were not kept."""
+    return _of_curve(row, scores) if row.fraction is not None else _of_draws(row, scores)
+
+
+def _of_draws(row: Row, scores: Arrays) -> Iterator[Trial]:
+    """Yield what ``fewshot adapt`` kept: (T, n) scores and query masks, by data set where there were several runs."""
+    title = "" if "query" in scores else f"{row.dataset}|"
+    kept = scores.get(f"{title}{row.backbone}|{row.layer}|{row.head}|{row.shots}")
+    if kept is not None:
+        synthetic = scores[f"{title}synthetic"]
+        for values, query in zip(kept, scores[f"{title}query"], strict=True):
+            yield values[query], synthetic[query]
+
+
+def _of_curve(row: Row, scores: Arrays) -> Iterator[Trial]:
+    """Yield what ``fewshot attribute`` kept: rows of the store and their scores, per head, fraction and trial."""
+    for trial in range(len(row.values)):
+        place = f"{row.head} | {row.fraction:g} | {trial}"
+        if "synthetic" in scores and f"scores | {place}" in scores:
+            yield scores[f"scores | {place}"], scores["synthetic"][scores[f"rows | {place}"]]
+
+
+def _require_same(row: Row, first: Trial) -> None:
+    values, synthetic = first
+    found = float(auroc(values[None].astype(np.float64), synthetic)[0])
+    if abs(found - row.values[0]) > _TOLERANCE:
+        raise ReportError(
+            f"the scores beside the report are of another run: {row.backbone} {row.head} has AUROC "
+            f"{row.values[0]:.4f} in the report's first trial and {found:.4f} by the scores; run again with "
+            f"--keep-scores, or move the .npz away"
+        )
+
+
+def all_roc_charts(reports: Mapping[str, Report]) -> dict[str, list[Chart]]:
+    """Return path -> ROC figures, for every report file; none where no scores were kept beside it."""
+    return {path: list(roc_charts(report, scores_beside(path))) for path, report in reports.items()}
