@@ -8,7 +8,9 @@ import numpy as np
 from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import EpisodeError
 from fewshot.embeddings.store import FeatureStore
+from fewshot.episodes import NEAR_BITS
 from fewshot.fractions import Cell, draw_pool, stratify
+from fewshot.near_hashes import near_any
 
 TRAIN, TEST = "train", "test"
 
@@ -117,12 +119,23 @@ def _query(
 
 
 def _without_copies(store: FeatureStore, seen: BoolArray, query: BoolArray) -> tuple[BoolArray, tuple[str, ...]]:
-    """Leave out of the query every image whose pixels also train."""
+    """Leave out of the query every image that trains or validates too: equal pixels, or nearly equal by their hash."""
     ids = store.column("id").astype(str)
-    copies = query & np.isin(ids, np.unique(ids[seen])) & (ids != "")
-    if not copies.any():
-        return query, ()
-    return query & ~copies, (f"{int(copies.sum())} query images left out: their pixels are in the training set",)
+    same = query & np.isin(ids, np.unique(ids[seen])) & (ids != "")
+    asked = np.flatnonzero(query & ~same)
+    hashes = store.column("phash").astype(np.uint64)
+    near = asked[near_any(hashes[asked], hashes[seen], bits=NEAR_BITS)]
+    warnings = []
+    if same.any():
+        warnings.append(f"{int(same.sum())} query images left out: their pixels are in the training set")
+    if len(near):
+        warnings.append(
+            f"{len(near)} query images left out: an image of the training set is nearly the same (perceptual hash "
+            f"within {NEAR_BITS} bits)"
+        )
+    kept = query & ~same
+    kept[near] = False
+    return kept, tuple(warnings)
 
 
 def _cells(store: FeatureStore, rows: IntArray) -> tuple[Cell, ...]:

@@ -20,7 +20,9 @@ D = 16
 BRIEF: dict[str, Any] = {"steps": 60, "widths": (24,), "latent": 4, "learning_rate": 1e-3}
 
 
-def make_store(path: Path, *, per_cell: int = 40, split: bool = True, same: bool = False) -> FeatureStore:
+def make_store(
+    path: Path, *, per_cell: int = 40, split: bool = True, same: bool = False, hashes: Any = 0
+) -> FeatureStore:
     """Two categories x two classes to train on; three generators, one under its own naturals, to be asked."""
     generator = np.random.default_rng(0)
     basis = generator.normal(size=(2, 4, D))
@@ -43,6 +45,7 @@ def make_store(path: Path, *, per_cell: int = 40, split: bool = True, same: bool
             features.append(inside + 0.3 * generator.normal(size=(per_cell, D)))
     samples = pd.concat(frames, ignore_index=True)
     samples["key"] = samples["id"] = [f"image{row:05d}" for row in range(len(samples))]
+    samples["phash"] = np.broadcast_to(np.asarray(hashes, np.uint64), len(samples))
     layer = LayerData("npr", "pooled", np.concatenate(features).astype(np.float16), default=True)
     write_store(path, samples, [layer])
     return FeatureStore(path)
@@ -261,3 +264,19 @@ def test_a_curve_over_720_000_images_has_the_exact_sizes_of_the_paper(tmp_path: 
 
     sizes = [row.n_support for row in report.where(head="acm:natural", source="all", metric="auroc")]
     assert sizes == [360, 720, 7_200, 72_000, 720_000]
+
+
+def test_images_that_nearly_train_too_leave_the_query(tmp_path: Path) -> None:
+    hashes = np.random.default_rng(4).integers(1, 1 << 63, 360).astype(np.uint64)
+    hashes[200] = hashes[3] ^ np.uint64(0b1111)  # a query image four bits from a training image
+    hashes[201] = hashes[3] ^ np.uint64(0b11111)  # and one five bits from it
+    store = make_store(tmp_path / "alike.h5", hashes=hashes)
+    protocol = Attribution(fractions=(1.0,), trials=1, recipe={**BRIEF, "steps": 2}, references=())
+    points = Points(None, fingerprint(protocol, store, "npr", "pooled"))
+
+    report = protocol.run(store, points=points)
+
+    point = points.get("acm:natural 1.0 0")
+    assert point is not None
+    assert set(range(160, 360)) - set(point.arrays["rows"].tolist()) == {200}
+    assert any(warning.startswith("1 query images left out: an image of the training") for warning in report.warnings)
