@@ -73,6 +73,10 @@ class Features:
         """Return the features of some rows: (n, D) float32."""
         return self.store.read(rows, self.backbone, self.layer)
 
+    def read_stored(self, rows: IntArray) -> FloatArray:
+        """Return the same in the type of the store: (n, D) float16 or float32."""
+        return self.store.read_stored(rows, self.backbone, self.layer)
+
     def blocks(self, rows: IntArray) -> Iterator[tuple[FloatArray, BoolArray]]:
         """Yield features and labels of some rows, a few thousand at a time."""
         for start in range(0, len(rows), _BLOCK_ROWS):
@@ -144,7 +148,7 @@ class Contestant(ABC):
         if len(subset.validation):
             held = self.features.read(subset.validation), self.features.store.synthetic[subset.validation]
         return TrainingRows(
-            self.features.read, subset.training[fitted], subset.training[~fitted], subset.seed, validation=held
+            self.features.read_stored, subset.training[fitted], subset.training[~fitted], subset.seed, validation=held
         )
 
     def _train(

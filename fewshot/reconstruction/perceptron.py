@@ -58,20 +58,20 @@ class PerceptronStack:
         pairs = zip(self._views[::2], self._views[1::2], strict=True)
         return [(weight[network], bias[network, 0]) for weight, bias in pairs]
 
-    def forward(self, inputs: Tensor, *, keep: bool = False) -> Tensor:
-        """Return the outputs (S, n, out) of inputs (S, n, in); ``keep`` what ``backward`` needs."""
+    def forward(self, inputs: Tensor, *, keep: int = 0) -> Tensor:
+        """Return the outputs (S, n, out) of inputs (S, n, in); ``keep`` what ``backward`` needs of the first rows."""
         self._inputs = []
         hidden = inputs
         for layer, rectified in enumerate(self.relu):
             if keep:
-                self._inputs.append(hidden)
+                self._inputs.append(hidden[:, :keep])
             hidden = _affine(hidden, self._views[2 * layer], self._views[2 * layer + 1])
             if rectified:
                 hidden = hidden.relu_()
         return hidden
 
     def backward(self, gradient: Tensor) -> None:
-        """Write the parameters' gradients, given the loss's gradient (S, n, out) with respect to the outputs."""
+        """Write the parameters' gradients, given the loss's gradient (S, keep, out) with respect to the outputs."""
         for layer in reversed(range(len(self.relu))):
             inputs = self._inputs[layer]
             _product(inputs.transpose(1, 2), gradient, out=self._gradients[2 * layer])
@@ -81,6 +81,19 @@ class PerceptronStack:
                 if self.relu[layer - 1]:  # a kept input is the ReLU's output: zero exactly where the ReLU is closed
                     gradient = torch.ops.aten.threshold_backward(gradient, inputs, 0)
         self._inputs = []
+
+    def rows_stand_alone(self, count: int, *, among: int) -> bool:
+        """Return whether the outputs of ``count`` rows are bit for bit the same alone and first among more rows.
+
+        A matrix product adds up each row by itself, but which order of additions the library takes may depend on the
+        number of rows; so this is tried.
+        """
+        generator = torch.Generator().manual_seed(0)
+        rows = torch.randn((1, among, self.widths[0]), generator=generator).expand(self.count, -1, -1)
+        rows = rows.to(self.parameters.device).contiguous()
+        together = self.forward(rows)
+        alone = [self.forward(rows[:, part].contiguous()) for part in (slice(count), slice(count, None))]
+        return torch.equal(together, torch.cat(alone, dim=1))
 
     def outputs(self, network: int, inputs: Tensor) -> Tensor:
         """Return one network's outputs (n, out) of inputs (n, in)."""

@@ -138,6 +138,7 @@ class _Trainer:
         self._open_streams(window_bytes)
         self.losses = [torch.zeros((plan.steps, len(rows)), device=device) for _ in range(2)]
         self.made = [0, 0]  # steps of the encoder-decoder and of the classifier
+        self.checked = self.told = 0
         self.best: list[_Kept | None] = [None] * len(rows)
         self.checks_without_best = 0
 
@@ -166,32 +167,84 @@ class _Trainer:
 
     def run(self, advance: Advance | None) -> None:
         """Make all steps of the schedule, looking at the validation sets on the way."""
-        checked = told = 0
+        if self.recipe.schedule == "batch":
+            self._run_by_batch(advance)
+            return
         for attribution_steps, classifier_steps in _segments(self.recipe, self.plan):
-            batch = torch.empty(0)
             for _ in range(attribution_steps):
                 batch = self._batch(self.class_streams)
-                self._attribution_step(batch)
+                self._attribution_step(batch, self._rebuilt(batch))
+                self._tell(advance)
             for _ in range(classifier_steps):
-                shared = self.recipe.schedule == "batch"
-                self._classifier_step(batch if shared else self._batch(self.replay_streams))
-            done, ended = self.made[1], self.made[1] == self.plan.steps
-            total = sum(self.made) // 2
-            if advance is not None and (total - told >= TELL_EVERY_STEPS or ended):
-                advance(total - told, self._note())
-                told = total
-            if done > checked and (done - checked >= self.plan.check or ended):
-                checked = done
-                if not self._check():
-                    break
+                features = self._both_classes(self._batch(self.replay_streams))
+                self._classifier_step(self._deviation(features))
+                if not self._goes_on(advance):
+                    return
+
+    def _run_by_batch(self, advance: Advance | None) -> None:
+        """Alternate the two steps on every batch.
+
+        The classifier sees a batch, and the encoder-decoder the batch after it, with the same weights: one pass forward
+        over all these rows reads the weights once instead of twice.
+        """
+        half = self.plan.half
+        together = self._may_join(half)
+        batch = self._batch(self.class_streams)
+        rebuilt = self._rebuilt(batch)
+        for step in range(self.plan.steps):
+            self._attribution_step(batch, rebuilt)
+            features = self._both_classes(batch)
+            if step + 1 < self.plan.steps:
+                batch = self._batch(self.class_streams)
+            if together and self.autoencoder is not None:
+                rows = torch.cat([batch, features], dim=1)
+                outputs = self.autoencoder.forward(rows, keep=half)
+                rebuilt, deviation = outputs[:, :half], (features - outputs[:, half:]).abs_()
+            else:
+                deviation = self._deviation(features)
+                rebuilt = self._rebuilt(batch)
+            self._classifier_step(deviation)
+            if not self._goes_on(advance):
+                return
+
+    def _may_join(self, half: int) -> bool:
+        """Return whether passes forward may be joined: on a CPU only where that changes no bit."""
+        if self.autoencoder is None:
+            return False
+        return self.device.type != "cpu" or self.autoencoder.rows_stand_alone(half, among=3 * half)
+
+    def _goes_on(self, advance: Advance | None) -> bool:
+        """After a step of the classifier: tell of it, look at the validation sets when it is time."""
+        self._tell(advance)
+        done, ended = self.made[1], self.made[1] == self.plan.steps
+        if done - self.checked < self.plan.check and not ended:
+            return True
+        self.checked = done
+        return self._check()
+
+    def _tell(self, advance: Advance | None) -> None:
+        total = sum(self.made) // 2
+        if advance is not None and (total - self.told >= TELL_EVERY_STEPS or self.made[1] == self.plan.steps):
+            advance(total - self.told, self._note())
+            self.told = total
 
     def _batch(self, streams: Sequence[RowStream]) -> Tensor:
         taken = [stream.take(self.plan.half) for stream in streams]
         return taken[0].unsqueeze(0) if len(taken) == 1 else torch.stack(taken)
 
-    def _attribution_step(self, batch: Tensor) -> None:
+    def _both_classes(self, batch: Tensor) -> Tensor:
+        return torch.cat([batch, self._batch(self.other_streams)], dim=1)
+
+    def _rebuilt(self, batch: Tensor) -> Tensor:
+        return batch if self.autoencoder is None else self.autoencoder.forward(batch, keep=batch.shape[1])
+
+    def _deviation(self, features: Tensor) -> Tensor:
+        return features if self.autoencoder is None else (features - self.autoencoder.forward(features)).abs_()
+
+    def _attribution_step(self, batch: Tensor, rebuilt: Tensor) -> None:
+        """Step the encoder-decoder, given what it just made of the batch."""
         if self.autoencoder is not None:
-            residual = batch - self.autoencoder.forward(batch, keep=True)
+            residual = batch - rebuilt
             size = residual.shape[1] * residual.shape[2]
             if self.recipe.norm == "l1":
                 self.losses[0][self.made[0]] = residual.abs().mean((1, 2))
@@ -203,11 +256,8 @@ class _Trainer:
             self.adams[0].step()
         self.made[0] += 1
 
-    def _classifier_step(self, batch: Tensor) -> None:
-        features = torch.cat([batch, self._batch(self.other_streams)], dim=1)
-        if self.autoencoder is not None:
-            features = (features - self.autoencoder.forward(features)).abs_()
-        logits = self.classifier.forward(features, keep=True)
+    def _classifier_step(self, deviation: Tensor) -> None:
+        logits = self.classifier.forward(deviation, keep=deviation.shape[1])
         losses, gradient = _cross_entropy(logits, self.targets)
         self.losses[1][self.made[1]] = losses
         self.classifier.backward(gradient)
@@ -309,9 +359,7 @@ class _Kept:
 
 
 def _segments(recipe: Recipe, plan: Budget) -> list[tuple[int, int]]:
-    """Return (encoder-decoder steps, classifier steps) in turns."""
-    if recipe.schedule == "batch":
-        return [(1, 1)] * plan.steps
+    """Return (encoder-decoder steps, classifier steps) in turns, for the schedules by epoch and in two stages."""
     if recipe.schedule == "two-stage":
         return [(plan.steps, 0), *_epochs(0, plan)]
     return _epochs(1, plan)
