@@ -8,6 +8,8 @@ import hashlib
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Literal
@@ -76,16 +78,24 @@ class ImageFacts:
 
 
 def decode(encoded: bytes) -> tuple[Image.Image, ImageFacts]:
-    """Return the RGB image and the facts of one file's bytes.
+    """Return the RGB image and the facts of one file's bytes, decoded by Pillow, the reference.
 
     Raises:
         UnreadableImage: empty, not an image, truncated, damaged, of too many pixels, or of a mode without a range.
     """
     image = open_image(encoded)
     rgb = _rgb(image)
-    pixels = np.asarray(rgb)
-    facts = ImageFacts(
-        id=pixel_id(pixels),
+    return rgb, facts_of(image, rgb, encoded)
+
+
+def facts_of(image: Image.Image, rgb: Image.Image, encoded: bytes) -> ImageFacts:
+    """Return the facts of one file.
+
+    Args:
+        image: as Pillow opened it; rgb: its pixels, whoever decoded them; encoded: the file's bytes.
+    """
+    return ImageFacts(
+        id=pixel_id(np.asarray(rgb)),
         phash=perceptual_hash(rgb),
         format=str(image.format),
         mode=image.mode,
@@ -97,22 +107,36 @@ def decode(encoded: bytes) -> tuple[Image.Image, ImageFacts]:
         file_size=len(encoded),
         file_sha256=hashlib.sha256(encoded).hexdigest(),
     )
-    return rgb, facts
 
 
 def open_image(encoded: bytes) -> Image.Image:
     """Return the first frame, fully decoded, in the file's own mode; raise UnreadableImage with the reason."""
-    if not encoded:
-        raise UnreadableImage("empty", "the file has no bytes")
+    image = open_header(encoded)
     # Another library in this process may have switched the padding of truncated files on; grey padding is a signal.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+    with _as_unreadable(encoded):
+        image.load()
+    return image
+
+
+def open_header(encoded: bytes) -> Image.Image:
+    """Return the image with its header read and its pixels not yet; raise UnreadableImage with the reason."""
+    if not encoded:
+        raise UnreadableImage("empty", "the file has no bytes")
+    with _as_unreadable(encoded):
+        image = Image.open(io.BytesIO(encoded), formats=_formats())
+        if image.width * image.height > MAX_PIXELS:
+            raise UnreadableImage("bomb", f"{image.width}x{image.height} pixels, and the limit is {MAX_PIXELS}")
+    return image
+
+
+@contextmanager
+def _as_unreadable(encoded: bytes) -> Iterator[None]:
+    """Turn whatever Pillow raises into UnreadableImage with its reason."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # oddities that Pillow can read; bombs are judged below
-            image = Image.open(io.BytesIO(encoded), formats=_formats())
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImage("bomb", f"{image.width}x{image.height} pixels, and the limit is {MAX_PIXELS}")
-            image.load()
+            warnings.simplefilter("ignore")  # oddities that Pillow can read; bombs are judged by their size
+            yield
     except UnidentifiedImageError as error:
         raise UnreadableImage("not-an-image", f"{len(encoded)} bytes of no known format") from error
     except Image.DecompressionBombError as error:
@@ -122,7 +146,6 @@ def open_image(encoded: bytes) -> Image.Image:
     except Exception as error:  # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error, IndexError ...
         kind: Reason = "truncated" if "truncated" in str(error).lower() else "damaged"
         raise UnreadableImage(kind, f"{type(error).__name__}: {error}") from error
-    return image
 
 
 @cache

@@ -1,7 +1,8 @@
 """What happens to one image before a network: read, decode, perturb, resize; in a worker process or in this one.
 
-No torch is imported here. Results are bytes (uint8) for ordinary geometries; every distinct pair of pixel view and
-geometry is computed once, and geometries that begin alike share their beginning.
+No torch is imported here, unless the recipe names a decoder that needs it. Results are bytes (uint8) for ordinary
+geometries; every distinct pair of pixel view and geometry is computed once, and geometries that begin alike share their
+beginning.
 """
 
 import errno
@@ -15,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fewshot.embeddings.images import ImageFacts, UnreadableImage, decode
+from fewshot.embeddings.decoders import PILLOW, decoder_of, resize_of
+from fewshot.embeddings.images import ImageFacts, UnreadableImage
 from fewshot.embeddings.layouts.base import Layout, Sample
-from fewshot.embeddings.transforms import Step
+from fewshot.embeddings.transforms import Resize, Step
 from fewshot.embeddings.views import PixelStep, perturb
 
 
@@ -37,12 +39,14 @@ class Recipe:
         roots, layouts: where samples lie and how they are read, by the job's ``root``.
         inputs: what to compute of each image.
         reencode: applied to every decoded image first, whatever its class (``--match-format``, ``--fiser-compat``).
+        decoder: one of ``decoders.DECODERS``.
     """
 
     roots: tuple[Path, ...]
     layouts: tuple[Layout, ...]
     inputs: tuple[Input, ...]
     reencode: tuple[PixelStep, ...] = ()
+    decoder: str = PILLOW
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def prepare(recipe: Recipe, job: Job) -> Prepared:
     try:
         encoded, result.mtime_ns = _read(recipe, job)
         read = time.perf_counter()
-        image, facts = decode(encoded)
+        image, facts = decoder_of(recipe.decoder)(encoded)
         decoded = time.perf_counter()
     except UnreadableImage as error:
         result.failure = str(error)
@@ -101,7 +105,8 @@ def prepare(recipe: Recipe, job: Job) -> Prepared:
         result.refused = f"{job.sample.key}: the same bytes decode to other pixels than when the store was made"
         return result
     result.facts = facts
-    result.inputs = _inputs(perturb(image, recipe.reencode, pixel_id=facts.id), recipe.inputs, pixel_id=facts.id)
+    image = perturb(image, recipe.reencode, pixel_id=facts.id)
+    result.inputs = _inputs(image, recipe.inputs, pixel_id=facts.id, resize=resize_of(recipe.decoder))
     result.seconds = (read - started, decoded - read, time.perf_counter() - decoded)
     return result
 
@@ -118,7 +123,7 @@ def _read(recipe: Recipe, job: Job) -> tuple[bytes, int]:
         raise UnreadableImage("unreadable", f"{error.strerror or error} ({reason})") from error
 
 
-def _inputs(image: Image.Image, inputs: Sequence[Input], *, pixel_id: str) -> list[NDArray[Any] | str]:
+def _inputs(image: Image.Image, inputs: Sequence[Input], *, pixel_id: str, resize: Resize) -> list[NDArray[Any] | str]:
     views: dict[tuple[PixelStep, ...], Image.Image | str] = {}
     between: dict[tuple[tuple[PixelStep, ...], tuple[Step, ...]], Image.Image] = {}
     results: list[NDArray[Any] | str] = []
@@ -130,7 +135,7 @@ def _inputs(image: Image.Image, inputs: Sequence[Input], *, pixel_id: str) -> li
             results.append(seen)
             continue
         try:
-            results.append(_geometry(seen, wanted, between))
+            results.append(_geometry(seen, wanted, between, resize))
         except Exception as error:  # any failure of a plug-in's step is this image's failure, told with its text
             results.append(f"geometry: {type(error).__name__}: {error}")
     return results
@@ -144,7 +149,10 @@ def _perturbed(image: Image.Image, steps: tuple[PixelStep, ...], pixel_id: str) 
 
 
 def _geometry(
-    image: Image.Image, wanted: Input, between: dict[tuple[tuple[PixelStep, ...], tuple[Step, ...]], Image.Image]
+    image: Image.Image,
+    wanted: Input,
+    between: dict[tuple[tuple[PixelStep, ...], tuple[Step, ...]], Image.Image],
+    resize: Resize,
 ) -> NDArray[Any]:
     result: Image.Image | NDArray[Any] = image
     for count in range(1, len(wanted.steps) + 1):
@@ -154,7 +162,7 @@ def _geometry(
             continue
         if not isinstance(result, Image.Image):
             raise TypeError(f"{wanted.steps[count - 2]} returns an array, so it must be the last step")
-        result = wanted.steps[count - 1](result)
+        result = wanted.steps[count - 1].by(result, resize)
         if isinstance(result, Image.Image):
             between[done] = result
     if isinstance(result, Image.Image):

@@ -111,7 +111,7 @@ def from_images(
         StoreError: the weights or the input rule are not those of the store.
         WeightsError: the weights are not on this machine.
     """
-    read, failed = _decoded(paths)
+    read, failed = _decoded(paths, decoder=str(index.info.facts.get("decoder", "pillow")))
     if not read:
         raise InputError(f"none of {len(failed)} images can be read; the first, {failed[0][0]}: {failed[0][1]}")
     backbone = backbone_of(index, weights=weights, device=device)
@@ -191,10 +191,12 @@ def _some_of_each(rows: IntArray, sources: Any, per_source: int, seed: int) -> I
     return np.sort(np.concatenate(chosen)) if chosen else rows
 
 
-def _decoded(paths: Sequence[Path]) -> tuple[list[tuple[Path, Any, str]], list[tuple[str, str]]]:
-    from fewshot.embeddings.images import UnreadableImage, decode
+def _decoded(paths: Sequence[Path], *, decoder: str) -> tuple[list[tuple[Path, Any, str]], list[tuple[str, str]]]:
+    from fewshot.embeddings.decoders import decoder_of
+    from fewshot.embeddings.images import UnreadableImage
 
     read, failed = [], []
+    decode = decoder_of(decoder)
     for path in paths:
         try:
             image, facts = decode(path.read_bytes())
@@ -210,11 +212,13 @@ def _embedded(backbone: "Backbone", image: Any, pixel_id: str, info: LayerInfo) 
     """Return (1, D) float32 features of one RGB image, re-encoded and perturbed as the layer's images were."""
     import torch
 
+    from fewshot.embeddings.decoders import resize_of
     from fewshot.embeddings.views import parse, perturb
 
     view, reencoding = parse(info.view), parse(str(info.facts.get("reencode", "")) or CLEAN)
     if view.input is not None:
         raise InputError(f"the view {info.view!r} perturbs the network's input; look up images in the view clean")
     image = perturb(perturb(image, reencoding.pixels, pixel_id=pixel_id), view.pixels, pixel_id=pixel_id)
-    batch = torch.from_numpy(np.ascontiguousarray(backbone.preprocess(image)[None]))
+    resize = resize_of(str(info.facts.get("decoder", "pillow")))
+    batch = torch.from_numpy(np.ascontiguousarray(backbone.card.input(image, resize=resize)[None]))
     return np.asarray(backbone.embed(batch)[info.layer].float().cpu().numpy(), dtype=np.float32)

@@ -6,6 +6,7 @@ No torch is imported here, so that workers start fast and small.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -28,6 +29,14 @@ _PILLOW = {
 }
 
 
+Resize = Callable[[Image.Image, tuple[int, int], Interpolation], Image.Image]  # to (width, height)
+
+
+def pillow_resize(image: Image.Image, size: tuple[int, int], interpolation: Interpolation) -> Image.Image:
+    """Return the RGB image at (width, height) as Pillow, the reference, resizes it."""
+    return image.resize(size, _PILLOW[interpolation])
+
+
 class Step(ABC):
     """One stage of a geometry: RGB image in, RGB image out, or for a last step an array (C, H, W) or (P, C, H, W).
 
@@ -37,6 +46,10 @@ class Step(ABC):
 
     @abstractmethod
     def __call__(self, image: Image.Image) -> Image.Image | NDArray[Any]: ...
+
+    def by(self, image: Image.Image, resize: "Resize") -> Image.Image | NDArray[Any]:
+        """Return the same with another resizing than Pillow's, for steps that resize; most do not."""
+        return self(image)
 
     @abstractmethod
     def __str__(self) -> str: ...
@@ -56,9 +69,13 @@ class Squash(Step):
     interpolation: Interpolation = "bilinear"
 
     def __call__(self, image: Image.Image) -> Image.Image:
+        return self.by(image, pillow_resize)
+
+    def by(self, image: Image.Image, resize: Resize) -> Image.Image:
+        """Return the resized image."""
         if image.size == (self.width, self.height):
             return image
-        return image.resize((self.width, self.height), _PILLOW[self.interpolation])
+        return resize(image, (self.width, self.height), self.interpolation)
 
     def __str__(self) -> str:
         return f"squash({self.height}x{self.width},{self.interpolation})"
@@ -100,13 +117,17 @@ class ShorterSide(Step):
     interpolation: Interpolation = "bilinear"
 
     def __call__(self, image: Image.Image) -> Image.Image:
+        return self.by(image, pillow_resize)
+
+    def by(self, image: Image.Image, resize: Resize) -> Image.Image:
+        """Return the resized image."""
         width, height = image.size
         short, long = min(width, height), max(width, height)
         if short == self.pixels:
             return image
         longer = int(self.pixels * long / short)
         size = (self.pixels, longer) if width <= height else (longer, self.pixels)
-        return image.resize(size, _PILLOW[self.interpolation])
+        return resize(image, size, self.interpolation)
 
     def __str__(self) -> str:
         return f"shorter-side({self.pixels},{self.interpolation})"
@@ -186,7 +207,11 @@ class AtLeast(Step):
     pixels: int
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        return image if min(image.size) >= self.pixels else ShorterSide(self.pixels)(image)
+        return self.by(image, pillow_resize)
+
+    def by(self, image: Image.Image, resize: Resize) -> Image.Image:
+        """Return the enlarged image."""
+        return image if min(image.size) >= self.pixels else ShorterSide(self.pixels).by(image, resize)
 
     def __str__(self) -> str:
         return f"at-least({self.pixels})"
@@ -238,14 +263,14 @@ class InputRule:
     std: Triple | None = None
     divisor: float = 255.0
 
-    def __call__(self, image: Image.Image) -> NDArray[Any]:
+    def __call__(self, image: Image.Image, *, resize: Resize = pillow_resize) -> NDArray[Any]:
         """Return the geometry's result: (3, H, W) uint8, or what a last array step returns."""
         for step in self.steps[:-1]:
-            between = step(image)
+            between = step.by(image, resize)
             if not isinstance(between, Image.Image):
                 raise TypeError(f"{step} returns an array, so it must be the last step of {self.geometry!r}")
             image = between
-        result: Image.Image | NDArray[Any] = self.steps[-1](image) if self.steps else image
+        result: Image.Image | NDArray[Any] = self.steps[-1].by(image, resize) if self.steps else image
         if isinstance(result, Image.Image):
             return np.asarray(result).transpose(2, 0, 1).copy()
         return result

@@ -67,7 +67,8 @@ class Workload:
         collection: the samples; keys: the sample list of the store, which unit positions refer to.
         index: key -> place in the collection.
         backbones: loaded backbones by card name.
-        known: key -> what the store that is added to knows of it; reencode: done to every image first.
+        known: key -> what the store that is added to knows of it; reencode: done to every image first;
+            decoder: one of ``decoders.DECODERS``.
         folder: where finished units go; roots: as the store will name them.
         workers: worker processes, 0 for none; strict: a failure is an error.
     """
@@ -79,6 +80,7 @@ class Workload:
     device: Device
     known: Mapping[str, Known]
     reencode: tuple[PixelStep, ...]
+    decoder: str
     folder: PartsFolder
     dtype: str
     workers: int

@@ -33,7 +33,7 @@ class Local(Engine):
 def _run_stream(tasks: tuple[Task, ...], units: list[Unit], workload: Workload, writer: ThreadPoolExecutor) -> None:
     inputs = tuple(dict.fromkeys(task.input for task in tasks))
     collection = workload.collection
-    recipe = Recipe(collection.roots, collection.layouts, inputs, workload.reencode)
+    recipe = Recipe(collection.roots, collection.layouts, inputs, workload.reencode, workload.decoder)
     stream = prepared_in_order(recipe, _jobs(units, workload), workers=workload.workers)
     written: list[Future[None]] = []
     for unit in units:
@@ -70,7 +70,8 @@ def _run_unit(unit: Unit, inputs: tuple[Input, ...], stream: Iterator[Prepared],
         workload.timing.add(prepared.seconds)
         if prepared.refused:
             raise StoreError(
-                f"{prepared.refused} (the decoder differs); use the Pillow the store was made with, or another -o"
+                f"{prepared.refused} (the decoder differs); use the decoder and the version of it that the store was "
+                f"made with, or another -o"
             )
         if prepared.facts is None:
             result.unreadable(place, prepared.failure)

@@ -371,7 +371,7 @@ def test_float16_refuses_overflow(tree: Path, tmp_path: Path, fakes: ModuleType)
         ({"limit": 0}, OptionError, "--limit 0"),
         ({"workers": "many"}, OptionError, "--workers 'many'"),
         ({"batch_size": 0}, OptionError, "--batch-size 0"),
-        ({"decoder": "nvjpeg"}, OptionError, "--decoder 'nvjpeg'"),
+        ({"decoder": "pilow"}, UnknownNameError, "did you mean 'pillow'"),
         ({"match_format": "input-noise:0.1"}, OptionError, "a perturbation of pixels"),
     ],
 )
