@@ -17,7 +17,6 @@ import pytest
 
 import fewshot
 from fewshot.cli import group
-from fewshot.demo.images import write_images
 from fewshot.demo.photographs import PHOTOGRAPHS
 from fewshot.embeddings.schema import COLUMNS
 from fewshot.rows import Row
@@ -162,18 +161,6 @@ def test_every_message_of_troubleshooting_is_one_of_ours() -> None:
     messages = _messages()
     assert headings
     assert [part for heading in headings for part in heading.split(" … ") if part not in messages] == []
-
-
-def test_python_of_readme_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_images(tmp_path / "demo" / "images", most=1)
-    monkeypatch.chdir(tmp_path)
-    (code,) = blocks(ROOT / "README.md", "python")
-    exec(compile(code, "README.md", "exec"), {})
-    printed = capsys.readouterr().out
-    assert "AUROC" in printed
-    assert "natural" in printed
 
 
 def test_command_line_page_equals_the_help_texts() -> None:

@@ -249,5 +249,5 @@ Look at {place / "demo.png"}, {place / "page.html"} and {place / "gallery.html"}
 
   fewshot inspect {place / "images.h5"}
   fewshot adapt {place / "images.h5"} --shots 10 --head logistic,knn --group group
-  fewshot nearest {place / "images.h5"} {place / "images" / "spectral" / "astronaut-00.png"}
+  fewshot nearest {place / "images.h5"} {place / "images" / "spectral" / "astronaut-00.png"} -b spectrum
   fewshot embed YOUR-IMAGES -b spectrum,efficientnet-lite0 -o yours.h5"""
