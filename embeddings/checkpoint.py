@@ -172,7 +172,8 @@ def _read_torch(path: Path) -> Any:
             f"comes from, convert it once with `fewshot weights convert {path} {target}` and name the result"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        why = (str(error) or type(error).__name__).splitlines()[0]
+        # torch goes on with advice on its own internals
+        why = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
         raise WeightsError(f"{path} is truncated or no weight file of torch ({why}); fetch it again") from error
 
 
