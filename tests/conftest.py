@@ -1,9 +1,14 @@
 """Where tests find ../shared, and the rule that its presence allows no skip."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from fewshot.embeddings.backbones.base import Backbone
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,6 +26,38 @@ def shared() -> Path:
     if folder is None:
         pytest.skip("no ../shared beside the project and FEWSHOT_SHARED is not set")
     return folder
+
+
+@pytest.fixture(scope="session")
+def quickly_filled() -> Callable[..., "Backbone"]:
+    """Return a function of a backbone's name and a device that gives it with seeded values, in a second for a ViT-L.
+
+    One block of values is repeated, for the recipe's filler takes longer than the network; its length is prime, so that
+    no two rows of a matrix are alike. What a constructor computes (masks, filters) stays.
+    """
+
+    def filled(spec: str, device: str = "cpu") -> "Backbone":
+        import torch
+
+        from fewshot.embeddings.backbones.base import create
+        from fewshot.embeddings.unset import UnsetParameters
+
+        backbone = create(spec)
+        with UnsetParameters():
+            network = backbone.build().eval().requires_grad_(False)
+        block = torch.randn(1_000_003, generator=torch.Generator().manual_seed(0))
+        for name, parameter in network.named_parameters():
+            values = block.repeat(-(-parameter.numel() // len(block)))[: parameter.numel()].view_as(parameter)
+            if parameter.ndim >= 2 and not parameter.any():
+                parameter.copy_(values).mul_(parameter[0].numel() ** -0.5)
+            elif parameter.ndim == 1:
+                parameter.copy_(1 + 0.1 * values if name.endswith("weight") else 0.1 * values)
+        backbone.network = network.to(device)
+        backbone.device = torch.device(device)
+        backbone.loaded()
+        return backbone
+
+    return filled
 
 
 @pytest.hookimpl(hookwrapper=True)

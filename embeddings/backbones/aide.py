@@ -45,7 +45,7 @@ class Aide(Backbone):
                 ),
             ),
             has_logit=True,
-            equality="golden",
+            equality="golden" if not antialias else "code-equivalent",
             parameters=893_734_732,
             gflops=450.0,
             paper="Yan et al., A Sanity Check for AI-generated Image Detection, ICLR 2025",

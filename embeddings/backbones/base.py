@@ -38,7 +38,8 @@ class BackboneCard:
         input: the input rule.
         weights: the files it needs, each with where it comes from; empty when it has none to load.
         has_logit: whether a checkpoint's own head gives the reserved layer ``logit`` (N, 1), larger = synthetic.
-        equality: how its equality with the authors' code is known.
+        equality: how the equality of this very variant with the authors' code is known: a recording of theirs, an
+            independent second writing in our tests, or not at all.
         batch: the largest batch for which a row depends on its own image only (None: any); 1 for LGrad.
         parameters: number of parameters; gflops: 2 x multiply-adds of one image, forward.
         paper, reference, licence: citation; repository @ commit; licence of code and weights.
@@ -261,8 +262,12 @@ def _with_small_rule(card: BackboneCard, small: str) -> BackboneCard:
     if small == "pad":
         return card
     first = TileTo(crop.height) if small == "tile" else AtLeast(crop.height)
-    rule = replace(card.input, steps=(first, *card.input.steps))
-    return replace(card, name=f"{card.name}{'' if ':' in card.name else ':'}{SMALL}{small}", input=rule)
+    return replace(
+        card,
+        name=f"{card.name}{'' if ':' in card.name else ':'}{SMALL}{small}",
+        input=replace(card.input, steps=(first, *card.input.steps)),
+        equality="code-equivalent" if card.equality == "golden" else card.equality,  # recordings are of padded images
+    )
 
 
 def create(spec: str, *, layers: tuple[str, ...] | None = None) -> Backbone:

@@ -50,7 +50,7 @@ class Effort(Backbone):
                 ),
             ),
             has_logit=True,
-            equality="golden",
+            equality="golden" if self.variant == "ufd" else "code-equivalent",
             parameters=303_180_801 if self.variant == "ufd" else 303_181_826,
             gflops=162.03,
             paper="Yan et al., Orthogonal Subspace Decomposition for Generalizable Detection, ICML 2025",

@@ -47,7 +47,7 @@ class Freqnet(Backbone):
                 ),
             ),
             has_logit=True,
-            equality="golden",
+            equality="golden" if self.variant == "resize256" else "code-equivalent",
             parameters=1_850_433,
             gflops=5.29 if self.variant == "resize256" else 4.05,
             paper="Tan et al., Frequency-Aware Deepfake Detection: Improving Generalizability through Frequency Space "

@@ -55,7 +55,7 @@ class Gramnet(Backbone):
                 ),
             ),
             has_logit=True,
-            equality="golden",
+            equality="golden" if self.variant == "resize256crop224" else "code-equivalent",
             parameters=11_734_210,
             gflops=4.64,
             paper="Liu et al., Global Texture Enhancement for Fake Face Detection in the Wild, CVPR 2020",

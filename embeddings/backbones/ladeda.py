@@ -36,7 +36,7 @@ class Ladeda(Backbone):
                 ),
             ),
             has_logit=True,
-            equality="golden",
+            equality="golden" if self.variant == "npr" else "code-equivalent",
             parameters=13_641_793,
             gflops=41.93,
             paper="Cavia et al., Real-Time Deepfake Detection in the Real-World, arXiv 2406.09398",

@@ -37,7 +37,7 @@ class Lasted(Backbone):
                     manual="take the checkpoint that the README of github.com/HighwayWu/LASTED links on Google Drive",
                 ),
             ),
-            equality="golden",
+            equality="golden" if self.variant == "pad0" else "code-equivalent",
             parameters=420_380_352,
             gflops=520.25,
             paper="Wu et al., Generalizable Synthetic Image Detection via Language-guided Contrastive Learning, "

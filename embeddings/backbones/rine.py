@@ -49,7 +49,7 @@ class Rine(Backbone):
                 ),
             ),
             has_logit=True,
-            equality="golden",
+            equality="golden" if self.variant == "2class" else "code-equivalent",
             parameters=303_966_208 + sum(tensor.numel() for tensor in self._head_on_meta().parameters()),
             gflops=162.03,
             paper="Koutlis and Papadopoulos, Leveraging Representations from Intermediate Encoder-blocks, ECCV 2024",

@@ -43,7 +43,7 @@ class Unifd(Backbone):
                 ),
             ),
             has_logit=True,
-            equality="golden",
+            equality="golden" if self.variant == "crop224" else "code-equivalent",
             parameters=303_966_977,
             gflops=162.03,
             paper="Ojha et al., Towards Universal Fake Image Detectors that Generalize Across Generative Models, 2023",

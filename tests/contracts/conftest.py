@@ -4,6 +4,7 @@ A test that takes ``spec`` runs for every variant; one that takes ``spec`` and `
 each backbone and device, the heavy ones in the slow group.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 import torch
 
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone, create
-from fewshot.embeddings.unset import UnsetParameters
 from fewshot.embeddings.weights import RandomWeights
 
 # Generic adapters are tried on small models; others in all their variants.
@@ -23,7 +23,6 @@ SAMPLES = {
 HEAVY_PARAMETERS = 60_000_000
 HEAVY_GFLOPS = 40.0
 GPU_GFLOPS = 5_000.0  # half an hour an image on two CPU cores
-_BLOCK = 1_000_003  # prime, so that no two rows of a matrix are alike
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -75,11 +74,11 @@ def heavy(spec: str) -> bool:
 
 
 @pytest.fixture
-def loaded(spec: str, device: str) -> Backbone:
+def loaded(spec: str, device: str, quickly_filled: Callable[..., Backbone]) -> Backbone:
     """The backbone with seeded values, ready to run."""
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs CUDA, and this machine has none")
-    return _heavy(spec, device) if is_heavy(spec) else _light(spec, device)
+    return _heavy(quickly_filled, spec, device) if is_heavy(spec) else _light(spec, device)
 
 
 @lru_cache(maxsize=32)
@@ -88,18 +87,5 @@ def _light(spec: str, device: str) -> Backbone:
 
 
 @lru_cache(maxsize=1)
-def _heavy(spec: str, device: str) -> Backbone:
-    """Filled from one block of values, for the recipe's filler would take longer than the network."""
-    backbone = create(spec)
-    backbone.device = torch.device(device)
-    with UnsetParameters():
-        network = backbone.build().eval().requires_grad_(False)
-    block = torch.randn(_BLOCK, generator=torch.Generator().manual_seed(0))
-    for parameter in network.parameters():
-        if parameter.ndim >= 2 and not parameter.any():
-            repeats = -(-parameter.numel() // _BLOCK)
-            values = block.repeat(repeats)[: parameter.numel()].view_as(parameter)
-            parameter.copy_(values).mul_(parameter[0].numel() ** -0.5)
-    backbone.network = network.to(device)
-    backbone.loaded()
-    return backbone
+def _heavy(filled: Callable[..., Backbone], spec: str, device: str) -> Backbone:
+    return filled(spec, device)

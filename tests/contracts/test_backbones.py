@@ -1,9 +1,11 @@
 """What every registered backbone keeps, found by discovery: a new one cannot be forgotten."""
 
+import ast
 import os
 import pickle  # noqa: TID251  # rules travel to worker processes
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot.core.errors import UnknownNameError, WeightsError
-from fewshot.embeddings.backbones.base import Backbone, create
+from fewshot.embeddings.backbones.base import BACKBONES, Backbone, create
+from fewshot.embeddings.parity import read_recipe
 from fewshot.embeddings.transforms import CenterCrop
 from fewshot.embeddings.weights import locate, resolve
 
+TESTS = Path(__file__).resolve().parents[1]
 TOLERANCE = 1e-4
 # Seven rows of four images, so that three of them stand at two places among other neighbours: a ViT-L takes seconds.
 REPEATED = (0, 1, 2, 3, 1, 0, 2)
@@ -53,8 +57,41 @@ def test_card_states_every_fact_without_weights(spec: str) -> None:
     assert len({file.part for file in card.weights}) == len(card.weights)
 
 
+@cache
+def recorded() -> frozenset[str]:
+    """The variants that a recording of the authors' code is of."""
+    recipe = read_recipe(TESTS / "golden")
+    return frozenset(recipe.spec(file.stem) for file in (TESTS / "golden").glob("*.npz"))
+
+
+@cache
+def proven_by_tests() -> frozenset[str]:
+    """The backbones that some test compares with a second writing, by its mark."""
+    found: set[str] = set()
+    for file in TESTS.rglob("test_*.py"):
+        calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+        marks = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "second_writing"]
+        found |= {str(name.value) for mark in marks for name in mark.args if isinstance(name, ast.Constant)}
+    return frozenset(found)
+
+
+def test_every_variant_states_how_its_equality_is_known(spec: str) -> None:
+    member = spec.partition(":")[0]
+    written = bool({spec, member if BACKBONES.load(member).generic else spec} & proven_by_tests())
+
+    expected = "golden" if spec in recorded() else "code-equivalent" if written else "unverified"
+
+    assert create(spec).card.equality == expected
+
+
+def test_only_what_needs_a_gpu_is_unverified(spec: str) -> None:
+    assert (create(spec).card.equality == "unverified") == (spec == "dire")
+
+
 def test_parameters_and_operations_are_those_of_the_network(spec: str) -> None:
     backbone = create(spec)
+    if backbone.generic:  # their cards count in this very way
+        return
     image = np.asarray(backbone.preprocess(photograph(1, height=300, width=400)))
     with torch.device("meta"):
         backbone.network = backbone.build().eval().requires_grad_(False)

@@ -28,6 +28,7 @@ def whole() -> torch.nn.Module:
     return found
 
 
+@pytest.mark.second_writing("clip")
 def test_embedding_and_transform_are_open_clips_own(whole: torch.nn.Module, tmp_path: Path) -> None:
     file = tmp_path / "open_clip_pytorch_model.bin"
     torch.save(whole.state_dict(), file)

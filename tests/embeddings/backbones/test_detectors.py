@@ -33,6 +33,7 @@ def saved(network: torch.nn.Module, path: Path) -> Path:
     return path
 
 
+@pytest.mark.second_writing("dire-rgb")
 def test_dire_rgb_equals_torchvisions_resnet50_on_the_cropped_image(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs: Any = models.resnet50(weights=None, num_classes=1).eval()
@@ -47,6 +48,7 @@ def test_dire_rgb_equals_torchvisions_resnet50_on_the_cropped_image(tmp_path: Pa
         torch.testing.assert_close(found["feature"], theirs(steps(picture())[None]))
 
 
+@pytest.mark.second_writing("resnet50:imagenet")
 def test_resnet50_equals_torchvisions_on_the_float_resized_image(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs: Any = models.resnet50(weights=None).eval()
@@ -61,6 +63,7 @@ def test_resnet50_equals_torchvisions_on_the_float_resized_image(tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.second_writing("clipdetection:fiser")
 def test_clipdetection_equals_hugging_faces_clip_with_the_head_of_fiser(tmp_path: Path) -> None:
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -155,6 +158,7 @@ def test_gradients_are_stretched_over_all_grey_levels() -> None:
     assert not quantise(torch.full((1, 3, 2, 2), 7.0)).any()
 
 
+@pytest.mark.second_writing("lgrad:grad256-bgr")
 def test_the_port_of_lgrad_exchanges_red_and_blue() -> None:
     original, port = (
         create(f"lgrad:{variant}").load(device="cpu", weights=RandomWeights()) for variant in ("grad256", "grad256-bgr")
@@ -164,6 +168,30 @@ def test_the_port_of_lgrad_exchanges_red_and_blue() -> None:
 
     mean, std = 0.485, 0.229
     np.testing.assert_allclose(first[0] * std + mean, second[2] * 0.225 + 0.406, atol=1e-6)
+
+
+@pytest.mark.second_writing("rine:1class", "rine:4class", "rine:ldm")
+@pytest.mark.parametrize(("variant", "layers"), [("1class", 4), ("4class", 2), ("ldm", 4)])
+def test_the_larger_heads_of_rine_equal_plain_formulas(variant: str, layers: int) -> None:
+    with torch.device("meta"):
+        head: Any = create(f"rine:{variant}").build().get_submodule("head")
+    head = head.to_empty(device="cpu").eval().requires_grad_(False)
+    for parameter in head.parameters():
+        parameter.normal_(0, 0.05, generator=torch.Generator().manual_seed(0))
+    stack = torch.randn(3, 24, 1024, generator=torch.Generator().manual_seed(1))
+    state = head.state_dict()
+
+    def chain(values: torch.Tensor, name: str, steps: int) -> torch.Tensor:
+        """Dropout, then Linear, ReLU, Dropout, over and over: the Linears stand at 1, 4, 7, 10."""
+        for place in range(1, 3 * steps, 3):
+            values = (values @ state[f"{name}.{place}.weight"].T + state[f"{name}.{place}.bias"]).clamp(min=0)
+        return values
+
+    importance = state["alpha"].exp() / state["alpha"].exp().sum(dim=1, keepdim=True)
+    z = chain((chain(stack, "proj1", layers) * importance).sum(dim=1), "proj2", layers)
+
+    torch.testing.assert_close(head(stack), z, atol=1e-5, rtol=1e-4)
+    assert sum(key.endswith("weight") for key in state) == 2 * layers + 3
 
 
 def test_a_logit_that_is_asked_for_needs_the_head() -> None:

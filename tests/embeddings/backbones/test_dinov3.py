@@ -1,5 +1,6 @@
 """DINOv3 and FiSeR: our path against a second writing of the network, and every layout of its files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from fewshot.core.errors import WeightsError
 from fewshot.embeddings import dinov3
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.base import Backbone, create
 from fewshot.embeddings.checkpoint import fill_strictly
 from fewshot.embeddings.transforms import FloatSquash
 from fewshot.embeddings.weights import RandomWeights
@@ -30,7 +31,8 @@ def small() -> dict[str, Tensor]:
 
 
 def second_writing(state: dict[str, Tensor], images: Tensor) -> dict[str, Tensor]:
-    """ViT-S/16 of DINOv3 from its paper, section 3.2: 4 registers, axial RoPE of base 100 over patches only."""
+    """DINOv3 from its paper, section 3.2: 4 registers, axial RoPE of base 100 over patches only; heads of 64."""
+    width = state["embeddings.cls_token"].shape[2]
     patches = functional.conv2d(
         images, state["embeddings.patch_embeddings.weight"], state["embeddings.patch_embeddings.bias"], stride=16
     )
@@ -48,34 +50,49 @@ def second_writing(state: dict[str, Tensor], images: Tensor) -> dict[str, Tensor
         return torch.cat([heads[:, :, :5], torch.cat(turned, dim=-1).float()], dim=2)
 
     found = {}
-    for block in range(12):
+    for block in range(sum(key.endswith("norm1.weight") for key in state)):
         name = f"layer.{block}."
 
         def linear(values: Tensor, key: str, name: str = name) -> Tensor:
             return functional.linear(values, state[f"{name}{key}.weight"], state.get(f"{name}{key}.bias"))
 
         def norm(values: Tensor, key: str, name: str = name) -> Tensor:
-            return functional.layer_norm(values, (384,), state[f"{name}{key}.weight"], state[f"{name}{key}.bias"], 1e-5)
+            return functional.layer_norm(
+                values, (width,), state[f"{name}{key}.weight"], state[f"{name}{key}.bias"], 1e-5
+            )
 
         before = norm(tokens, "norm1")
         query, key, value = (
-            linear(before, f"attention.{part}_proj").reshape(-1, 201, 6, 64).transpose(1, 2) for part in "qkv"
+            linear(before, f"attention.{part}_proj").reshape(-1, 201, width // 64, 64).transpose(1, 2) for part in "qkv"
         )
         weights = (rotated(query) @ rotated(key).mT / 8).softmax(dim=-1)
         attended = linear((weights @ value).transpose(1, 2).flatten(2), "attention.o_proj")
         tokens = tokens + attended * state[f"{name}layer_scale1.lambda1"]
-        wide = functional.gelu(linear(norm(tokens, "norm2"), "mlp.up_proj"))
+        before = norm(tokens, "norm2")
+        wide = linear(before, "mlp.up_proj")
+        gated = f"{name}mlp.gate_proj.weight" in state
+        wide = functional.silu(linear(before, "mlp.gate_proj")) * wide if gated else functional.gelu(wide)
         tokens = tokens + linear(wide, "mlp.down_proj") * state[f"{name}layer_scale2.lambda1"]
         found[f"l{block + 1}"] = tokens[:, 0]
-    found["last"] = functional.layer_norm(tokens, (384,), state["norm.weight"], state["norm.bias"], 1e-5)[:, 0]
+    found["last"] = functional.layer_norm(tokens, (width,), state["norm.weight"], state["norm.bias"], 1e-5)[:, 0]
     return found
 
 
-def test_every_layer_equals_a_second_writing_of_the_network(small: dict[str, Tensor]) -> None:
-    backbone = create("dinov3:vits16").load(device="cpu", weights=RandomWeights())
+@pytest.mark.second_writing("dinov3:vits16", "dinov3:vits16plus", "dinov3:vitb16", "dinov3:vitl16", "dinov3:vith16plus")
+@pytest.mark.parametrize(
+    "size",
+    [
+        "vits16",
+        "vits16plus",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("vitb16", "vitl16", "vith16plus")),
+    ],
+)
+def test_every_layer_equals_a_second_writing_of_the_network(size: str, quickly_filled: Callable[..., Backbone]) -> None:
+    backbone = quickly_filled(f"dinov3:{size}")
+    state = dinov3.published_names(backbone.network)
     batch = torch.stack([torch.from_numpy(backbone.preprocess(noise(90, 130, seed=seed))) for seed in (0, 1)])
-    ours, theirs = backbone.embed(batch), second_writing(small, backbone.normalise(batch))
-    assert list(ours) == [*(f"l{block}" for block in range(3, 13)), "last"]
+    ours, theirs = backbone.embed(batch), second_writing(state, backbone.normalise(batch))
+    assert list(ours) == list(theirs)[-11:] == list(backbone.card.layers)
     for layer, values in ours.items():
         assert float((values - theirs[layer]).abs().max() / theirs[layer].abs().max()) < 1e-5, layer
 

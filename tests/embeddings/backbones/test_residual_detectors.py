@@ -52,6 +52,7 @@ class Stages:
         return values
 
 
+@pytest.mark.second_writing("corvi2023")
 def test_corvi2023_keeps_every_pixel_until_the_second_stage() -> None:
     corvi = create("corvi2023").load(device="cpu", weights=RandomWeights())
     batch = pixels(40)
@@ -66,6 +67,46 @@ def test_corvi2023_keeps_every_pixel_until_the_second_stage() -> None:
     feature = hidden.mean(dim=(2, 3))
     agree(ours["feature"], feature)
     agree(ours["logit"], feature @ state["fc.weight"].T + state["fc.bias"], 1e-4)
+
+
+@pytest.mark.second_writing("freqnet:shorter256crop224")
+def test_freqnet_at_224_pixels_equals_the_whole_spectrum_shifted_and_masked() -> None:
+    freqnet = create("freqnet:shorter256crop224").load(device="cpu", weights=RandomWeights("", 2.0, 0.2))
+    batch = pixels(224)
+    state = dict(freqnet.network.state_dict())
+    parts = Stages(state)
+
+    def high(values: Tensor, dimensions: tuple[int, ...]) -> Tensor:
+        spectrum = torch.fft.fftshift(torch.fft.fftn(values, dim=dimensions), dim=dimensions)
+        block = [slice(None)] * 4
+        for dimension in dimensions:
+            half, quarter = values.shape[dimension] // 2, values.shape[dimension] // 4
+            block[dimension] = slice(half - quarter, half + quarter)
+        spectrum[tuple(block)] = 0
+        back: Tensor = torch.fft.ifftn(torch.fft.ifftshift(spectrum, dim=dimensions), dim=dimensions).real.relu()
+        return back
+
+    def filtered(values: Tensor, number: int, stride: int) -> Tensor:
+        return functional.conv2d(values, state[f"weight{number}"], state[f"bias{number}"], stride).relu()
+
+    def frequency(values: Tensor, number: int) -> Tensor:
+        spectrum = torch.fft.fftshift(torch.fft.fft2(values, norm="ortho"), dim=(2, 3))
+        real = functional.conv2d(spectrum.real, state[f"realconv{number}.weight"])
+        imaginary = functional.conv2d(spectrum.imag, state[f"imagconv{number}.weight"])
+        mixed = torch.fft.ifftshift(torch.complex(real, imaginary), dim=(2, 3))
+        back: Tensor = torch.fft.ifft2(mixed, norm="ortho").real.relu()
+        return back
+
+    hidden = filtered(high(freqnet.normalise(batch), (2, 3)), 1, 1)
+    hidden = frequency(high(hidden, (1,)), 1)
+    hidden = filtered(high(hidden, (2, 3)), 2, 2)
+    hidden = functional.max_pool2d(frequency(high(hidden, (1,)), 2), 3, stride=2, padding=1)
+    hidden = parts.stage(hidden, "layer1", depth=3, stride=1)
+    hidden = frequency(filtered(high(hidden, (2, 3)), 3, 1), 3)
+    hidden = frequency(filtered(high(hidden, (2, 3)), 4, 2), 4)
+    feature = parts.stage(hidden, "layer2", depth=4, stride=2).mean(dim=(2, 3))
+
+    agree(freqnet.embed(batch)["feature"], feature, 1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +147,7 @@ def normalised(batch: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 
 
 @pytest.mark.slow
+@pytest.mark.second_writing("vibnet", "drct:clip", "clipdetection:aigibench", "effort:deepfakebench")
 def test_detectors_on_clip_equal_transformers_own_network(hugging_face: CLIPVisionModelWithProjection) -> None:
     batch = pixels(224, count=1)
     theirs = hugging_face(pixel_values=normalised(batch, CLIP_MEAN, CLIP_STD)).image_embeds
@@ -135,9 +177,38 @@ def test_detectors_on_clip_equal_transformers_own_network(hugging_face: CLIPVisi
     state = drct.network.state_dict()
     feature = hugging_face(pixel_values=imagenet).image_embeds @ state["model.fc.weight"].T + state["model.fc.bias"]
     agree(drct.embed(batch)["feature"], feature)
+    outputs = feature @ state["fc.weight"].T + state["fc.bias"]
+    agree(drct.embed(batch)["logit"], outputs[:, 1:] - outputs[:, :1], 1e-4)
+
+    benchmark = create("clipdetection:aigibench")
+    with torch.device("meta"):
+        benchmark.network = benchmark.build()
+    benchmark.network.add_module("model", drct.network.get_submodule("model.model"))
+    benchmark.network.add_module("fc", torch.nn.Linear(768, 1))
+    head_values(benchmark.network.get_submodule("fc"))
+    state = benchmark.network.get_submodule("fc").state_dict()
+    embedding = hugging_face(pixel_values=imagenet).image_embeds
+    agree(benchmark.embed(batch)["feature"], embedding)
+    agree(benchmark.embed(batch)["logit"], embedding @ state["weight"].T + state["bias"], 1e-4)
+
+    effort = create("effort:deepfakebench")
+    effort.network = torch.nn.ModuleDict(
+        {
+            "model": torch.nn.ModuleDict({"vision_model": hugging_face.vision_model}),
+            "fc": torch.nn.Linear(1024, 2).requires_grad_(False),
+        }
+    )
+    state = effort.network.get_submodule("fc").state_dict()
+    tower = vibnet.network.get_submodule("model")
+    assert isinstance(tower, ImageTower)
+    token = tower.pooled(normalised(batch, CLIP_MEAN, CLIP_STD))
+    outputs = token @ state["weight"].T + state["bias"]
+    agree(effort.embed(batch)["feature"], token)
+    agree(effort.embed(batch)["logit"], outputs[:, 1:] - outputs[:, :1], 1e-4)
 
 
 @pytest.mark.slow
+@pytest.mark.second_writing("cospy:progan")
 def test_cospy_joins_clip_and_the_scaled_residual(hugging_face: CLIPVisionModelWithProjection) -> None:
     cospy = create("cospy")
     batch = pixels(224, count=1)
@@ -168,6 +239,7 @@ def test_cospy_joins_clip_and_the_scaled_residual(hugging_face: CLIPVisionModelW
 
 
 @pytest.mark.slow
+@pytest.mark.second_writing("clipdet:latent10k_plus", "clipdet:latent10k")
 def test_clipdet_reads_the_unit_token_before_the_projection_with_plain_gelu(
     hugging_face: CLIPVisionModelWithProjection,
 ) -> None:

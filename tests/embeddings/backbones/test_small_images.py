@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision import transforms
 
 from fewshot.core.errors import OptionError, UnknownNameError
 from fewshot.embeddings.backbones.base import create
@@ -29,10 +30,16 @@ def test_tiling_repeats_the_image() -> None:
 
 
 def test_resizing_enlarges_the_shorter_side() -> None:
-    pixels = create("npr:crop224+resize").preprocess(SMALL)
+    backbone = create("npr:crop224+resize")
+    theirs = transforms.Compose([transforms.Resize(224), transforms.CenterCrop(224)])
 
-    assert pixels.shape == (3, 224, 224)
-    assert (pixels > 0).all()
+    np.testing.assert_array_equal(backbone.preprocess(SMALL).transpose(1, 2, 0), np.asarray(theirs(SMALL)))
+
+
+def test_another_rule_for_small_images_has_no_recording_of_its_own() -> None:
+    found = {spec: create(spec).card.equality for spec in ("npr:crop224", "npr:crop224+resize", "unifd:crop224+pad")}
+
+    assert found == {"npr:crop224": "golden", "npr:crop224+resize": "code-equivalent", "unifd:crop224+pad": "golden"}
 
 
 def test_a_large_image_is_untouched_by_any_rule() -> None:

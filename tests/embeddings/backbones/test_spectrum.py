@@ -21,6 +21,7 @@ def noise(height: int, width: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, size=(height, width, 3), dtype=np.uint8))
 
 
+@pytest.mark.second_writing("spectrum")
 def test_radial_means_equal_a_loop_over_frequencies() -> None:
     image = noise(64, 48)
     luma = np.asarray(image, dtype=np.float64) / 255 @ np.array([0.299, 0.587, 0.114])

