@@ -24,6 +24,7 @@ from fewshot.metrics import Tpr
 from fewshot.protocols.base import Protocol
 from fewshot.protocols.caveats import SHIPPED, draw_caveats, row_caveats
 from fewshot.protocols.drawing import Method, draw_all, draw_given
+from fewshot.protocols.layers import is_reported_fixed, layers_to_score, require_sense
 from fewshot.protocols.material import Material, gather
 from fewshot.protocols.measuring import Kind, facts, measure, with_intervals
 from fewshot.protocols.scoring import (
@@ -37,7 +38,6 @@ from fewshot.protocols.scoring import (
 from fewshot.report import Report, Row
 
 Solver = Literal["batched", "sklearn"]
-SELECTIONS = ("fixed", "support-cv", "oracle", "all")
 HONEST_K = 5  # the k that stands beside the oracle's
 LARGEST_K = 51  # FiSeR tries k = 1 .. 51 (evaluate.py; specs/backbones.md 1.3)
 
@@ -138,9 +138,7 @@ class Fiser(Protocol):
             HEADS.load(name)
         if "support-cv" in self.layer and min(self.shots) < 2:
             raise OptionError("--layer support-cv needs at least 2 shots, one to fit and one to judge; raise --shots")
-        special = [name for name in self.layer if name in SELECTIONS]
-        if "all" in special and len(self.layer) > 1:
-            raise OptionError(f"--layer all stands alone, and here are {', '.join(self.layer)}")
+        require_sense(self.layer)
 
     def _draws(self, material: Material, store: FeatureStore, backbones: Sequence[str]) -> list[Draw]:
         most = max(self.shots)
@@ -164,19 +162,7 @@ class Fiser(Protocol):
         )
 
     def _layers(self, store: FeatureStore, backbone: str) -> tuple[str, ...]:
-        """The layers that must be scored, the default one first where something is chosen."""
-        default, names = store.default_layer(backbone), store.layer_names(backbone)
-        wanted: list[str] = []
-        for name in self.layer:
-            if name == "fixed":
-                wanted.append(default)
-            elif name == "all":
-                wanted += names
-            elif name in ("support-cv", "oracle"):
-                wanted += [default, *names]
-            else:
-                wanted.append(store.info(backbone, name).layer)
-        return tuple(dict.fromkeys(wanted))
+        return layers_to_score(store, backbone, self.layer)
 
     def _backbone(
         self,
@@ -229,11 +215,9 @@ class Fiser(Protocol):
 
     def _fixed_rows(self, about: Mapping[str, Any], candidates: Sequence[Candidate], default: str) -> list[Row]:
         """The rows of every layer that was named, or of the default one beside a choice."""
-        named = [name for name in self.layer if name not in SELECTIONS]
-        choosing = any(name in ("support-cv", "oracle") for name in self.layer)
         rows = []
         for candidate in candidates:
-            if choosing and candidate.layer not in (default, *named):
+            if not is_reported_fixed(candidate.layer, self.layer, default=default):
                 continue
             rows += candidate.measures.rows(facts(layer=candidate.layer, selection="fixed", **about))
             if candidate.best:

@@ -1,7 +1,7 @@
 """Robustness: a head fitted on clean images, asked about the same queries after every perturbation in the store."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,12 +15,14 @@ from fewshot.embeddings.store import FeatureStore
 from fewshot.episodes import Draw, Per
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import Protocol
+from fewshot.protocols.caveats import SHIPPED, draw_caveats, row_caveats
 from fewshot.protocols.drawing import draw_all
+from fewshot.protocols.layers import CHOSEN, is_reported_fixed, layers_to_score, require_sense
 from fewshot.protocols.material import Material, gather
 from fewshot.protocols.measuring import POOLED, measure
+from fewshot.protocols.scoring import Candidate, chosen_by_cross_validation, chosen_by_oracle
 from fewshot.report import Report, Row
 
-SHIPPED = "shipped"
 FLIP_RATE = "flip_rate"
 INPUT_VIEW = "input-"
 
@@ -39,7 +41,8 @@ class Robustness(Protocol):
         view: views besides ``clean``; empty is every view of the store that acts on pixels.
         shots: labelled clean images per class (or source).
         backbone: backbones; all of the store when empty.
-        layer: a layer's name; None is each backbone's default.
+        layer: names of layers; ``fixed`` for each backbone's default, ``all``, ``support-cv`` for the layer that
+            cross-validation inside each clean support prefers, ``oracle`` for the best on the clean query labels.
     """
 
     name: ClassVar[str] = "robustness"
@@ -51,7 +54,7 @@ class Robustness(Protocol):
     seed: int = 0
     per: Per = "class"
     backbone: tuple[str, ...] = ()
-    layer: str | None = None
+    layer: tuple[str, ...] = ("fixed",)
     where: Mapping[str, str] = field(default_factory=dict)
     group: str | None = None
     device: str = "cpu"
@@ -68,24 +71,28 @@ class Robustness(Protocol):
         views = {name: self._views(store, name) for name in backbones}
         if self.trials < 1 or self.shots < 1:
             raise OptionError(f"shots and trials must be at least 1, and are {self.shots} and {self.trials}")
+        require_sense(self.layer)
         material = gather(store, backbones=backbones, where=self.where, group=self.group)
         draws = draw_all(material, method="nested", shots=self.shots, trials=self.trials, seed=self.seed, per=self.per)
         rows: list[Row] = []
         work = sum(len(found) for found in views.values()) * len(self.head)
         with Progress(work, label="robustness", unit="views", quiet=quiet) as progress:
             for name in backbones:
-                layer = self.layer or store.default_layer(name)
                 rows += self._shipped(material, draws, name, views[name])
                 for head in self.head:
                     for label, fresh in _heads(head):
-                        rows += self._head_rows(material, draws, name, layer, label, fresh, views[name])
+                        rows += self._head_rows(material, draws, name, label, fresh, views[name])
                     progress.advance(len(views[name]), note=f"{name} {head}")
         return Report(
             protocol=self.name,
             config=_config(self, store, views),
             rows=tuple(rows),
             supports={str(drawn.trial): material.keys[drawn.support(self.shots)].tolist() for drawn in draws},
-            warnings=material.warnings,
+            warnings=(
+                *material.warnings,
+                *draw_caveats(draws),
+                *row_caveats([row for row in rows if row.view == CLEAN]),
+            ),
             provenance=provenance(),
         )
 
@@ -109,21 +116,56 @@ class Robustness(Protocol):
         material: Material,
         draws: Sequence[Draw],
         backbone: str,
-        layer: str,
         label: str,
         head: Head,
         views: Sequence[str],
     ) -> list[Row]:
-        clean = material.for_head(head, backbone, layer)
+        """Return the rows of one head: of every fixed layer, and of those chosen on clean images trial by trial."""
+        store = material.parts[0][0]
+        default, layers = store.default_layer(backbone), layers_to_score(store, backbone, self.layer)
         supports = np.stack([drawn.support(self.shots) for drawn in draws])
-        about = {"backbone": backbone, "layer": layer, "head": label, "n_support": supports.shape[1]}
-        reference: FloatArray | None = None
-        rows = []
-        for view in views:
-            scores = self._scores(material, head, clean, material.for_head(head, backbone, layer, view=view), supports)
-            reference = scores if reference is None else reference
-            rows += _measured(material, draws, scores, reference, {**about, "shots": self.shots, "view": view})
+        about = {"backbone": backbone, "head": label, "n_support": supports.shape[1], "shots": self.shots}
+        choices = [name for name in CHOSEN if name in self.layer]
+        rows, scored = [], {}
+        for layer in layers:
+            found = self._scores_by_view(material, head, backbone, layer, supports, views)
+            if is_reported_fixed(layer, self.layer, default=default):
+                rows += _rows_by_view(material, draws, found, {**about, "layer": layer, "selection": "fixed"})
+            if choices:
+                scored[layer] = found
+        for name in choices:
+            candidates = [Candidate(layer, head, measure(material, draws, scored[layer][CLEAN])) for layer in layers]
+            labels = self._chosen(name, candidates, material, draws, backbone, default)
+            taken = {
+                view: np.stack([scored[layer][view][trial] for trial, layer in enumerate(labels)]) for view in views
+            }
+            rows += _rows_by_view(material, draws, taken, {**about, "layer": name, "selection": name}, labels)
         return rows
+
+    def _chosen(
+        self,
+        name: str,
+        candidates: Sequence[Candidate],
+        material: Material,
+        draws: Sequence[Draw],
+        backbone: str,
+        default: str,
+    ) -> tuple[str, ...]:
+        """Return the layer of every trial, chosen on clean images; a perturbation never chooses."""
+        if name == "oracle":
+            return chosen_by_oracle(candidates).labels
+        return chosen_by_cross_validation(
+            candidates, material, draws, backbone=backbone, shots=self.shots, default=default
+        ).labels
+
+    def _scores_by_view(
+        self, material: Material, head: Head, backbone: str, layer: str, supports: Any, views: Sequence[str]
+    ) -> dict[str, FloatArray]:
+        clean = material.for_head(head, backbone, layer)
+        return {
+            view: self._scores(material, head, clean, material.for_head(head, backbone, layer, view=view), supports)
+            for view in views
+        }
 
     def _scores(
         self, material: Material, head: Head, clean: FloatArray, perturbed: FloatArray, supports: Any
@@ -139,16 +181,12 @@ class Robustness(Protocol):
     def _shipped(self, material: Material, draws: Sequence[Draw], backbone: str, views: Sequence[str]) -> list[Row]:
         store, chosen = material.parts[0]
         about = {"backbone": backbone, "layer": LOGIT, "head": SHIPPED, "n_support": 0, "shots": 0}
-        reference: FloatArray | None = None
-        rows = []
+        scored = {}
         for view in views:
-            if not store.has_logit(backbone, view=view):
-                continue
-            logit = store.read(chosen, backbone, LOGIT, view=view)[:, 0].astype(np.float64)
-            scores = np.broadcast_to(logit, (len(draws), len(logit)))
-            reference = scores if reference is None else reference
-            rows += _measured(material, draws, scores, reference, {**about, "view": view})
-        return rows
+            if store.has_logit(backbone, view=view):
+                logit = store.read(chosen, backbone, LOGIT, view=view)[:, 0].astype(np.float64)
+                scored[view] = np.broadcast_to(logit, (len(draws), len(logit)))
+        return _rows_by_view(material, draws, scored, {**about, "selection": "fixed"})
 
 
 def _heads(name: str) -> list[tuple[str, Head]]:
@@ -159,32 +197,39 @@ def _heads(name: str) -> list[tuple[str, Head]]:
     return [(name, head), (f"{name} (paper)", HEADS.load(name)(direction="paper"))]
 
 
-def _measured(
-    material: Material, draws: Sequence[Draw], scores: FloatArray, clean: FloatArray, about: dict[str, Any]
+def _rows_by_view(
+    material: Material,
+    draws: Sequence[Draw],
+    scored: Mapping[str, FloatArray],
+    about: Mapping[str, Any],
+    choices: Sequence[str] = (),
 ) -> list[Row]:
-    rows = measure(material, draws, scores).rows({**about, "selection": "fixed"})
+    """Return the rows of scores (T, n) by view; verdicts flip against those of the first, the clean one."""
+    rows: list[Row] = []
+    for view, scores in scored.items():
+        facts = {**about, "view": view}
+        found = measure(material, draws, scores).rows(facts, choices=choices)
+        clean = scored.get(CLEAN)
+        rows += found if clean is None else found + _flip_rows(material, draws, scores, clean, found)
+    return rows
+
+
+def _flip_rows(
+    material: Material, draws: Sequence[Draw], scores: FloatArray, clean: FloatArray, measured: Sequence[Row]
+) -> list[Row]:
+    """Return the flip rate beside each place that was measured."""
     flipped = (scores > 0) != (clean > 0)
-    places = {(row.dataset, row.source): row.n_query for row in rows}
-    for (dataset, source), n_query in places.items():
-        of_source = material.pool.synthetic & (material.pool.source == source)
-        if source != POOLED and not of_source.any():
+    rows = []
+    for row in {(row.dataset, row.source): row for row in measured}.values():
+        of_source = material.pool.synthetic & (material.pool.source == row.source)
+        if row.source != POOLED and not of_source.any():
             continue
         values = []
         for trial, drawn in enumerate(draws):
-            asked = drawn.query if source == POOLED else drawn.query[of_source[drawn.query]]
-            asked = asked if dataset == material.title else asked[material.dataset[asked] == dataset]
+            asked = drawn.query if row.source == POOLED else drawn.query[of_source[drawn.query]]
+            asked = asked if row.dataset == material.title else asked[material.dataset[asked] == row.dataset]
             values.append(float(flipped[trial, asked].mean()) if len(asked) else float("nan"))
-        rows.append(
-            Row(
-                **about,
-                selection="fixed",
-                dataset=dataset,
-                source=source,
-                metric=FLIP_RATE,
-                n_query=n_query,
-                values=tuple(values),
-            )
-        )
+        rows.append(replace(row, metric=FLIP_RATE, values=tuple(values), interval=None))
     return rows
 
 

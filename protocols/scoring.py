@@ -125,7 +125,13 @@ def chosen_by_cross_validation(
     """
     judged = np.stack(
         [
-            _judged(candidate.head, material.features(backbone, candidate.layer), material, draws, shots)
+            _judged(
+                candidate.head,
+                material.for_head(candidate.head, backbone, candidate.layer),
+                material,
+                draws,
+                shots,
+            )
             for candidate in candidates
         ]
     )
@@ -135,7 +141,7 @@ def chosen_by_cross_validation(
     return Choice(pick([candidate.measures for candidate in candidates], chosen), labels)
 
 
-def _judged(head: Head, features: Float32Array, material: Material, draws: Sequence[Draw], shots: int) -> Float64Array:
+def _judged(head: Head, features: FloatArray, material: Material, draws: Sequence[Draw], shots: int) -> Float64Array:
     """Return (T,) the mean AUROC over the folds of every support."""
     held, kept = [], []
     folds = min(FOLDS, shots)

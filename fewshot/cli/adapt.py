@@ -5,7 +5,19 @@ from typing import Any
 
 import click
 
-from fewshot.cli.options import STORE, json_option, quiet_option, seed_option, split_commas, where_option
+from fewshot.cli.options import (
+    STORE,
+    backbones_option,
+    group_option,
+    heads_device_option,
+    json_option,
+    layers_option,
+    per_option,
+    quiet_option,
+    seed_option,
+    split_commas,
+    where_option,
+)
 
 
 def _counts(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -45,30 +57,10 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
 @click.option("--trials", type=int, default=100, show_default=True, help="Random draws of the support.")
 @seed_option
 @where_option
-@click.option(
-    "--backbone",
-    "-b",
-    multiple=True,
-    callback=split_commas,
-    metavar="NAME[,NAME...]",
-    help="Backbones of the store.  [default: all]",
-)
-@click.option(
-    "--layer",
-    default="fixed",
-    show_default=True,
-    callback=split_commas,
-    metavar="NAME|fixed|all|support-cv|oracle",
-    help="fixed: each backbone's default; support-cv: chosen inside the support; oracle: on query labels.",
-)
-@click.option("--group", metavar="COLUMN", help="Images that share a value never stand on both sides.")
-@click.option(
-    "--per",
-    type=click.Choice(["class", "source"]),
-    default="class",
-    show_default=True,
-    help="Shots of each class, or of each source.",
-)
+@backbones_option
+@layers_option
+@group_option
+@per_option
 @click.option("--stratified", is_flag=True, help="Spread each class's shots evenly over its sources.")
 @click.option("--query", type=click.Path(), metavar="STORE", help="Query all images of another store.")
 @click.option("--cross", is_flag=True, help="Also take every store as support against every other as query.")
@@ -107,7 +99,7 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     show_default=True,
     help="Vote of the head knn.",
 )
-@click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N", help="Where heads are solved.")
+@heads_device_option
 @click.option(
     "--interval",
     type=click.Choice(["trials", "two-way", "delong"]),

@@ -37,6 +37,55 @@ def where_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def backbones_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--backbone``: which of a store's backbones, all by default."""
+    return click.option(
+        "--backbone",
+        "-b",
+        multiple=True,
+        callback=split_commas,
+        metavar="NAME[,NAME...]",
+        help="Backbones of the store.  [default: all]",
+    )(command)
+
+
+def layers_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--layer``: layers by name, or how they are chosen."""
+    return click.option(
+        "--layer",
+        default="fixed",
+        show_default=True,
+        callback=split_commas,
+        metavar="NAME|fixed|all|support-cv|oracle",
+        help="fixed: each backbone's default; support-cv: chosen inside the support; oracle: on query labels.",
+    )(command)
+
+
+def group_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--group``: the column that keeps images together."""
+    return click.option("--group", metavar="COLUMN", help="Images that share a value never stand on both sides.")(
+        command
+    )
+
+
+def per_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--per``: what a shot is counted in."""
+    return click.option(
+        "--per",
+        type=click.Choice(["class", "source"]),
+        default="class",
+        show_default=True,
+        help="Shots of each class, or of each source.",
+    )(command)
+
+
+def heads_device_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--device`` of commands that fit heads, and no networks."""
+    return click.option(
+        "--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N", help="Where heads are solved."
+    )(command)
+
+
 def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--device`` and ``--precision``."""
     command = click.option(

@@ -6,7 +6,19 @@ from typing import Any
 
 import click
 
-from fewshot.cli.options import STORE, json_option, quiet_option, seed_option, split_commas, where_option
+from fewshot.cli.options import (
+    STORE,
+    backbones_option,
+    group_option,
+    heads_device_option,
+    json_option,
+    layers_option,
+    per_option,
+    quiet_option,
+    seed_option,
+    split_commas,
+    where_option,
+)
 
 
 @click.command(short_help="Any head over the store's views, metric and flip rate.")
@@ -29,26 +41,11 @@ from fewshot.cli.options import STORE, json_option, quiet_option, seed_option, s
 )
 @click.option("--shots", type=click.IntRange(1), default=10, show_default=True, help="Labelled images per class.")
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Random draws of the support.")
-@click.option(
-    "--per",
-    type=click.Choice(["class", "source"]),
-    default="class",
-    show_default=True,
-    help="Shots of each class, or of each source.",
-)
-@click.option(
-    "--backbone",
-    "-b",
-    multiple=True,
-    callback=split_commas,
-    metavar="NAME[,NAME...]",
-    help="Backbones of the store.  [default: all]",
-)
-@click.option("--layer", help="Which layer; each backbone's own choice by default.")
-@click.option("--group", metavar="COLUMN", help="Images that share a value never stand on both sides.")
-@click.option(
-    "--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N", help="Where batched heads compute."
-)
+@per_option
+@backbones_option
+@layers_option
+@group_option
+@heads_device_option
 @where_option
 @seed_option
 @quiet_option

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from sklearn.metrics import roc_auc_score
 
 from fewshot.cli import group
-from fewshot.core.errors import InputError, StoreError, UnknownNameError
+from fewshot.core.errors import InputError, OptionError, StoreError, UnknownNameError
 from fewshot.embeddings.store import FeatureStore
 from fewshot.embeddings.writer import LayerData, write_store
 from fewshot.heads.base import HEADS
@@ -156,3 +156,71 @@ def test_a_head_gets_raw_features_where_it_wants_them_and_unit_ones_elsewhere(pa
     np.testing.assert_array_equal(raw, clean)
     np.testing.assert_allclose(unit, clean / np.linalg.norm(clean, axis=1, keepdims=True), rtol=1e-6)
     np.testing.assert_array_equal(unit, material.features("npr", "pooled"))
+
+
+@pytest.fixture
+def two_layers(tmp_path: Path) -> FeatureStore:
+    """A default layer of noise, and another whose first column tells the classes; JPEG hides it."""
+    synthetic = np.arange(COUNT) % 2 == 1
+    samples = pd.DataFrame({"key": np.arange(COUNT).astype(str), "source": np.where(synthetic, "gan", "nature")})
+    samples = samples.assign(synthetic=synthetic, format=np.where(synthetic, "PNG", "JPEG"))
+    noise = np.random.default_rng(1).normal(size=(2, COUNT, D)).astype(np.float32)
+    signal = np.where(synthetic, 2.0, -2.0).astype(np.float32)[:, None] * np.eye(D, dtype=np.float32)[0]
+    layers = []
+    for view, kept in (("clean", 1.0), ("jpeg:30", 0.0)):
+        layers.append(LayerData("npr", "noise", noise[0], view=view, default=True))
+        layers.append(LayerData("npr", "signal", noise[1] + np.float32(kept) * signal, view=view))
+    write_store(tmp_path / "two.h5", samples, layers)
+    return FeatureStore(tmp_path / "two.h5")
+
+
+def test_every_layer_is_measured_when_all_are_wanted(two_layers: FeatureStore) -> None:
+    report = Robustness(trials=3, layer=("all",)).run(two_layers)
+    assert min(values(report, layer="signal", view="clean", source="all", metric="auroc")) > 0.9
+    assert max(values(report, layer="noise", view="clean", source="all", metric="auroc")) < 0.75
+    assert {row.selection for row in report.rows} == {"fixed"}
+
+
+@pytest.mark.parametrize("selection", ["support-cv", "oracle"])
+def test_a_layer_is_chosen_on_clean_images_and_kept_under_every_view(two_layers: FeatureStore, selection: str) -> None:
+    fixed = Robustness(trials=3, layer=("noise", "signal")).run(two_layers)
+    report = Robustness(trials=3, layer=(selection,)).run(two_layers)
+    chosen = report.where(selection=selection, source="all")
+    assert {row.choices for row in chosen} == {("signal",) * 3}
+    for view in ("clean", "jpeg:30"):
+        for metric in ("auroc", "flip_rate"):
+            about = {"view": view, "metric": metric, "source": "all"}
+            assert values(report, layer=selection, **about) == values(fixed, layer="signal", **about)
+    assert {row.layer for row in report.where(selection="fixed")} == {"noise"}  # the default stands beside the choice
+
+
+def test_an_oracle_is_named_in_the_warnings(two_layers: FeatureStore) -> None:
+    report = Robustness(trials=2, layer=("oracle",)).run(two_layers)
+    assert any("oracle" in warning and "query labels" in warning for warning in report.warnings)
+    assert not any("query labels" in warning for warning in Robustness(trials=2).run(two_layers).warnings)
+
+
+def test_file_facts_that_tell_the_classes_are_in_the_warnings(two_layers: FeatureStore) -> None:
+    (warning,) = [text for text in Robustness(trials=2).run(two_layers).warnings if "file facts alone" in text]
+    assert "AUROC 1.000" in warning
+
+
+def test_all_stands_alone(two_layers: FeatureStore) -> None:
+    with pytest.raises(OptionError, match="--layer all stands alone"):
+        Robustness(layer=("all", "oracle")).run(two_layers)
+
+
+def test_a_layer_for_a_head_on_two_views_is_chosen_by_its_distances(tmp_path: Path) -> None:
+    synthetic = np.arange(COUNT) % 2 == 1
+    samples = pd.DataFrame({"key": np.arange(COUNT).astype(str), "source": np.where(synthetic, "gan", "nature")})
+    generator = np.random.default_rng(2)
+    clean, noise = generator.normal(size=(2, COUNT, D)) * np.array([1.0, 0.3])[:, None, None]
+    moved = {"deaf": clean + noise, "hears": clean + noise * np.where(synthetic, 1.0, 0.1)[:, None]}
+    layers = [
+        LayerData("npr", layer, rows.astype(np.float32), view=view, default=layer == "deaf")
+        for layer in moved
+        for view, rows in (("clean", clean), ("input-noise:0.05", moved[layer]))
+    ]
+    write_store(tmp_path / "hears.h5", samples.assign(synthetic=synthetic), layers)
+    report = adapt(FeatureStore(tmp_path / "hears.h5"), head="rigid", shots=10, trials=3, layer="support-cv")
+    assert {row.choices for row in report.where(selection="support-cv")} == {("hears",) * 3}
