@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from fewshot.core.arrays import BoolArray, Float64Array
+from fewshot.core.arrays import Float64Array
 
 CONFIDENCE = 0.95
 
@@ -64,7 +62,7 @@ def mean_interval(values: Sequence[float] | Float64Array, *, confidence: float =
     """Return Student's interval of the mean of independent trials.
 
     The trials are independent draws from one pool of images, so what it covers is the mean over all draws that this
-    pool allows; it says nothing of other images (``two_way_bootstrap`` does). NaN for fewer than two values.
+    pool allows; it says nothing of other images (``bootstrap.two_way_bootstrap`` does). NaN for fewer than two values.
     """
     known = np.asarray(values, dtype=np.float64)
     if len(known) < 2:
@@ -113,67 +111,14 @@ def _beaten(others: Float64Array, scores: Float64Array) -> Float64Array:
     return share
 
 
-def two_way_bootstrap(
-    scores: Float64Array, query: BoolArray, synthetic: BoolArray, *, seed: int, resamples: int = 1000
-) -> Interval:
-    """Return the 95 % percentile interval of the mean AUROC over new draws and new query images.
-
-    Trials and images are resampled together with replacement, as rows and columns of one table (Owen, Annals of
-    Applied Statistics 1, 2007). An AUROC with weights w on the images is a ratio of two bilinear forms, so a resample
-    costs a weighted rank sum per trial and no new ordering.
-
-    Args:
-        scores: (T, n) of every trial.
-        query: (T, n) bool: which images each trial asked.
-        synthetic: (n,) bool.
-        seed: of the resampling.
-        resamples: how many.
-    """
-    generator = np.random.default_rng(seed)
-    order = np.argsort(scores, axis=1, kind="stable")
-    ranked = np.take_along_axis(scores, order, axis=1)
-    asked, sides = np.take_along_axis(query, order, axis=1), synthetic[order]
-    last = _last_of_ties(ranked)
-    found = np.empty(resamples)
-    for resample in range(resamples):
-        trials = generator.integers(len(scores), size=len(scores))
-        counts = np.bincount(generator.integers(scores.shape[1], size=scores.shape[1]), minlength=scores.shape[1])
-        weights = counts[order[trials]] * asked[trials]
-        found[resample] = np.nanmean(_weighted_auroc(weights, sides[trials], last[trials]))
-    low, high = np.nanpercentile(found, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
-    return Interval(float(low), float(high))
-
-
-def _last_of_ties(ranked: Float64Array) -> NDArray[np.int64]:
-    """(T, n) the place of the last score equal to each, in ascending rows."""
-    places = np.broadcast_to(np.arange(ranked.shape[1]), ranked.shape)
-    ends = np.concatenate([ranked[:, 1:] != ranked[:, :-1], np.ones((len(ranked), 1), bool)], axis=1)
-    marked = np.where(ends, places, ranked.shape[1])
-    return np.flip(np.minimum.accumulate(np.flip(marked, axis=1), axis=1), axis=1)
-
-
-def _weighted_auroc(weights: NDArray[Any], synthetic: BoolArray, last: NDArray[np.int64]) -> Float64Array:
-    natural = np.where(synthetic, 0, weights)
-    upto = np.cumsum(natural, axis=1)
-    below_or_tied = np.take_along_axis(upto, last, axis=1)
-    first = np.concatenate([np.zeros((len(last), 1), np.int64), last[:, :-1] + 1], axis=1)
-    first = np.where(np.roll(last, 1, axis=1) == last, 0, first)
-    first = np.maximum.accumulate(first, axis=1)
-    below = np.where(first > 0, np.take_along_axis(upto, np.maximum(first - 1, 0), axis=1), 0)
-    positive = np.where(synthetic, weights, 0)
-    pairs = natural.sum(axis=1) * positive.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share: Float64Array = (positive * (below + below_or_tied)).sum(axis=1) / (2.0 * pairs)
-    return share
-
-
 @dataclass(frozen=True)
 class Paired:
     """A comparison of A with B on the same draws.
 
     Args:
         difference: mean of A minus B.
-        low, high: its 95 % interval.
+        low, high: its 95 % interval over draws from these images; it says nothing of other images
+            (``bootstrap.two_way_difference`` does).
         p: two-sided, for "no difference", corrected for draws that overlap; see ``paired``.
         p_query_overlap: the same with the ratio turned round, query / support, as Nadeau and Bengio print it for
             large training sets; for a few shots it is so large that hardly anything can be significant.
@@ -212,9 +157,9 @@ def paired(
         return Paired(float(gaps.mean()) if trials else nan, nan, nan, nan, nan, trials)
     mean, variance = float(gaps.mean()), float(gaps.var(ddof=1))
     errors = [np.sqrt(variance * (1 / trials + ratio)) for ratio in (n_support / n_query, n_query / max(n_support, 1))]
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, trials - 1) * errors[0]
     p, turned = (_two_sided(mean, error, trials - 1) for error in errors)
-    return Paired(mean, mean - half, mean + half, p, turned, trials)
+    interval = mean_interval(gaps)
+    return Paired(mean, interval.low, interval.high, p, turned, trials)
 
 
 def _two_sided(mean: float, error: float, freedom: int) -> float:

@@ -7,13 +7,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fewshot.bootstrap import Asked, two_way_bootstrap
 from fewshot.core.arrays import Float64Array, FloatArray, IntArray
 from fewshot.core.errors import OptionError
 from fewshot.episodes import Draw
 from fewshot.metrics import METRICS, Ranked, Tpr
 from fewshot.protocols.material import Material
 from fewshot.rows import Row, Selection
-from fewshot.statistics import Interval, delong_interval, two_way_bootstrap
+from fewshot.statistics import Interval, delong_interval
 
 Kind = Literal["trials", "two-way", "delong"]
 POOLED, MACRO = "all", "macro"
@@ -83,7 +84,7 @@ def with_intervals(
         kept = ~material.pool.synthetic | (material.pool.source == source) | (source == POOLED)
         part, query, synthetic = scores[:, kept].astype(np.float64), asked[:, kept], material.pool.synthetic[kept]
         if kind == "two-way":
-            found[dataset, source] = two_way_bootstrap(part, query, synthetic, seed=seed)
+            found[dataset, source] = two_way_bootstrap(part, Asked(query, synthetic), seed=seed)
         else:
             sides = (part[0, query[0] & (synthetic == side)] for side in (False, True))
             found[dataset, source] = delong_interval(*sides)
