@@ -1,14 +1,20 @@
 """Is A better than B: backbones and heads compared on the same draws, with an interval and a corrected p-value."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+
+from fewshot.bootstrap import two_way_difference
 from fewshot.core.errors import ReportError
+from fewshot.kept_scores import Arrays, Kept, kept_of_draws
 from fewshot.report import Report, Row
 from fewshot.statistics import Paired, holm, paired
 from fewshot.tables import text_table
+
+Kind = Literal["draws", "two-way"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,8 @@ class Comparison:
     Args:
         first, second: what is compared, for example ``"npr pooled svm"``.
         place: where: data set, source, shots and metric.
+        interval: what the interval and p-value speak of: ``draws`` from these images, or ``two-way``: new draws and
+            new images.
         result: the difference first minus second.
         p_holm: its p-value corrected for all comparisons of the list.
     """
@@ -27,6 +35,7 @@ class Comparison:
     place: str
     result: Paired
     p_holm: float
+    interval: Kind = "draws"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -35,6 +44,7 @@ class Comparison:
             "first": self.first,
             "second": self.second,
             "place": self.place,
+            "interval": self.interval,
             "difference": result.difference,
             "low": result.low,
             "high": result.high,
@@ -45,14 +55,30 @@ class Comparison:
         }
 
 
-def compare_within(report: Report, *, metric: str = "auroc", source: str = "all") -> list[Comparison]:
-    """Compare every two backbones or heads of one report."""
+def compare_within(
+    report: Report, *, metric: str = "auroc", source: str = "all", scores: Arrays | None = None
+) -> list[Comparison]:
+    """Compare every two backbones or heads of one report.
+
+    Args:
+        scores: what was kept beside the report; given, intervals and p-values are those of the two-way bootstrap.
+
+    Raises:
+        ReportError: the scores of a row were not kept, or the measure is not one AUROC.
+    """
     rows = report.where(metric=metric, source=source)
     pairs = [(a, b) for a, b in combinations(rows, 2) if _where(a) == _where(b) and _fits(a, b)]
-    return _compared(pairs)
+    return _compared(pairs, None if scores is None else (scores, scores))
 
 
-def compare_across(first: Report, second: Report, *, metric: str = "auroc", source: str = "all") -> list[Comparison]:
+def compare_across(
+    first: Report,
+    second: Report,
+    *,
+    metric: str = "auroc",
+    source: str = "all",
+    scores: tuple[Arrays, Arrays] | None = None,
+) -> list[Comparison]:
     """Compare the rows of one report with those of another that was drawn alike.
 
     Rows of the same backbone, layer and head stand against each other; where no two rows match so, every row of one
@@ -70,7 +96,7 @@ def compare_across(first: Report, second: Report, *, metric: str = "auroc", sour
     mine, theirs = (report.where(metric=metric, source=source) for report in (first, second))
     pairs = [(a, b) for a in mine for b in theirs if _where(a) == _where(b)]
     same = [(a, b) for a, b in pairs if _who(a) == _who(b)]
-    return _compared(same or pairs)
+    return _compared(same or pairs, scores)
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
@@ -85,16 +111,56 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
     return text_table(header, lines)
 
 
-def _compared(pairs: Sequence[tuple[Row, Row]]) -> list[Comparison]:
+def comparison_notes(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return what a reader of the intervals must be told."""
+    if not comparisons or comparisons[0].interval == "two-way":
+        return []
+    return [
+        "intervals and p-values speak of other draws from these images, not of other images, where they cover about "
+        "75 % and not 95 % (docs/experiments/coverage.md); for both run adapt with --keep-scores and compare with "
+        "--interval two-way"
+    ]
+
+
+def _compared(pairs: Sequence[tuple[Row, Row]], scores: tuple[Arrays, Arrays] | None) -> list[Comparison]:
     results = [
         paired(a.values, b.values, n_support=max(a.n_support, b.n_support), n_query=min(a.n_query, b.n_query))
         for a, b in pairs
     ]
+    if scores is not None:
+        results = [_over_images(one, pair, scores) for one, pair in zip(results, pairs, strict=True)]
     corrected = holm([result.p for result in results])
+    kind: Kind = "draws" if scores is None else "two-way"
     return [
-        Comparison(_who(a), _who(b), " ".join(_where(a)), result, p)
+        Comparison(_who(a), _who(b), " ".join(_where(a)), result, p, kind)
         for (a, b), result, p in zip(pairs, results, corrected, strict=True)
     ]
+
+
+def _over_images(over_draws: Paired, pair: tuple[Row, Row], scores: tuple[Arrays, Arrays]) -> Paired:
+    """Return the comparison with the interval and p-value of the two-way bootstrap."""
+    first, second = (_kept(row, arrays) for row, arrays in zip(pair, scores, strict=True))
+    if first.scores.shape != second.scores.shape or not np.array_equal(first.asked.query, second.asked.query):
+        raise ReportError(
+            f"{_who(pair[0])} and {_who(pair[1])} were not asked the same images; measure both on one --where"
+        )
+    found = two_way_difference(first.scores, second.scores, first.asked, seed=0)
+    return replace(over_draws, low=found.low, high=found.high, p=found.p)
+
+
+def _kept(row: Row, arrays: Arrays) -> Kept:
+    if row.metric != "auroc" or row.source == "macro":
+        raise ReportError(
+            f"the two-way interval is of an AUROC of all images or of one generator, not of {row.source} {row.metric}; "
+            f"use --interval draws"
+        )
+    kept = kept_of_draws(row, arrays)
+    if kept is None:
+        raise ReportError(
+            f"the scores of {_who(row)} were not kept beside the report; run adapt again with --keep-scores, or use "
+            f"--interval draws"
+        )
+    return kept if row.source == "all" else kept.against(row.source)
 
 
 def _who(row: Row) -> str:

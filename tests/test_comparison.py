@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from sklearn.metrics import roc_auc_score
 
 from fewshot.cli import group
 from fewshot.comparison import compare_across, compare_within, comparison_table
@@ -59,3 +61,53 @@ def test_command_prints_the_table(tmp_path: Path) -> None:
     result = CliRunner().invoke(group, ["compare", str(path), "--metric", "f1"])
     assert result.exit_code == 1
     assert "nothing to compare" in result.stderr
+
+
+def _kept(*heads: np.ndarray) -> dict[str, Any]:
+    trials, images = heads[0].shape
+    kept = {f"{name}|x|svm|10": scores for name, scores in zip("ab", heads, strict=True)}
+    synthetic = np.arange(images) % 2 == 1
+    source = np.where(synthetic, np.where(np.arange(images) % 4 == 1, "sd15", "ldm"), "coco")
+    return {**kept, "query": np.ones((trials, images), bool), "synthetic": synthetic, "source": source}
+
+
+def test_two_way_interval_speaks_of_other_images_too(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    image = generator.normal(size=80) + (np.arange(80) % 2)
+    heads = [image + 0.05 * generator.normal(size=(6, 80)), 0.5 * generator.normal(size=80) + image[None].repeat(6, 0)]
+    kept = _kept(*heads)
+    rows = [
+        _row(name, *(roc_auc_score(kept["synthetic"], one) for one in head))
+        for name, head in zip("ab", heads, strict=True)
+    ]
+    report = _report(*rows)
+    (over_draws,), (both,) = compare_within(report), compare_within(report, scores=kept)
+    assert both.result.difference == over_draws.result.difference
+    assert both.result.high - both.result.low > 3 * (over_draws.result.high - over_draws.result.low)
+
+    path = report.save(tmp_path / "r.json")
+    np.savez(path.with_suffix(".npz"), **kept)
+    told = CliRunner().invoke(group, ["compare", str(path), "--interval", "two-way"])
+    assert told.exit_code == 0, told.output
+    assert told.stdout.strip() == comparison_table([both])
+    assert told.stderr == ""
+    warned = CliRunner().invoke(group, ["compare", str(path)])
+    assert "not of other images" in warned.stderr
+
+
+def test_two_way_interval_of_a_generator_asks_its_images_only() -> None:
+    generator = np.random.default_rng(1)
+    image = generator.normal(size=80) + (np.arange(80) % 2)
+    kept = _kept(*(image + generator.normal(size=(4, 80)) for _ in "ab"))
+    other = {**kept, "a|x|svm|10": np.where(kept["source"] == "ldm", -9.0, kept["a|x|svm|10"])}
+    rows = [_row("a", 0.7, 0.8, 0.7, 0.8, source="sd15"), _row("b", 0.6, 0.7, 0.7, 0.6, source="sd15")]
+    found = [compare_within(_report(*rows), source="sd15", scores=scores) for scores in (kept, other)]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("changes", "message"), [({}, "not kept"), ({"metric": "ap"}, "--interval draws")])
+def test_two_way_interval_needs_the_scores_of_an_auroc(changes: dict[str, Any], message: str) -> None:
+    rows = [_row("a", 0.9, 0.8, **changes), _row("c", 0.7, 0.6, **changes)]
+    kept = _kept(np.zeros((2, 8)), np.zeros((2, 8)))
+    with pytest.raises(ReportError, match=message):
+        compare_within(_report(*rows), metric=rows[0].metric, scores=kept)

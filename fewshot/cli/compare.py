@@ -12,25 +12,38 @@ from fewshot.cli.options import json_option
 @click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--metric", default="auroc", show_default=True, help="The measure compared.")
 @click.option("--source", default="all", show_default=True, help="all, macro, or one generator.")
+@click.option(
+    "--interval",
+    type=click.Choice(["draws", "two-way"]),
+    default="draws",
+    show_default=True,
+    help="Over draws from these images, or over draws and images; two-way needs reports made with --keep-scores.",
+)
 @json_option
-def command(reports: tuple[Path, ...], metric: str, source: str, as_json: bool) -> None:
+def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, as_json: bool) -> None:
     """Compare all backbones and heads of one REPORT, or one REPORT with another.
 
-    p-values are corrected for overlapping draws (Nadeau and Bengio) and for the number of comparisons (Holm).
+    p-values are corrected for the number of comparisons (Holm) and, unless the interval is two-way, for overlapping
+    draws (Nadeau and Bengio).
     """
-    from fewshot.comparison import compare_across, compare_within, comparison_table
+    from fewshot.comparison import compare_across, compare_within, comparison_notes, comparison_table
     from fewshot.core.errors import ReportError
+    from fewshot.kept_scores import scores_beside
     from fewshot.report import Report
 
     if len(reports) > 2:
         raise click.UsageError(f"one or two reports are compared, and here are {len(reports)}")
     loaded = [Report.load(path) for path in reports]
+    kept = [scores_beside(path) for path in reports] if interval == "two-way" else []
+    wanted = {"metric": metric, "source": source}
     if len(loaded) == 1:
-        found = compare_within(loaded[0], metric=metric, source=source)
+        found = compare_within(loaded[0], **wanted, scores=kept[0] if kept else None)
     else:
-        found = compare_across(loaded[0], loaded[1], metric=metric, source=source)
+        found = compare_across(loaded[0], loaded[1], **wanted, scores=(kept[0], kept[1]) if kept else None)
     if not found:
         raise ReportError(f"nothing to compare: no two rows have the metric {metric!r} and the source {source!r}")
+    for note in comparison_notes(found):
+        click.echo(f"warning: {note}", err=True)
     if as_json:
         click.echo(json.dumps([one.to_json() for one in found]))
     else:

@@ -20,8 +20,9 @@ from fewshot.embeddings.store import FeatureStore
 from fewshot.figures.bars import POOLED
 from fewshot.figures.canvas import save_png
 from fewshot.figures.confusion import confusion
+from fewshot.kept_scores import scores_beside
 from fewshot.page.charts import Chart, feature_charts
-from fewshot.page.curves import roc_charts, scores_beside
+from fewshot.page.curves import roc_charts
 from fewshot.page.document import write_page
 from fewshot.page.gallery import Shown, write_gallery
 from fewshot.protocols.across import adapt_and_save

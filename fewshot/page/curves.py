@@ -1,16 +1,14 @@
 """ROC curves of a report, from the scores that ``--keep-scores`` left beside it."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.core.errors import ReportError
 from fewshot.figures.bars import detector_name, largest_support
 from fewshot.figures.roc import roc_curves, roc_on_grid
+from fewshot.kept_scores import Arrays, kept_of_draws, scores_beside
 from fewshot.metrics import auroc
 from fewshot.page.charts import Chart
 from fewshot.report import Report
@@ -23,24 +21,7 @@ _CAPTION = (
     "band: nine draws of ten. The upright line is a false alarm rate of 5 %."
 )
 
-Arrays = Mapping[str, NDArray[Any]]
 Trial = tuple[FloatArray, BoolArray]
-
-
-def scores_beside(path: Path | str) -> dict[str, NDArray[Any]]:
-    """Return the arrays that were kept beside a report file; empty when there are none.
-
-    Raises:
-        ReportError: the file cannot be read.
-    """
-    kept = Path(path).with_suffix(".npz")
-    if not kept.is_file():
-        return {}
-    try:
-        with np.load(kept, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise ReportError(f"the scores {kept} cannot be read ({error}); run again with --keep-scores") from error
 
 
 def roc_charts(report: Report, scores: Arrays) -> Iterator[Chart]:
@@ -71,13 +52,11 @@ def _trials(row: Row, scores: Arrays) -> Iterator[Trial]:
 
 
 def _of_draws(row: Row, scores: Arrays) -> Iterator[Trial]:
-    """Yield what ``fewshot adapt`` kept: (T, n) scores and query masks, by data set where there were several runs."""
-    title = "" if "query" in scores else f"{row.dataset}|"
-    kept = scores.get(f"{title}{row.backbone}|{row.layer}|{row.head}|{row.shots}")
+    """Yield what ``fewshot adapt`` kept."""
+    kept = kept_of_draws(row, scores)
     if kept is not None:
-        synthetic = scores[f"{title}synthetic"]
-        for values, query in zip(kept, scores[f"{title}query"], strict=True):
-            yield values[query], synthetic[query]
+        for values, query in zip(kept.scores, kept.asked.query, strict=True):
+            yield values[query], kept.asked.synthetic[query]
 
 
 def _of_curve(row: Row, scores: Arrays) -> Iterator[Trial]:

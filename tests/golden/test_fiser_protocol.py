@@ -140,6 +140,21 @@ def test_batched_solver_stays_within_a_thousandth_of_the_reference(
                 assert row.values[trial] == pytest.approx(layer["auroc"], abs=1e-3)
 
 
+@pytest.mark.parametrize("rule", ["legacy", "exponential"])
+def test_batched_neighbours_stay_within_a_thousandth_of_the_reference(
+    golden: list[dict[str, Any]], store: Path, rule: str
+) -> None:
+    entries = _entries(golden, ("knn", rule, "class", 10))
+    for k in sorted({layer["k"] for entry in entries for layer in entry["layers"]}):
+        how = {"seed": 42, "draw": "fiser", "layer": "all", "solver": "batched", "k": k, "rule": rule}
+        report = adapt(store, shots=10, head="knn", trials=5, **how)
+        for trial, entry in enumerate(entries):
+            for layer in entry["layers"]:
+                if layer["k"] == k:
+                    (row,) = report.where(layer=str(layer["layer"]), source="all", metric="auroc")
+                    assert row.values[trial] == pytest.approx(layer["auroc"], abs=1e-3)
+
+
 def test_published_spread_is_the_population_one(store: Path) -> None:
     report = adapt(store, shots=1, trials=5, seed=42, draw="fiser", tpr="nearest")
     (row,) = report.where(source="all", metric="auroc")

@@ -10,8 +10,9 @@ from sklearn.metrics import roc_auc_score
 from fewshot.cli import group
 from fewshot.core.errors import ReportError
 from fewshot.figures.roc import GRID
+from fewshot.kept_scores import scores_beside
 from fewshot.page.charts import charts
-from fewshot.page.curves import roc_charts, scores_beside
+from fewshot.page.curves import roc_charts
 from fewshot.report import Confusion, Report
 from fewshot.rows import Row
 from tests.protocols.toy_store import toy_store

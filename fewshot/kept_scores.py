@@ -1,0 +1,62 @@
+"""The scores that ``--keep-scores`` leaves beside a report, as ``.npz``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot.bootstrap import Asked
+from fewshot.core.arrays import FloatArray
+from fewshot.core.errors import ReportError
+from fewshot.rows import Row
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def scores_beside(path: Path | str) -> dict[str, NDArray[Any]]:
+    """Return the arrays that were kept beside a report file; empty when there are none.
+
+    Raises:
+        ReportError: the file cannot be read.
+    """
+    kept = Path(path).with_suffix(".npz")
+    if not kept.is_file():
+        return {}
+    try:
+        with np.load(kept, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise ReportError(f"the scores {kept} cannot be read ({error}); run again with --keep-scores") from error
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The scores behind one row of ``fewshot adapt``.
+
+    Args:
+        scores: (T, n) floating, of every trial on all images.
+        asked: which of them each trial queried, and their classes.
+        source: (n,) name of each image's source.
+    """
+
+    scores: FloatArray
+    asked: Asked
+    source: NDArray[Any]
+
+    def against(self, generator: str) -> "Kept":
+        """Return the natural images and those of one generator only."""
+        chosen = ~self.asked.synthetic | (self.source == generator)
+        asked = Asked(self.asked.query[:, chosen], self.asked.synthetic[chosen])
+        return Kept(self.scores[:, chosen], asked, self.source[chosen])
+
+
+def kept_of_draws(row: Row, arrays: Arrays) -> Kept | None:
+    """Return what ``fewshot adapt`` kept of a row, by data set where there were several runs; None when nothing."""
+    title = "" if "query" in arrays else f"{row.dataset}|"
+    scores = arrays.get(f"{title}{row.backbone}|{row.layer}|{row.head}|{row.shots}")
+    if scores is None:
+        return None
+    return Kept(scores, Asked(arrays[f"{title}query"], arrays[f"{title}synthetic"]), arrays[f"{title}source"])
