@@ -138,14 +138,19 @@ class ChunkedLayer:
         backbone, layer = (unescape(part) for part in self.name.split("/")[-2:])
         return f"layer {layer!r} of {backbone!r}"
 
-    def read(self, *, dtype: DTypeLike, low: int = 0, high: int | None = None) -> NDArray[Any]:
+    def read(
+        self, *, dtype: DTypeLike, low: int = 0, high: int | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """Return rows low..high: (high - low, D) of ``dtype``, every chunk's checksum verified.
+
+        Args:
+            out: contiguous, of that shape and type: where they are put; a new array when None.
 
         Raises:
             StoreError: a chunk's bytes do not have its checksum.
         """
         stop = self.rows if high is None else high
-        result = np.empty((stop - low, self.dimension), dtype)
+        result = np.empty((stop - low, self.dimension), dtype) if out is None else out
         chunks = range(low // self.chunk_rows, -(-stop // self.chunk_rows))
 
         def place(number: int, rows: NDArray[Any]) -> None:

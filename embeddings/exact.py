@@ -4,11 +4,11 @@ Every score is a sum in double precision over one pair of rows, rounded to float
 on what else is computed beside it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, IntArray
+from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, IntArray, spans
 from fewshot.embeddings.indexed_layer import IndexedLayer, Metric
 
 NONE = -1  # the position of a candidate that is not there
@@ -105,12 +105,6 @@ def slack(queries: Float32Array, longest: float, *, metric: Metric) -> Float64Ar
     lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
     scale = (lengths + longest) ** 2 if metric == "l2" else lengths * longest
     return np.asarray(4 * np.sqrt(queries.shape[1]) * np.finfo(np.float32).eps * scale)
-
-
-def spans(length: int, step: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of consecutive parts of at most ``step``."""
-    for start in range(0, length, step):
-        yield start, min(start + step, length)
 
 
 def _pairwise(vectors: Float32Array, queries: Float32Array, metric: Metric) -> Float64Array:

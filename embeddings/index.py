@@ -13,9 +13,9 @@ from typing import Any, Self
 import faiss as _faiss
 import numpy as np
 
-from fewshot.core.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, Float32Array, FloatArray, IntArray, spans
 from fewshot.core.errors import DeviceError, InputError, OptionError, OutputError
-from fewshot.embeddings.exact import NONE, exact_scores, ranked, scan, searched_value, slack, spans
+from fewshot.embeddings.exact import NONE, exact_scores, ranked, scan, searched_value, slack
 from fewshot.embeddings.index_choice import HNSW_LINKS, TRAINING_ROWS, Choice, choose_kind, pq_bytes
 from fewshot.embeddings.index_file import read_facts, require_same_layer, write_facts
 from fewshot.embeddings.indexed_layer import IndexedLayer, Metric, Where
@@ -345,12 +345,11 @@ def _built(indexed: IndexedLayer, kind: str, seed: int) -> tuple[Any, float]:
 
 
 def _fill_flat(index: Any, indexed: IndexedLayer) -> float:
-    """Read every block straight into FAISS's memory, which is taken once; return the length of the longest row."""
+    """Read every row straight into FAISS's memory, which is taken once; return the length of the longest."""
     index.codes.resize(len(indexed) * index.code_size)
     index.ntotal = len(indexed)
     vectors = _view(index)
-    for start, block in indexed.blocks():
-        vectors[start : start + len(block)] = block
+    indexed.fill(vectors)
     return _longest(vectors)
 
 

@@ -1,7 +1,9 @@
 """The rows of one layer as an index sees them: which they are, of which source, and fit for a metric."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -9,7 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
-from fewshot.core.arrays import Float32Array, FloatArray, IntArray, require_finite, unit_rows
+from fewshot.core.arrays import Float32Array, FloatArray, IntArray, require_finite, spans, unit_rows
 from fewshot.core.errors import InputError, OptionError
 from fewshot.embeddings.store import FeatureStore, LayerInfo
 
@@ -18,6 +20,7 @@ METRICS: tuple[str, ...] = get_args(Metric)
 Where = Mapping[str, str | Sequence[str]]
 
 _BLOCK_BYTES = 8 << 20  # read and normalised at a time, so that a build needs little more than the index itself
+_CACHE_BYTES = 1 << 20  # made ready at a time; small enough for the cache
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,21 @@ class IndexedLayer:
         for start in range(0, len(self), self.block_rows):
             yield start, self._vectors(self.rows[start : start + self.block_rows])
 
+    def fill(self, vectors: Float32Array) -> None:
+        """Put all vectors into (R, D) float32, contiguous: read straight into their place and made ready there.
+
+        Raises:
+            InputError: a value is not finite, or a row is zero under cosine.
+        """
+        follow = len(self) and self.rows[-1] - self.rows[0] == len(self) - 1
+        for start, stop in spans(len(self), len(self) if follow else self.block_rows):
+            rows = self.rows[start:stop]
+            self.store.read_into(vectors[start:stop], rows, self.info.backbone, self.info.layer, view=self.info.view)
+        with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
+            parts = spans(len(self), max(1, _CACHE_BYTES // (4 * self.dimension)))
+            for _ in pool.map(lambda part: self._ready(vectors[slice(*part)], self.rows[slice(*part)]), parts):
+                pass
+
     def gather(self, positions: IntArray) -> Float32Array:
         """Return the vectors at some positions, in any order: (n, D) float32; memory is a block beyond the result."""
         wanted, inverse = np.unique(np.asarray(positions, np.int64), return_inverse=True)
@@ -135,15 +153,25 @@ class IndexedLayer:
         return np.ascontiguousarray(queries, dtype=np.float32)
 
     def _vectors(self, rows: IntArray) -> Float32Array:
-        block = self.store.read(rows, self.info.backbone, self.info.layer, view=self.info.view)
+        return self._ready(self.store.read(rows, self.info.backbone, self.info.layer, view=self.info.view), rows)
+
+    def _ready(self, block: Float32Array, rows: IntArray) -> Float32Array:
+        """Return vectors fit for the metric, made so in place; ``rows`` are theirs in the store."""
         lengths = np.linalg.norm(block, axis=1, keepdims=True)
         if not np.isfinite(lengths).all():
-            require_finite(block, what=str(self))
-            raise InputError(f"{self}: a row is too long for float32 scores; divide the features by a constant")
+            row = int(rows[np.flatnonzero(~np.isfinite(lengths[:, 0]))[0]])
+            raise InputError(
+                f"{self}: row {row} holds NaN or infinite values, or is too long for float32; embed these images "
+                f"again, in --precision fp32 if they were made in fp16"
+            )
         if self.metric != "cosine" or self.info.normalised:
             return block
         if not lengths.all():
-            return unit_rows(block, what=str(self))  # names the zero row
+            row = int(rows[np.flatnonzero(lengths[:, 0] == 0)[0]])
+            raise InputError(
+                f"{self}: row {row} is a zero vector, which has no direction; choose another --layer, or leave the "
+                f"image out"
+            )
         block /= lengths  # as unit_rows does, without another copy
         return block
 

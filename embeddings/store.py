@@ -295,8 +295,19 @@ class FeatureStore:
         """Return the same in the type that is stored, float32 or float16, without a conversion."""
         return self._read(rows, backbone, layer, view=view, dtype=np.dtype(self.info(backbone, layer, view=view).dtype))
 
+    def read_into(self, out: Float32Array, rows: IntArray, backbone: str, layer: str, *, view: str = CLEAN) -> None:
+        """Put the same into ``out``: (n, D) float32, contiguous; not copied again where rows follow each other."""
+        self._read(rows, backbone, layer, view=view, dtype=out.dtype, out=out)
+
     def _read(
-        self, rows: IntArray | None, backbone: str, layer: str, *, view: str, dtype: np.dtype[Any]
+        self,
+        rows: IntArray | None,
+        backbone: str,
+        layer: str,
+        *,
+        view: str,
+        dtype: np.dtype[Any],
+        out: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
         self.info(backbone, layer, view=view)
         wanted = None if rows is None else np.asarray(rows, dtype=np.int64)
@@ -310,7 +321,7 @@ class FeatureStore:
             )
         dataset = self.file[f"/features/{escape(backbone)}/{feature_name(layer, view)}"]
         try:
-            return _read_rows(dataset, self.path, wanted, dtype=dtype)
+            return _read_rows(dataset, self.path, wanted, dtype=dtype, out=out)
         except OSError as error:
             raise StoreError(
                 f"{self.path}: layer {layer!r} of {backbone!r} is damaged ({error}); restore the file or embed again"
@@ -323,8 +334,12 @@ class FeatureStore:
         return found
 
 
-def _read_rows(dataset: Any, path: Path, rows: IntArray | None, *, dtype: Any) -> NDArray[Any]:
+def _read_rows(
+    dataset: Any, path: Path, rows: IntArray | None, *, dtype: Any, out: NDArray[Any] | None
+) -> NDArray[Any]:
     """Read rows in any order and number, all when None; chunks go straight to their place where they can."""
+    if out is not None:
+        return _into(out, dataset, path, rows)
     if dataset.shape[0] == 0 or (rows is not None and len(rows) == 0):
         return np.empty((0, dataset.shape[1]), dtype)
     chunks = chunked_layer(dataset, path)
@@ -338,3 +353,12 @@ def _read_rows(dataset: Any, path: Path, rows: IntArray | None, *, dtype: Any) -
     unique, inverse = np.unique(rows, return_inverse=True)
     found = dataset[unique] if chunks is None else chunks.take(unique, dtype=dtype)
     return np.asarray(found[inverse], dtype=dtype)
+
+
+def _into(out: NDArray[Any], dataset: Any, path: Path, rows: IntArray | None) -> NDArray[Any]:
+    chunks = chunked_layer(dataset, path)
+    low = int(rows[0]) if rows is not None and len(rows) else 0
+    if chunks is not None and len(out) and (rows is None or bool((np.diff(rows) == 1).all())):
+        return chunks.read(dtype=out.dtype, low=low, high=low + len(out), out=out)
+    out[:] = _read_rows(dataset, path, rows, dtype=out.dtype, out=None)
+    return out

@@ -1,5 +1,7 @@
 """The array types of the package, and the checks made once where arrays enter."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,12 @@ ByteArray = NDArray[np.uint8]
 
 NATURAL = 0
 SYNTHETIC = 1
+
+
+def spans(length: int, step: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of consecutive parts of at most ``step``."""
+    for start in range(0, length, step):
+        yield start, min(start + step, length)
 
 
 def require_finite(features: FloatArray, *, what: str) -> None:
