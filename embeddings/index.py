@@ -26,6 +26,7 @@ from fewshot.embeddings.store import FeatureStore, LayerInfo
 faiss: Any = _faiss  # its type stubs know the C++ signatures, not the Python ones
 
 _QUERY_BLOCK = 1024
+_READ_BYTES = 64 << 20  # rows read at a time where the index holds codes only
 _MARGIN = 8  # candidates beyond k: enough to prove almost every answer of exact search complete
 _GPU_WIDEST = 2048  # most candidates that FAISS selects on a GPU
 _SAMPLE, _RECALL_AT = 200, 10  # recall@10 is measured on this many rows
@@ -285,12 +286,27 @@ class SourceIndex:
     def _ranked(
         self, queries: Float32Array, candidates: IntArray, k: int, barred: list[IntArray]
     ) -> tuple[Float32Array, IntArray]:
-        scores = exact_scores(self._gather, queries, candidates, metric=self.metric)
+        if self.choice.kind == "ivf-pq":  # the index holds codes only
+            scores = self._scores_from_the_file(queries, candidates)
+        else:
+            scores = exact_scores(self._gather, queries, candidates, metric=self.metric)
         return ranked(scores, candidates, k=k, barred=barred)
 
+    def _scores_from_the_file(self, queries: Float32Array, candidates: IntArray) -> Float32Array:
+        """Return the candidates' scores; the rows of many queries are read together, since they lie in most chunks."""
+        scores = np.empty(candidates.shape, np.float32)
+        step = max(1, _READ_BYTES // (4 * self.indexed.dimension * candidates.shape[1]))
+        for start, stop in spans(len(queries), step):
+            wanted = np.unique(np.maximum(candidates[start:stop], 0))
+            vectors = self.indexed.gather(wanted)
+
+            def gather(positions: IntArray, wanted: IntArray = wanted, vectors: Float32Array = vectors) -> Float32Array:
+                return vectors[np.searchsorted(wanted, positions)]
+
+            scores[start:stop] = exact_scores(gather, queries[start:stop], candidates[start:stop], metric=self.metric)
+        return scores
+
     def _gather(self, positions: IntArray) -> Float32Array:
-        if self.choice.kind == "ivf-pq":  # the index holds codes only
-            return self.indexed.gather(positions)
         if self.choice.kind == "ivf-flat":
             return np.asarray(self._index.reconstruct_batch(positions))
         storage = self._index if self.choice.kind == "flat" else faiss.downcast_index(self._index.storage)
