@@ -94,6 +94,19 @@ def test_shot_counts_are_nested_and_share_their_query(path: Path) -> None:
     assert ten.values == _one(most, backbone="net", head="svm", source="all", metric="auroc").values
 
 
+def test_shots_reach_five_hundred_and_equal_machines_fitted_one_by_one(tmp_path: Path) -> None:
+    store = toy_store(tmp_path / "many.h5", samples=toy_samples(1600))
+    reports = [
+        fewshot.adapt(store, shots=(1, 500), trials=2, backbone="net", solver=solver)
+        for solver in ("batched", "sklearn")
+    ]
+    found, expected = ({row.shots: row.values for row in one.where(metric="auroc", source="all")} for one in reports)
+    assert set(found) == {0, 1, 500}
+    assert min(found[500]) > max(found[1])
+    for shots in found:
+        assert found[shots] == pytest.approx(expected[shots], abs=1e-3)
+
+
 def test_per_source_draws_the_shots_of_every_source(path: Path) -> None:
     report = fewshot.adapt(path, shots=3, trials=2, per="source", backbone="net")
     store = FeatureStore(path)
