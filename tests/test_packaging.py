@@ -195,6 +195,15 @@ def test_every_import_is_declared() -> None:
     assert undeclared == {}
 
 
+def test_every_declared_dependency_is_pinned_for_the_environments_that_make_builds() -> None:
+    config = setup_cfg()
+    declared_lines = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    requirements = {re.split(r"[<>=!;\[ ~]", line, maxsplit=1)[0] for text in declared_lines for line in lines(text)}
+    pinned = {line.split("==")[0] for line in lines((ROOT / "constraints.txt").read_text())}
+    elsewhere = {"faiss-cpu"}  # where there is no wheel of faiss-gpu
+    assert {name.lower().replace("_", "-") for name in requirements} - elsewhere <= pinned
+
+
 @pytest.mark.slow
 def test_wheel_holds_the_packages_under_one_name_and_runs_from_elsewhere(tmp_path: Path) -> None:
     build = f"from setuptools import build_meta; print(build_meta.build_wheel({str(tmp_path)!r}))"

@@ -35,6 +35,10 @@ BACKBONES = ("spectrum", "efficientnet-lite0")
 SHOTS = (1, 5, 10)
 METRICS = ("auroc", "average_precision", "tpr_at_5_fpr")
 
+NO_LABEL_IS_WRONG = (
+    "Here no label is wrong: every fake is a remake of a natural tile, and its group keeps both on one side."
+)
+
 TOY = """\
 What is toy about this: the fakes are photographs remade by a few lines of signal processing, not by generative models;
 there are only 18 photographs, very unlike each other, so that ten images are little to learn from; and every fake shows
@@ -145,6 +149,7 @@ def tell(
         {"report.json": report, "attribution.json": curve},
         place / "page.html",
         title="fewshot demo",
+        note=NO_LABEL_IS_WRONG,
         audit=found,
         beside={"report.json": list(roc_charts(report, scores_beside(place / "report.json")))},
         more=drawn,
@@ -197,10 +202,7 @@ def _confusions(nearest: Mapping[str, ClosedSet]) -> Iterator[Chart]:
 
 def _about_audit(found: Audit) -> str:
     warnings = "\n".join(f"   warning: {warning}" for warning in found.warnings) or "   no warning"
-    return (
-        f"5. Audit. What could fool a reader of these numbers:\n{warnings}\n"
-        "   Here no label is wrong: every fake is a remake of a natural tile, and its group keeps both on one side."
-    )
+    return f"5. Audit. What could fool a reader of these numbers:\n{warnings}\n   {NO_LABEL_IS_WRONG}"
 
 
 def _about_attribution(curve: Report) -> str:

@@ -22,6 +22,7 @@ def write_page(
     path: Path | str,
     *,
     title: str = "fewshot report",
+    note: str = "",
     audit: Audit | None = None,
     beside: Mapping[str, Sequence[Chart]] | None = None,
     more: Iterable[Chart] = (),
@@ -32,6 +33,7 @@ def write_page(
         reports: name shown -> report.
         path: the file to write.
         title: heading of the page.
+        note: a paragraph below it.
         audit: of the store that the reports are about; it stands first.
         beside: name shown -> figures of that report which its rows do not hold, such as ROC curves.
         more: figures that no report holds, such as projections of the features.
@@ -41,7 +43,7 @@ def write_page(
     """
     target = Path(path)
     try:
-        page = page_html(reports, title=title, audit=audit, beside=beside, more=more)
+        page = page_html(reports, title=title, note=note, audit=audit, beside=beside, more=more)
         target.write_text(page, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"the page {target} cannot be written ({error}); give -o another place") from error
@@ -52,6 +54,7 @@ def page_html(
     reports: Mapping[str, Report],
     *,
     title: str,
+    note: str = "",
     audit: Audit | None = None,
     beside: Mapping[str, Sequence[Chart]] | None = None,
     more: Iterable[Chart] = (),
@@ -71,7 +74,8 @@ def page_html(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f"<title>{escape(title)}</title><style>\n{style}</style></head><body><main>"
-        f"<header><h1>{escape(title)}</h1>{_contents(list(reports))}</header>"
+        f"<header><h1>{escape(title)}</h1>{f'<p class="soft">{escape(note)}</p>' if note else ''}"
+        f"{_contents(list(reports))}</header>"
         f"{audit_section(audit) if audit else ''}{''.join(sections)}{features}</main>"
         f"<script>{script}</script></body></html>\n"
     )

@@ -1,5 +1,6 @@
 """The command line as a whole: exit statuses, one sentence per error, nearest names, light help."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,20 @@ def test_python_dash_m_is_the_same_command(tmp_path: Path) -> None:
     )
 
     assert done.stdout.startswith("Usage: fewshot [OPTIONS] COMMAND")
+
+
+@pytest.mark.parametrize(("given", "kept"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_told_otherwise(given: dict[str, str], kept: str) -> None:
+    code = (
+        "import os\nfrom fewshot.cli import main\ntry: main(['--help'])\nfinally: print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**clean, **given}, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.splitlines()[-1] == kept
 
 
 def _run_command_that_raises(error: BaseException, options: list[str], monkeypatch: pytest.MonkeyPatch) -> Result:
