@@ -1,7 +1,7 @@
 """The scores that ``--keep-scores`` leaves beside a report, as ``.npz``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +47,16 @@ class Kept:
     source: NDArray[Any]
 
     def against(self, generator: str) -> "Kept":
-        """Return the natural images and those of one generator only."""
+        """Return the same with no other generator queried."""
         chosen = ~self.asked.synthetic | (self.source == generator)
-        asked = Asked(self.asked.query[:, chosen], self.asked.synthetic[chosen])
-        return Kept(self.scores[:, chosen], asked, self.source[chosen])
+        return replace(self, asked=replace(self.asked, query=self.asked.query & chosen))
 
 
 def kept_of_draws(row: Row, arrays: Arrays) -> Kept | None:
     """Return what ``fewshot adapt`` kept of a row, by data set where there were several runs; None when nothing."""
     title = "" if "query" in arrays else f"{row.dataset}|"
     scores = arrays.get(f"{title}{row.backbone}|{row.layer}|{row.head}|{row.shots}")
-    if scores is None:
+    support = arrays.get(f"{title}support|{row.shots}")
+    if scores is None or support is None:
         return None
-    return Kept(scores, Asked(arrays[f"{title}query"], arrays[f"{title}synthetic"]), arrays[f"{title}source"])
+    return Kept(scores, Asked(arrays[f"{title}query"], arrays[f"{title}synthetic"], support), arrays[f"{title}source"])

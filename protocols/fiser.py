@@ -26,7 +26,7 @@ from fewshot.protocols.caveats import SHIPPED, draw_caveats, row_caveats
 from fewshot.protocols.drawing import Method, draw_all, draw_given
 from fewshot.protocols.layers import is_reported_fixed, layers_to_score, require_sense
 from fewshot.protocols.material import Material, gather
-from fewshot.protocols.measuring import Kind, facts, measure, with_intervals
+from fewshot.protocols.measuring import Kind, facts, measure, query_mask, support_mask, with_intervals
 from fewshot.protocols.scoring import (
     Candidate,
     Choice,
@@ -117,7 +117,7 @@ class Fiser(Protocol):
                 rows += self._shipped(material, draws, name)
                 rows += self._backbone(material, draws, name, store.default_layer(name), layers[name], progress, scores)
         if scores is not None:
-            scores.update(_queries(material, draws))
+            scores.update(_asked(material, draws, self.shots))
         return Report(
             protocol=self.name,
             config=self._config(material, backbones, layers),
@@ -186,7 +186,7 @@ class Fiser(Protocol):
                     measures = measure(material, draws, scored, tpr=self.tpr)
                     if self.interval != "trials":
                         kind, seed = self.interval, self.seed
-                        measures = with_intervals(measures, material, draws, scored, kind=kind, seed=seed)
+                        measures = with_intervals(measures, material, draws, scored, kind=kind, shots=shots, seed=seed)
                     best = self._best_k(head, material, draws, features, shots, layer) if name == "knn" else None
                     found.setdefault((name, shots), []).append(Candidate(layer, head, measures, best))
                     if scores is not None:
@@ -321,10 +321,8 @@ def _keys(material: Material, drawn: Draw) -> list[str]:
     return [str(material.keys[row]) for rows in drawn.order.values() for row in rows]
 
 
-def _queries(material: Material, draws: Sequence[Draw]) -> dict[str, FloatArray]:
-    masks = np.zeros((len(draws), len(material.pool)), bool)
-    for trial, drawn in enumerate(draws):
-        masks[trial, drawn.query] = True
-    found: dict[str, Any] = {"query": masks, "synthetic": material.pool.synthetic}
-    found.update(source=material.pool.source.astype(str), key=material.keys.astype(str))
-    return found
+def _asked(material: Material, draws: Sequence[Draw], shots: Sequence[int]) -> dict[str, Any]:
+    """What the scores are of, beside them: query and support masks (T, n), class, source and key of every image."""
+    supports = {f"support|{count}": support_mask(material, draws, count) for count in shots}
+    images = {"synthetic": material.pool.synthetic, "source": material.pool.source.astype(str)}
+    return {"query": query_mask(material, draws), **supports, **images, "key": material.keys.astype(str)}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.bootstrap import Asked, two_way_bootstrap
-from fewshot.core.arrays import Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import OptionError
 from fewshot.episodes import Draw
 from fewshot.metrics import METRICS, Ranked, Tpr
@@ -61,12 +61,20 @@ class Measures:
 
 
 def with_intervals(
-    measures: Measures, material: Material, draws: Sequence[Draw], scores: FloatArray, *, kind: Kind, seed: int
+    measures: Measures,
+    material: Material,
+    draws: Sequence[Draw],
+    scores: FloatArray,
+    *,
+    kind: Kind,
+    shots: int,
+    seed: int,
 ) -> Measures:
     """Return the measures with other intervals of the AUROC: pooled, and each generator against all natural images.
 
     Args:
-        kind: ``two-way`` over draws and query images, or ``delong`` over the query images of a single draw.
+        kind: ``two-way`` over draws and images, or ``delong`` over the query images of a single draw.
+        shots: the shot count that the scores are of.
         seed: of the bootstrap.
 
     Raises:
@@ -74,21 +82,36 @@ def with_intervals(
     """
     if kind == "delong" and len(draws) > 1:
         raise OptionError(f"--interval delong is of a single draw, and there are {len(draws)}; add --trials 1")
-    asked = np.zeros(scores.shape, bool)
-    for trial, drawn in enumerate(draws):
-        asked[trial, drawn.query] = True
+    asked, support = query_mask(material, draws), support_mask(material, draws, shots)
     found = {}
     for dataset, source in measures.values:
         if dataset != material.title or source == MACRO:
             continue
         kept = ~material.pool.synthetic | (material.pool.source == source) | (source == POOLED)
-        part, query, synthetic = scores[:, kept].astype(np.float64), asked[:, kept], material.pool.synthetic[kept]
+        query, synthetic = asked & kept, material.pool.synthetic
         if kind == "two-way":
-            found[dataset, source] = two_way_bootstrap(part, Asked(query, synthetic), seed=seed)
+            found[dataset, source] = two_way_bootstrap(scores, Asked(query, synthetic, support), seed=seed)
         else:
-            sides = (part[0, query[0] & (synthetic == side)] for side in (False, True))
+            sides = (scores[0, query[0] & (synthetic == side)].astype(np.float64) for side in (False, True))
             found[dataset, source] = delong_interval(*sides)
     return replace(measures, intervals=found)
+
+
+def query_mask(material: Material, draws: Sequence[Draw]) -> BoolArray:
+    """Return (T, n) bool: the images of the pool that each trial asks."""
+    return _mask(material, [drawn.query for drawn in draws])
+
+
+def support_mask(material: Material, draws: Sequence[Draw], shots: int) -> BoolArray:
+    """Return (T, n) bool: the images of the pool that each trial is fitted on."""
+    return _mask(material, [drawn.support(shots) for drawn in draws])
+
+
+def _mask(material: Material, chosen: Sequence[IntArray]) -> BoolArray:
+    mask = np.zeros((len(chosen), len(material.pool)), bool)
+    for trial, rows in enumerate(chosen):
+        mask[trial, rows] = True
+    return mask
 
 
 def pick(candidates: Sequence[Measures], chosen: IntArray) -> Measures:

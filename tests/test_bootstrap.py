@@ -1,5 +1,7 @@
 """The two-way bootstrap: weighted AUROCs against repeated images, and intervals that know of other images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -16,7 +18,7 @@ def _pool(trials: int, noise: float, *, seed: int) -> tuple[np.ndarray, Asked]:
     synthetic = np.arange(60) % 2 == 1
     image = generator.normal(size=60) + synthetic
     scores = image + noise * generator.normal(size=(trials, 60))
-    return scores, Asked(np.ones_like(scores, bool), synthetic)
+    return scores, Asked(np.ones_like(scores, bool), synthetic, np.zeros_like(scores, bool))
 
 
 @pytest.mark.parametrize("decimals", [1, 6])
@@ -25,7 +27,7 @@ def test_weighted_auroc_equals_that_of_repeated_images(decimals: int) -> None:
     synthetic = np.arange(25) % 2 == 1
     scores = np.round(generator.normal(size=(3, 25)) + synthetic, decimals)
     counts, query = generator.integers(0, 4, 25), generator.random((3, 25)) < 0.8
-    found = _Ranked.of(scores, Asked(query, synthetic)).auroc(counts)
+    found = _Ranked.of(scores, query, synthetic).auroc(counts)
     expected = [
         roc_auc_score(np.repeat(synthetic, counts * asked), np.repeat(row, counts * asked))
         for row, asked in zip(scores, query, strict=True)
@@ -43,7 +45,7 @@ def test_interval_over_images_is_wider_than_that_of_trials_alone() -> None:
 
 
 def test_perfect_separation_has_no_interval() -> None:
-    asked = Asked(np.ones((3, 8), bool), np.arange(8) >= 4)
+    asked = Asked(np.ones((3, 8), bool), np.arange(8) >= 4, np.zeros((3, 8), bool))
     assert np.isnan(two_way_bootstrap(np.tile(np.arange(8.0), (3, 1)), asked, seed=0).low)
 
 
@@ -69,6 +71,38 @@ def test_difference_is_found_at_its_level() -> None:
         synthetic = np.arange(80) % 2 == 1
         common = generator.normal(size=80) + synthetic
         first, second = (common + 0.7 * generator.normal(size=80) + 0.1 * generator.normal(size=(10, 80)) for _ in "ab")
-        asked = Asked(np.ones((10, 80), bool), synthetic)
+        asked = Asked(np.ones((10, 80), bool), synthetic, np.zeros((10, 80), bool))
         rejected += two_way_difference(first, second, asked, seed=seed, resamples=100).p < 0.05
     assert rejected / 120 < 0.12
+
+
+def test_variance_of_supports_drawn_from_the_queried_pool_is_seen() -> None:
+    """Pools differ in where their classes' means lie: heads fitted on them and asked on them gain from it alike."""
+    covered = {"with supports": 0, "without": 0}
+    means = [_mean_of_pool(np.random.default_rng([1, seed]), trials=5)[0] for seed in range(1500)]
+    truth = float(np.mean(means))
+    for seed in range(100):
+        _, scores, asked = _mean_of_pool(np.random.default_rng([2, seed]), trials=100)
+        blind = replace(asked, support=np.zeros_like(asked.support))
+        for name, told in (("with supports", asked), ("without", blind)):
+            interval = two_way_bootstrap(scores, told, seed=seed, resamples=80)
+            covered[name] += interval.low <= truth <= interval.high
+    assert covered["with supports"] >= 90
+    assert covered["without"] <= 88
+
+
+def _mean_of_pool(generator: np.random.Generator, *, trials: int) -> tuple[float, np.ndarray, Asked]:
+    """Draw a pool of 2 x 40 images and fit class means on 2 x 5 of them, many times; query all others."""
+    synthetic = np.arange(80) >= 40
+    images = generator.normal(size=(80, 8))
+    images[synthetic, 0] += 1.5
+    support = np.zeros((trials, 80), bool)
+    for row in support:
+        row[generator.permutation(40)[:5]] = row[40 + generator.permutation(40)[:5]] = True
+    directions = [images[row & synthetic].mean(0) - images[row & ~synthetic].mean(0) for row in support]
+    scores = np.stack(directions) @ images.T
+    values = [
+        np.mean(one[~row & synthetic][:, None] > one[~row & ~synthetic])
+        for row, one in zip(support, scores, strict=True)
+    ]
+    return float(np.mean(values)), scores, Asked(~support, synthetic, support)

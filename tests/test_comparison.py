@@ -68,7 +68,8 @@ def _kept(*heads: np.ndarray) -> dict[str, Any]:
     kept = {f"{name}|x|svm|10": scores for name, scores in zip("ab", heads, strict=True)}
     synthetic = np.arange(images) % 2 == 1
     source = np.where(synthetic, np.where(np.arange(images) % 4 == 1, "sd15", "ldm"), "coco")
-    return {**kept, "query": np.ones((trials, images), bool), "synthetic": synthetic, "source": source}
+    masks = {"query": np.ones((trials, images), bool), "support|10": np.zeros((trials, images), bool)}
+    return {**kept, **masks, "synthetic": synthetic, "source": source}
 
 
 def test_two_way_interval_speaks_of_other_images_too(tmp_path: Path) -> None:
