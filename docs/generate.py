@@ -18,8 +18,8 @@ told in one sentence; 2 wrong usage; 130 interrupted, with what was done kept.
 """
 ABOUT_BACKBONES = """\
 Made from the cards by `make docs`. *Equality*: how the features are known to equal those of the authors' code.
-`golden`: compared with stored outputs of it, in the tests; `code-equivalent`: compared with an independent second writing,
-in the tests; `unverified`: neither. The licence is that of code and weights; read it before use.
+`golden`: compared with stored outputs of it, in the tests; `code-equivalent`: compared with an independent second
+writing, in the tests; `unverified`: neither. The licence is that of code and weights; read it before use.
 """
 
 

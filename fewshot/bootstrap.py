@@ -127,7 +127,7 @@ class _Influences:
         if trials < 2:
             return 0.0
         held = asked.support[known].astype(np.float64)
-        drawn: BoolArray = asked.support[known].any(axis=0)
+        drawn = np.asarray(asked.support[known].any(axis=0))
         share = np.where(drawn, _class_means(held.mean(axis=0), drawn, asked.synthetic), 0.0)
         supports = gaps @ (held - held.mean(axis=0)) / trials / np.maximum(1 - share, 1e-9)
         noise = gaps.var(ddof=1) / trials * share / np.maximum(1 - share, 1e-9)

@@ -22,7 +22,7 @@ from fewshot.heads.base import HEADS, Head
 from fewshot.heads.knn import Knn
 from fewshot.metrics import Tpr
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.caveats import SHIPPED, draw_caveats, row_caveats
+from fewshot.protocols.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.drawing import Method, draw_all, draw_given
 from fewshot.protocols.layers import is_reported_fixed, layers_to_score, require_sense
 from fewshot.protocols.material import Material, gather
@@ -118,12 +118,13 @@ class Fiser(Protocol):
                 rows += self._backbone(material, draws, name, store.default_layer(name), layers[name], progress, scores)
         if scores is not None:
             scores.update(_asked(material, draws, self.shots))
+        unsure = interval_caveats(rows, draws, material.pool.synthetic, kind=self.interval)
         return Report(
             protocol=self.name,
             config=self._config(material, backbones, layers),
             rows=tuple(rows),
             supports={str(drawn.trial): _keys(material, drawn) for drawn in draws},
-            warnings=(*material.warnings, *draw_caveats(draws), *row_caveats(rows)),
+            warnings=(*material.warnings, *draw_caveats(draws), *row_caveats(rows), *unsure),
             provenance=provenance(),
         )
 

@@ -15,7 +15,7 @@ from fewshot.embeddings.store import FeatureStore
 from fewshot.episodes import Draw, Per
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.caveats import SHIPPED, draw_caveats, row_caveats
+from fewshot.protocols.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.drawing import draw_all
 from fewshot.protocols.layers import CHOSEN, is_reported_fixed, layers_to_score, require_sense
 from fewshot.protocols.material import Material, gather
@@ -83,6 +83,7 @@ class Robustness(Protocol):
                     for label, fresh in _heads(head):
                         rows += self._head_rows(material, draws, name, label, fresh, views[name])
                     progress.advance(len(views[name]), note=f"{name} {head}")
+        clean = [row for row in rows if row.view == CLEAN]
         return Report(
             protocol=self.name,
             config=_config(self, store, views),
@@ -91,7 +92,8 @@ class Robustness(Protocol):
             warnings=(
                 *material.warnings,
                 *draw_caveats(draws),
-                *row_caveats([row for row in rows if row.view == CLEAN]),
+                *row_caveats(clean),
+                *interval_caveats(clean, draws, material.pool.synthetic, kind="trials"),
             ),
             provenance=provenance(),
         )
