@@ -16,11 +16,13 @@ from fewshot.embeddings.engines.base import Timing, Workload
 from fewshot.embeddings.engines.local import Local
 from fewshot.embeddings.forward import Device, device_of
 from fewshot.embeddings.history import History, Outcome
+from fewshot.embeddings.memory import fitting_batch
 from fewshot.embeddings.parts import PartsFolder
 from fewshot.embeddings.plan import Task, Unit, fingerprint, share_of, units
 from fewshot.embeddings.samples import AUTO, collect, require_expected
 from fewshot.embeddings.schema import CLEAN, LOGIT
 from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.tuning import compile_networks, lay_channels_last
 from fewshot.embeddings.views import PixelStep, View, parse
 from fewshot.embeddings.weights import notices, require_known, resolve
 
@@ -119,6 +121,7 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     precision: str = "auto",
     decoder: str = PILLOW,
     batch_size: int | str = "auto",
+    compile: bool = False,
     workers: int | str = "auto",
     shard: tuple[int, int] | None = None,
     limit: int | None = None,
@@ -142,6 +145,7 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         weights: {NAME: PATH} or a list of ``NAME=PATH``, ``NAME=random``.
         device, precision, batch_size: where and how networks run; ``auto`` chooses.
         decoder: ``pillow``, the reference; ``torchvision``, faster on JPEG and WebP; ``nvjpeg``, JPEG on the GPU.
+        compile: have ``torch.compile`` compile the networks.
         workers: decoding processes; 0 decodes in this process.
         shard: (i, n), i from 1: do only this share of the work; the last share to end seals the store.
         limit: at most so many images, spread evenly; expect_count, expect_sources: what a published split must hold.
@@ -178,6 +182,7 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         for backbone in loaded.values():
             for notice in notices(backbone.card, backbone.weights_sha256):
                 progress.say(notice)
+        _tune(loaded, place, compiled=compile)
         tasks = [
             task_of(backbone, view, reencode=reencode, decoder=decoder, device=place, dtype=store_dtype)
             for backbone in loaded.values()
@@ -258,6 +263,8 @@ def task_of(
         "decoder_version": version_of(decoder),
         "device": str(device.name),
         "batch_size": device.batch,
+        "channels_last": card.name in device.channels_last,
+        "compiled": device.compiled,
         "versions": stack_versions(),
         "card": {
             "paper": card.paper,
@@ -270,6 +277,15 @@ def task_of(
     wanted = [layer for layer in backbone.layers if layer != LOGIT or _has_head(backbone)]
     dimensions = {layer: backbone.dimension(layer) or 0 for layer in wanted}
     return Task(card.name, view, dimensions, card.layer, card.input, facts, fingerprint(facts))
+
+
+def _tune(backbones: Mapping[str, Backbone], device: Device, *, compiled: bool) -> None:
+    """Choose the batch size where that was asked for, lay networks out for speed, and have them compiled if asked."""
+    device.batch = device.batch or fitting_batch(device.name, backbones.values())
+    device.channels_last = lay_channels_last(backbones.values())
+    device.compiled = compiled
+    if compiled:
+        compile_networks(backbones.values())
 
 
 def _has_head(backbone: Backbone) -> bool:
@@ -290,7 +306,6 @@ def _run(work: Sequence[Unit], workload: Workload) -> None:
         )
         with workload.progress:
             Local().run(work, workload)
-    workload.timing.forward = workload.device.seconds
     workload.timing.wall = time.perf_counter() - started
 
 

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,13 +15,14 @@ from torch import Tensor
 from fewshot.core.arrays import Float32Array
 from fewshot.core.errors import DeviceError, FewshotError, OptionError
 from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.memory import is_out_of_memory
 from fewshot.embeddings.plan import Task
 from fewshot.embeddings.prepare import Input
+from fewshot.embeddings.transfer import Downloads, upload
 from fewshot.embeddings.views import InputStep, gaussian_weights, input_noise
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _PENDING_BYTES = 256 << 20
-CPU_BATCH, CUDA_BATCH = 32, 256
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Device:
     Args:
         name: ``cpu`` or ``cuda:N``; precision: of the networks' arithmetic.
         batch: images per batch, lowered for the rest of the run when memory runs out.
+        channels_last: names of the backbones whose batches lie channels last; compiled: by ``torch.compile``.
     """
 
     name: torch.device
     precision: Precision
     batch: int
-    seconds: float = field(default=0.0)
+    channels_last: frozenset[str] = frozenset()
+    compiled: bool = False
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context networks run in."""
@@ -89,87 +93,111 @@ def device_of(device: str, precision: str, batch_size: int | str) -> Device:
     if precision == "fp16" and place.type == "cpu":
         raise DeviceError("--precision fp16 needs a CUDA device; on the CPU give fp32 or bf16")
     chosen: Precision = "fp32" if precision == "fp32" else "bf16" if precision == "bf16" else "fp16"
-    return Device(place, chosen, _batch(batch_size, CUDA_BATCH if place.type == "cuda" else CPU_BATCH))
+    return Device(place, chosen, _batch(batch_size))
 
 
-def _batch(batch_size: int | str, default: int) -> int:
+def _batch(batch_size: int | str) -> int:
+    """Return the batch size asked for, 0 for ``auto``: it is chosen when the networks are there."""
     if batch_size == "auto":
-        return default
+        return 0
     if not str(batch_size).isdecimal() or int(batch_size) < 1:
         raise OptionError(f"--batch-size {batch_size!r}: give auto or a whole number of at least 1")
     return int(batch_size)
 
 
 class UnitForward:
-    """The networks at work on one unit: takes its prepared images in order, yields features as batches fill.
+    """The networks at work on one unit: takes its prepared images in order, hands on features as batches fill.
 
     Args:
         tasks: what to compute; inputs: the recipe's inputs, which prepared images follow.
         backbones: loaded backbones by card name.
+        downloads: what fetches features from the device; take: given each batch's task and rows, in its thread.
     """
 
     def __init__(
-        self, tasks: Sequence[Task], inputs: Sequence[Input], backbones: Mapping[str, Backbone], device: Device
+        self,
+        tasks: Sequence[Task],
+        inputs: Sequence[Input],
+        backbones: Mapping[str, Backbone],
+        device: Device,
+        *,
+        downloads: Downloads,
+        take: Callable[[Task, Rows], None],
     ) -> None:
         self.device = device
         self.backbones = backbones
         self.by_input = [[task for task in tasks if task.input == wanted] for wanted in inputs]
+        self.downloads = downloads
+        self.take = take
         self._waiting: list[dict[tuple[int, ...], list[Waiting]]] = [{} for _ in inputs]
         self._bytes = 0
 
-    def add(self, slot: int, waiting: Waiting) -> Iterator[tuple[Task, Rows]]:
-        """Put one image's input into its batch; yield features when the batch is full."""
+    def add(self, slot: int, waiting: Waiting) -> None:
+        """Put one image's input into its batch, and run the batch when it is full."""
         groups = self._waiting[slot]
         group = groups.setdefault(waiting.array.shape, [])
         group.append(waiting)
         self._bytes += waiting.array.nbytes
         if len(group) >= self.device.batch:
-            yield from self._run(slot, waiting.array.shape)
+            self._run(slot, waiting.array.shape)
         elif self._bytes > _PENDING_BYTES:
             shape = max(groups, key=lambda shape: sum(part.array.nbytes for part in groups[shape]))
-            yield from self._run(slot, shape)
+            self._run(slot, shape)
 
-    def finish(self) -> Iterator[tuple[Task, Rows]]:
-        """Run the batches that did not fill; batches never cross a unit."""
+    def finish(self) -> None:
+        """Run the batches that did not fill, as batches never cross a unit, and wait until all features are taken."""
         for slot, groups in enumerate(self._waiting):
             for shape in list(groups):
-                yield from self._run(slot, shape)
+                self._run(slot, shape)
+        self.downloads.drain()
 
-    def _run(self, slot: int, shape: tuple[int, ...]) -> Iterator[tuple[Task, Rows]]:
+    def _run(self, slot: int, shape: tuple[int, ...]) -> None:
         group = self._waiting[slot].pop(shape)
         self._bytes -= sum(part.array.nbytes for part in group)
-        started = time.perf_counter()
-        batch = torch.from_numpy(np.stack([part.array for part in group]))
-        if self.device.name.type == "cuda":
-            batch = batch.pin_memory().to(self.device.name, non_blocking=True)
-        results = [(task, self._features(task, batch, group)) for task in self.by_input[slot]]
         places = [part.place for part in group]
-        rows = [(task, Rows(places, _to_numpy(found))) for task, found in results]
-        self.device.seconds += time.perf_counter() - started
-        yield from rows
+        for task in self.by_input[slot]:
+            started = time.perf_counter()
+            for start, found in self._pieces(task, group):
+                some = places[start : start + len(next(iter(found.values())))]
+                self.downloads.fetch(found, partial(self._hand_on, task, some), started=started)
 
-    def _features(self, task: Task, batch: Tensor, group: list[Waiting]) -> dict[str, Tensor]:
-        """Return {layer: (n, D)}; a batch that does not fit the memory is halved, and so are all later ones."""
+    def _hand_on(self, task: Task, places: list[int], layers: dict[str, Float32Array]) -> None:
+        self.take(task, Rows(places, layers))
+
+    def _pieces(self, task: Task, group: list[Waiting]) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """Yield (start, {layer: (n, D)}); what does not fit the memory is halved, and so are all later batches."""
         backbone = self.backbones[task.backbone]
-        most = backbone.card.batch or len(batch)
-        pieces: list[dict[str, Tensor]] = []
+        most = min(backbone.card.batch or len(group), len(group))
         start = 0
-        while start < len(batch):
-            size = min(most, len(batch) - start)
+        while start < len(group):
+            some = group[start : start + most]
             try:
-                ids = [part.pixel_id for part in group[start : start + size]]
-                pieces.append(forward(backbone, batch[start : start + size], task, ids, self.device))
-                start += size
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise FewshotError(
-                        f"one image of {tuple(batch.shape[1:])} does not fit the memory of {self.device.name} for "
-                        f"{task.backbone!r}; use --device cpu, or leave large images out"
-                    ) from None
-                torch.cuda.empty_cache()
-                most = max(1, size // 2)
-                self.device.batch = min(self.device.batch, most)
-        return {layer: torch.cat([piece[layer] for piece in pieces]) for layer in pieces[0]}
+                found = self._features(backbone, task, some)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                most = self._halved(len(some), task, group[0])
+                continue
+            yield start, found
+            start += len(some)
+
+    def _features(self, backbone: Backbone, task: Task, some: list[Waiting]) -> dict[str, Tensor]:
+        batch = upload([part.array for part in some], self.device.name)
+        if task.backbone in self.device.channels_last and batch.dim() == 4:
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        return forward(backbone, batch, task, [part.pixel_id for part in some], self.device)
+
+    def _halved(self, size: int, task: Task, one: Waiting) -> int:
+        if size == 1:
+            raise FewshotError(
+                f"one image of {one.array.shape} does not fit the memory of {self.device.name} for "
+                f"{task.backbone!r}; use --device cpu, or leave large images out"
+            ) from None
+        if self.device.name.type == "cuda":
+            self.downloads.drain()
+            torch.cuda.empty_cache()
+        self.device.batch = min(self.device.batch, size // 2)
+        return size // 2
 
 
 def forward(
@@ -233,7 +261,3 @@ _UNIT_STEPS: Mapping[str, Callable[[Tensor, InputStep, Sequence[str]], Tensor]] 
 def _noise(like: Tensor, step: InputStep, pixel_ids: Sequence[str]) -> Tensor:
     drawn = [input_noise(tuple(like.shape[1:]), step, pixel_id=pixel_id) for pixel_id in pixel_ids]
     return torch.from_numpy(np.stack(drawn)).to(like.device)
-
-
-def _to_numpy(found: Mapping[str, Tensor]) -> dict[str, Float32Array]:
-    return {layer: part.to(torch.float32).cpu().numpy() for layer, part in found.items()}

@@ -1,8 +1,9 @@
-"""Run units on this machine: worker processes decode, this process runs the networks, a thread writes."""
+"""Run units on this machine: worker processes decode, this process runs the networks, threads copy back and write."""
 
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby
 from typing import final
 
@@ -11,6 +12,7 @@ from fewshot.embeddings.engines.base import Engine, Workload
 from fewshot.embeddings.forward import UnitForward, Waiting
 from fewshot.embeddings.plan import Task, Unit
 from fewshot.embeddings.prepare import Input, Job, Prepared, Recipe
+from fewshot.embeddings.transfer import Downloads
 from fewshot.embeddings.unit import UnitResult
 from fewshot.embeddings.workers import prepared_in_order
 
@@ -25,19 +27,31 @@ class Local(Engine):
 
     def run(self, units: Sequence[Unit], workload: Workload) -> None:
         """Run the units in order; those of equal tasks go through the workers as one stream."""
-        with ThreadPoolExecutor(1, thread_name_prefix="fewshot-write") as writer:
+        with ThreadPoolExecutor(1, thread_name_prefix="fewshot-write") as writer, _downloads(workload) as downloads:
             for tasks, group in groupby(units, key=lambda unit: unit.tasks):
-                _run_stream(tasks, list(group), workload, writer)
+                _run_stream(tasks, list(group), workload, writer, downloads)
 
 
-def _run_stream(tasks: tuple[Task, ...], units: list[Unit], workload: Workload, writer: ThreadPoolExecutor) -> None:
+@contextmanager
+def _downloads(workload: Workload) -> Iterator[Downloads]:
+    """What fetches features from the device; the time they took is counted when it ends."""
+    with Downloads(workload.device.name) as downloads:
+        try:
+            yield downloads
+        finally:
+            workload.timing.forward += downloads.seconds
+
+
+def _run_stream(
+    tasks: tuple[Task, ...], units: list[Unit], workload: Workload, writer: ThreadPoolExecutor, downloads: Downloads
+) -> None:
     inputs = tuple(dict.fromkeys(task.input for task in tasks))
     collection = workload.collection
     recipe = Recipe(collection.roots, collection.layouts, inputs, workload.reencode, workload.decoder)
     stream = prepared_in_order(recipe, _jobs(units, workload), workers=workload.workers)
     written: list[Future[None]] = []
     for unit in units:
-        result = _run_unit(unit, inputs, stream, workload)
+        result = _run_unit(unit, inputs, stream, workload, downloads)
         while len(written) >= _UNITS_BEING_WRITTEN:
             written.pop(0).result()
         written.append(writer.submit(_write, result, workload))
@@ -62,11 +76,20 @@ def _jobs(units: Sequence[Unit], workload: Workload) -> Iterator[Job]:
             number += 1
 
 
-def _run_unit(unit: Unit, inputs: tuple[Input, ...], stream: Iterator[Prepared], workload: Workload) -> UnitResult:
+def _run_unit(
+    unit: Unit, inputs: tuple[Input, ...], stream: Iterator[Prepared], workload: Workload, downloads: Downloads
+) -> UnitResult:
     result = UnitResult(unit, workload.keys, dtype=workload.dtype)
-    networks = UnitForward(unit.tasks, inputs, workload.backbones, workload.device)
+    networks = UnitForward(
+        unit.tasks,
+        inputs,
+        workload.backbones,
+        workload.device,
+        downloads=downloads,
+        take=lambda task, rows: result.take(task, rows.places, dict(rows.layers)),
+    )
     for place in range(len(unit.positions)):
-        prepared, failures = next(stream), len(result.failures)
+        prepared = next(stream)
         workload.timing.add(prepared.seconds)
         if prepared.refused:
             raise StoreError(
@@ -79,9 +102,11 @@ def _run_unit(unit: Unit, inputs: tuple[Input, ...], stream: Iterator[Prepared],
             sample = workload.index[result.keys[place]]
             result.readable(place, workload.collection.samples[sample], workload.collection.root[sample], prepared)
             _feed(networks, result, place, prepared)
-        _count(workload, result.failures[failures:])
-    for task, rows in networks.finish():
-        result.take(task, rows.places, dict(rows.layers))
+        _require_strict(workload, result.failures)
+        workload.failed += prepared.facts is None or any(isinstance(part, str) for part in prepared.inputs)
+        workload.progress.advance(note=f"{workload.failed} failed" if workload.failed else "")
+    networks.finish()
+    _require_strict(workload, result.failures)  # rows that are not finite come last
     return result
 
 
@@ -92,15 +117,13 @@ def _feed(networks: UnitForward, result: UnitResult, place: int, prepared: Prepa
             for task in networks.by_input[slot]:
                 result.lacking(place, task, array)
             continue
-        for task, rows in networks.add(slot, Waiting(place, prepared.facts.id, array)):
-            result.take(task, rows.places, dict(rows.layers))
+        networks.add(slot, Waiting(place, prepared.facts.id, array))
 
 
-def _count(workload: Workload, new: list[tuple[str, str, str, str]]) -> None:
-    if new and workload.strict:
-        raise InputError(f"{new[0][0]}: {new[0][3]} (--strict); repair or remove the image, or run without --strict")
-    workload.failed += bool(new)
-    workload.progress.advance(note=f"{workload.failed} failed" if workload.failed else "")
+def _require_strict(workload: Workload, failures: list[tuple[str, str, str, str]]) -> None:
+    if failures and workload.strict:
+        key, reason = failures[0][0], failures[0][3]
+        raise InputError(f"{key}: {reason} (--strict); repair or remove the image, or run without --strict")
 
 
 def _write(result: UnitResult, workload: Workload) -> None:

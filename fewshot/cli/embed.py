@@ -128,7 +128,16 @@ def _work_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--workers", default="auto", show_default=True, metavar="N", help="Decoding processes; 0 for none."
         ),
-        click.option("--batch-size", default="auto", show_default=True, metavar="N", help="Images per batch."),
+        click.option(
+            "--compile", is_flag=True, help="Compile the networks by torch.compile: slower to start, then faster."
+        ),
+        click.option(
+            "--batch-size",
+            default="auto",
+            show_default=True,
+            metavar="N",
+            help="Images per batch; auto looks at the free memory.",
+        ),
         click.option(
             "--decoder",
             default="pillow",

@@ -86,6 +86,64 @@ class NotFinite(Backbone):
         return {"mean": torch.where(batch[:, :1, 0, 0] < 0.2, torch.nan, mean)}
 
 
+@final
+class Narrow(Backbone):
+    """The mean; a batch of more than ``most`` images does not fit its memory."""
+
+    name: ClassVar[str] = "narrow"
+    most: ClassVar[int] = 3
+    kind: ClassVar[str] = "cuda's error"
+    sizes: ClassVar[list[int]] = []
+
+    def make_card(self) -> BackboneCard:
+        return BackboneCard(self.name, {"mean": 3}, "mean", InputRule((Squash(8, 8),)))
+
+    def build(self) -> nn.Module:
+        return nn.Identity()
+
+    def features(self, batch: Tensor) -> dict[str, Tensor]:
+        self.sizes.append(len(batch))
+        if len(batch) > self.most:
+            if self.kind == "cuda's error":
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            torch.empty(1 << 60, dtype=torch.uint8)  # more than any machine has
+        return {"mean": batch.mean(dim=(2, 3))}
+
+
+@final
+class Hungry(Backbone):
+    """The mean of a copy of 2048 x 2048: about 48 MiB an image, which a capped process has for few images only."""
+
+    name: ClassVar[str] = "hungry"
+
+    def make_card(self) -> BackboneCard:
+        return BackboneCard(self.name, {"mean": 3}, "mean", InputRule((Squash(8, 8),)))
+
+    def build(self) -> nn.Module:
+        return nn.Upsample(size=(2048, 2048))
+
+    def features(self, batch: Tensor) -> dict[str, Tensor]:
+        return {"mean": self.network(batch).mean(dim=(2, 3))}
+
+
+@final
+class Strided(Backbone):
+    """Two convolutions whose features follow the order of bytes in memory, so that no other layout gives the same."""
+
+    name: ClassVar[str] = "strided"
+
+    def make_card(self) -> BackboneCard:
+        rule = InputRule((Squash(8, 8),))
+        return BackboneCard(self.name, {"out": 192}, "out", rule, weights=(WeightFile("strided.pth"),))
+
+    def build(self) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1))
+
+    def features(self, batch: Tensor) -> dict[str, Tensor]:
+        found = self.network(batch)
+        return {"out": found.as_strided((len(batch), 192), (192, 1))}
+
+
 @dataclass(frozen=True)
 class Entry:
     """Stands for an entry point."""
@@ -96,7 +154,7 @@ class Entry:
         return self.member
 
 
-FAKES: tuple[type[Backbone], ...] = (MeanColour, NativeSize, Projection, NotFinite)
+FAKES: tuple[type[Backbone], ...] = (MeanColour, NativeSize, Projection, NotFinite, Narrow, Hungry, Strided)
 
 
 def register() -> None:

@@ -1,0 +1,115 @@
+"""How many images fit the memory at once: what a network needs for one, and what is free."""
+
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from fewshot.embeddings.backbones.base import Backbone
+
+CPU_BATCH, CUDA_BATCH = 32, 1024  # the most that is tried
+_SHARE = 0.5  # of what is free: libraries need room of their own, and images of native size may be larger
+_TRIAL_SIDE = 512  # pixels, for networks that take any size
+_MOST_GFLOPS = 300.0  # a costlier network is not tried
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def fitting_batch(device: torch.device, backbones: Iterable[Backbone]) -> int:
+    """Return a power of two: the images whose networks' tensors fit half of the free memory, one backbone at a time.
+
+    On the CPU it is at most 32 and rarely less, so that machines of usual size agree on it.
+    """
+    need = max((bytes_for_one(backbone) for backbone in backbones if cheap(backbone)), default=0)
+    free = free_bytes(device)
+    batch = CUDA_BATCH if device.type == "cuda" else CPU_BATCH
+    while batch > 1 and batch * need > free * _SHARE:
+        batch //= 2
+    return batch
+
+
+def cheap(backbone: Backbone) -> bool:
+    """Whether one image more costs nothing that counts."""
+    return (backbone.card.gflops or 0.0) <= _MOST_GFLOPS
+
+
+def trial_batch(backbone: Backbone) -> Tensor:
+    """Return a batch of one image of noise, preprocessed: (1, C, H, W) uint8 for most."""
+    pixels = np.random.default_rng(0).integers(0, 256, (_TRIAL_SIDE, _TRIAL_SIDE, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    batch: Tensor = torch.from_numpy(backbone.preprocess(image))[None]
+    return batch
+
+
+def bytes_for_one(backbone: Backbone) -> int:
+    """Return the most bytes of tensors that live at once while the network computes one image; many if it cannot."""
+    live = LiveBytes()
+    try:
+        with live:
+            backbone.embed(trial_batch(backbone))
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return 1 << 62
+    return live.most
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory that is free on the device: of the GPU, or of this machine within its control group."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    lines = Path("/proc/meminfo")
+    available = 1 << 62
+    if lines.exists():
+        values = dict(line.split(":", 1) for line in lines.read_text().splitlines())
+        available = int(values["MemAvailable"].split()[0]) * 1024
+    return min(available, _group_bytes(_CGROUP))
+
+
+def _group_bytes(group: Path) -> int:
+    """Return what a control group (version 2) may still take; a large number where it has no limit."""
+    limit, used = group / "memory.max", group / "memory.current"
+    if not limit.exists() or not used.exists() or limit.read_text().strip() == "max":
+        return 1 << 62
+    return max(0, int(limit.read_text()) - int(used.read_text()))
+
+
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
+    """Counts the bytes of the tensors that operations make while they live; ``most`` is their largest sum."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch
+        self.now = self.most = 0
+        self._alive: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for part in tree_leaves(result):
+            if isinstance(part, Tensor):
+                self._note(part)
+        return result
+
+    def _note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        place, size = storage.data_ptr(), storage.nbytes()
+        if not self._alive.get(place):
+            self.now += size
+            self.most = max(self.most, self.now)
+        self._alive[place] = self._alive.get(place, 0) + 1
+        weakref.finalize(tensor, self._gone, place, size)
+
+    def _gone(self, place: int, size: int) -> None:
+        self._alive[place] -= 1
+        if self._alive[place] == 0:
+            self.now -= size
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a network did not fit: CUDA has a class for it, the CPU's allocator a sentence."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
