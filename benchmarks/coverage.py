@@ -87,7 +87,7 @@ def experiment(
     here = pool.values(pool.supports(generator, MANY)).mean(1)
     supports = pool.supports(generator, 100)
     values, scores = pool.values(supports), pool.scores(supports)
-    covered = {f"t, {few} trials": _covers(mean_interval(values[0, :few]), here[0]) for few in (3, 10, 100)}
+    covered = {f"t, {few} trials": _covers(mean_interval(values[0, :few]), here[0]) for few in (3, 10, 30, 100)}
     direction = pool.directions(supports[:1])[0, 0]
     exactly = stats.norm.cdf(separation * direction[0] / np.linalg.norm(direction) / np.sqrt(2))
     asked = np.ones(len(pool.synthetic), bool)
