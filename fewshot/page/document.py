@@ -69,13 +69,13 @@ def page_html(
     ]
     drawn = "".join(chart.html() for chart in more)
     features = f'<section><h2>Features</h2><div class="figures">{drawn}</div></section>' if drawn else ""
+    below = f'<p class="soft">{escape(note)}</p>' if note else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f"<title>{escape(title)}</title><style>\n{style}</style></head><body><main>"
-        f"<header><h1>{escape(title)}</h1>{f'<p class="soft">{escape(note)}</p>' if note else ''}"
-        f"{_contents(list(reports))}</header>"
+        f"<header><h1>{escape(title)}</h1>{below}{_contents(list(reports))}</header>"
         f"{audit_section(audit) if audit else ''}{''.join(sections)}{features}</main>"
         f"<script>{script}</script></body></html>\n"
     )
