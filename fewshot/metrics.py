@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray, spans
 from fewshot.core.errors import InputError
 
 Tpr = Literal["at-most", "nearest"]
 FPR = 0.05
 _WORKERS = min(8, os.cpu_count() or 1)  # sorting releases the interpreter lock
+_SCORES_AT_ONCE = 1 << 17  # of several trials, in one thread
 METRICS = (
     "auroc",
     "average_precision",
@@ -202,15 +203,13 @@ def auroc_without(scores: FloatArray, synthetic: BoolArray, left_out: IntArray) 
     """Return the AUROC of every trial over all images but some: scores (T, n), left_out (T, s) rows -> (T,) float64."""
     require_both_classes(synthetic)
     _require_scores(scores)
-    numbers = range(len(scores))
 
     def one(trial: int) -> float:
         out = left_out[trial]
         inside = synthetic[out]
         return _auroc_without(scores[trial], synthetic, scores[trial, out[~inside]], scores[trial, out[inside]])
 
-    with ThreadPoolExecutor(max_workers=_WORKERS) as workers:
-        return np.fromiter(workers.map(one, numbers), np.float64, len(scores))
+    return _of_all(one, *scores.shape)
 
 
 def _auroc_without(
@@ -244,5 +243,21 @@ def _require_scores(scores: FloatArray) -> None:
 def _each(measure: Callable[[FloatArray, BoolArray], float], scores: FloatArray, synthetic: BoolArray) -> Float64Array:
     require_both_classes(synthetic)
     _require_scores(scores)
+    return _of_all(lambda trial: measure(scores[trial], synthetic), *scores.shape)
+
+
+def _of_all(measure: Callable[[int], float], trials: int, images: int) -> Float64Array:
+    """Return (T,) one value per trial; threads take so many trials at a time that handing them over costs little."""
+    parts = list(spans(trials, max(1, _SCORES_AT_ONCE // max(images, 1))))
+    found = np.empty(trials)
+
+    def some(part: tuple[int, int]) -> None:
+        for trial in range(*part):
+            found[trial] = measure(trial)
+
+    if len(parts) == 1:
+        some(parts[0])
+        return found
     with ThreadPoolExecutor(max_workers=_WORKERS) as workers:
-        return np.fromiter(workers.map(lambda row: measure(row, synthetic), scores), np.float64, len(scores))
+        list(workers.map(some, parts))
+    return found
