@@ -9,7 +9,7 @@ FOLDER holds ``recipe.json`` and ``.npz`` files (tests/golden when not given). A
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from fewshot.core.errors import FewshotError
@@ -55,25 +55,26 @@ def compare(folder: Path, weights: Path | None) -> list[FileResult]:
         started = time.monotonic()
         result = compare_file(path, recipe, weights=weights)
         results.append(result)
-        print(row(result, time.monotonic() - started), flush=True)
+        print(row(result, recipe.images, time.monotonic() - started), flush=True)
     return results
 
 
-def row(result: FileResult, seconds: float) -> str:
+def row(result: FileResult, images: Collection[str], seconds: float) -> str:
     """Return one line: file, backbone, verdict, and the largest error of every array against its tolerance."""
     verdict = "agrees" if result.agrees else "DISAGREES"
     shown = result.reason or ", ".join(
         f"{name} {array.reason or f'{array.error:.1e} (<= {array.tolerance:g})'}"
-        for name, array in worst(result).items()
+        for name, array in worst(result, images).items()
     )
     return f"{result.file:<38} {result.backbone:<28} {verdict:<9} {seconds:5.0f} s  {shown}"
 
 
-def worst(result: FileResult) -> dict[str, ArrayError]:
+def worst(result: FileResult, images: Collection[str]) -> dict[str, ArrayError]:
     """Return the largest error of each array over the images: ``feature_A`` and ``feature_B`` are one array."""
     found: dict[str, ArrayError] = {}
     for array in result.arrays:
-        name = array.name[:-2] if array.name[-2:-1] == "_" else array.name
+        base, _, image = array.name.rpartition("_")
+        name = base if image in images else array.name
         if name not in found or array.reason or not array.error <= found[name].error:
             found[name] = array
     return found

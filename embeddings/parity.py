@@ -7,8 +7,10 @@ the backbone, its variant, the tolerance and the filler's gains (specs/backbones
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -114,8 +116,11 @@ def compare_file(path: Path, recipe: Recipe, *, weights: Path | None = None, dev
         backbone.load(device=device, weights=_weights(backbone, facts, recipe.prefix, weights))
     except FewshotError as error:
         return FileResult(path.stem, spec, (), str(error))
-    with np.load(path) as golden:
-        arrays = {name: golden[name] for name in golden.files if name != "__meta__"}
+    try:
+        with path.open("rb") as stream, np.load(stream) as golden:
+            arrays = {name: golden[name] for name in golden.files if name != "__meta__"}
+    except (OSError, ValueError, BadZipFile) as error:
+        return FileResult(path.stem, spec, (), f"{path} cannot be read ({error}); give the file anew")
     return FileResult(path.stem, spec, tuple(_compared(backbone, arrays, recipe, float(facts["tolerance"]))))
 
 
@@ -172,10 +177,10 @@ def _array_error(
 ) -> ArrayError:
     if ours is None:
         return ArrayError(name, np.inf, tolerance, f"backbone {backbone.card.name!r} has no such array")
-    ours = subsample(np.asarray(ours), theirs.shape)
-    if ours.shape != theirs.shape:
-        return ArrayError(name, np.inf, tolerance, f"shape {ours.shape}, theirs {theirs.shape}")
-    difference = float(np.max(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)), initial=0.0))
+    candidates = [sample for sample in subsamples(np.asarray(ours), theirs.shape) if sample.shape == theirs.shape]
+    if not candidates:
+        return ArrayError(name, np.inf, tolerance, f"shape {np.shape(ours)}, theirs {theirs.shape}")
+    difference = min(_furthest(sample, theirs) for sample in candidates)
     if theirs.dtype == np.uint8:
         return ArrayError(name, difference, GREY_LEVELS.get(backbone.name, 0))
     if theirs.dtype.kind in "iub":
@@ -184,21 +189,30 @@ def _array_error(
     return ArrayError(name, difference / largest if largest else difference, tolerance)
 
 
-def subsample(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return every s-th entry along each axis, s the smallest stride that gives ``shape``; unchanged where none does.
+def _furthest(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
+    """Return max|ours - theirs|, infinite where either is not a number, so that it is never the least of several."""
+    found = float(np.max(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)), initial=0.0))
+    return np.inf if np.isnan(found) else found
 
-    >>> subsample(np.arange(10), (4,)).tolist()
-    [0, 3, 6, 9]
+
+def subsamples(array: NDArray[Any], shape: tuple[int, ...]) -> Iterator[NDArray[Any]]:
+    """Yield every s-th entry along each axis, for each choice of strides that gives ``shape``.
+
+    Recordings hold every s-th row and column and do not say s; with small images more than one s gives their shape.
+
+    >>> [sample.tolist() for sample in subsamples(np.arange(10), (3,))]
+    [[0, 4, 8]]
+    >>> [sample.tolist() for sample in subsamples(np.arange(7), (2,))]
+    [[0, 4], [0, 5], [0, 6]]
     """
     if array.ndim != len(shape):
-        return array
-    strides = []
-    for length, wanted in zip(array.shape, shape, strict=True):
-        stride = next((s for s in range(1, length + 1) if -(-length // s) == wanted), None)
-        if stride is None:
-            return array
-        strides.append(stride)
-    return array[tuple(slice(None, None, stride) for stride in strides)]
+        return
+    strides = [
+        [stride for stride in range(1, max(length, 1) + 1) if -(-length // stride) == wanted]
+        for length, wanted in zip(array.shape, shape, strict=True)
+    ]
+    for chosen in product(*strides):
+        yield array[tuple(slice(None, None, stride) for stride in chosen)]
 
 
 def _drawn(facts: Mapping[str, Any]) -> Image.Image:

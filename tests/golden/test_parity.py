@@ -1,9 +1,11 @@
 """The comparison itself: it sees other seeds, sizes and prefixes, and cannot agree with what is wrong."""
 
 import json
-import subprocess
+import re
+import runpy
 import sys
 import zlib
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -110,16 +112,56 @@ def test_a_changed_or_unanswered_array_disagrees(name: str, change: Any, reason:
     assert (bad.name, bad.reason) == (name, reason)
 
 
-def test_the_program_prints_a_row_per_file_and_fails_on_one_that_no_backbone_answers_for(tmp_path: Path) -> None:
-    another_folder(tmp_path, prefix="", backbone="nobody")
+@pytest.fixture
+def parity(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[Path], tuple[int, str]]:
+    """What ``make parity GOLDEN=FOLDER`` runs: exit status and standard output."""
+    program = runpy.run_path(str(ROOT / "benchmarks" / "parity.py"))
 
-    done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "parity.py", tmp_path], capture_output=True, text=True, check=False
-    )
+    def run(folder: Path) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["parity.py", str(folder)])
+        return program["main"](), capsys.readouterr().out
 
-    assert done.returncode == 1
-    assert "no backbone 'nobody'" in done.stdout.splitlines()[0]
-    assert done.stdout.splitlines()[-1] == "parity: 0 of 1 files agree, 0 arrays compared; disagree: mine"
+    return run
+
+
+def test_the_program_agrees_with_any_folder_of_the_same_form(
+    tmp_path: Path, parity: Callable[[Path], tuple[int, str]]
+) -> None:
+    status, output = parity(another_folder(tmp_path, prefix="other/"))
+
+    row, summary = output.splitlines()
+    assert status == 0, output
+    assert re.match(r"mine +cnndetection:crop224 +agrees +\d+ s  ", row)
+    assert re.search(r"input_sub 0\.0e\+00 \(<= 1e-05\)", row)
+    assert re.search(r"logit \d\.\de[+-]\d\d \(<= 1e-05\)", row)
+    assert summary == "parity: 1 of 1 files agree, 4 arrays compared"
+
+
+def test_the_program_prints_a_row_per_file_and_fails_on_a_wrong_array_or_one_nobody_answers_for(
+    tmp_path: Path, parity: Callable[[Path], tuple[int, str]]
+) -> None:
+    another_folder(tmp_path, prefix="")
+    recipe = json.loads((tmp_path / "recipe.json").read_text())
+    facts = recipe["files"]["mine"]
+    recipe["files"] |= {"nobodys": {**facts, "backbone": "nobody"}, "wrong": facts, "broken": facts}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    with np.load(tmp_path / "mine.npz") as golden:
+        np.savez(tmp_path / "wrong.npz", **{**golden, "logit_Q": golden["logit_Q"] + 1})
+        np.savez(tmp_path / "nobodys.npz", **golden)
+        np.savez(tmp_path / "unnamed.npz", **golden)
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 cut short")
+
+    status, output = parity(tmp_path)
+
+    *rows, summary = output.splitlines()
+    assert status == 1
+    assert [row.split()[0] for row in rows] == ["broken", "mine", "nobodys", "unnamed", "wrong"]
+    assert ["DISAGREES" in row for row in rows] == [True, False, True, True, True]
+    assert "cannot be read" in rows[0]
+    assert rows[2].endswith("no backbone 'nobody'")
+    assert rows[3].endswith("recipe.json does not name it")
+    assert re.search(r"logit \d\.\de-0[1-3] \(<= 1e-05\), input_sub 0\.0e\+00 \(<= 1e-05\)$", rows[4])
+    assert summary == "parity: 1 of 5 files agree, 8 arrays compared; disagree: broken, nobodys, unnamed, wrong"
 
 
 def test_the_docs_name_every_backbone_and_every_golden_file() -> None:
