@@ -8,6 +8,7 @@ import argparse
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PosixPath
 from pickle import UnpicklingError  # noqa: TID251  # only the exception: nothing is unpickled here
 from typing import Any
@@ -24,6 +25,7 @@ State = dict[str, Tensor]
 WRAPPERS = ("model", "state_dict", "netC", "net", "encoder")
 PREFIXES = ("module.", "_orig_mod.")
 _SHOWN_KEYS = 4
+_FILLING_THREADS = 4
 # Plain holders of values that training scripts save beside the tensors; making one runs nothing.
 _HARMLESS: list[Any] = [argparse.Namespace, PosixPath]
 
@@ -115,14 +117,18 @@ def fill_seeded(template: Mapping[str, Tensor], random: RandomWeights, *, kept: 
         random: prefix of the keys and gains.
         kept: regular expressions of keys left as they are.
     """
-    with torch.no_grad():
-        for key, tensor in template.items():
-            if _matches(key, kept):
-                continue
+
+    def fill(item: tuple[str, Tensor]) -> None:
+        key, tensor = item
+        with torch.no_grad():
             if key.endswith("num_batches_tracked"):
                 tensor.zero_()
             elif tensor.is_floating_point():
                 tensor.copy_(torch.from_numpy(_seeded_values(key, tuple(tensor.shape), random)))
+
+    # every key has a generator of its own, and NumPy draws without the interpreter's lock
+    with ThreadPoolExecutor(_FILLING_THREADS) as threads:
+        list(threads.map(fill, [item for item in template.items() if not _matches(item[0], kept)]))
     return dict(template)
 
 

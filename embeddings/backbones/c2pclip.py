@@ -1,19 +1,30 @@
 """C2P-CLIP: CLIP ViT-L/14 tuned with category prompts (Tan et al., AAAI 2025)."""
 
+import re
 from typing import Any, final
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from fewshot.core.errors import WeightsError
 from fewshot.embeddings.backbones.base import Backbone, BackboneCard
+from fewshot.embeddings.checkpoint import State
 from fewshot.embeddings.clip_hf import TEXT_TOWER, image_tower_l14
 from fewshot.embeddings.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule, ShorterSide
 from fewshot.embeddings.weights import WeightFile
 
+# peft's names of a tuned layer: the fixed matrix, and two factors under the adapter's name
+_FIXED = re.compile(r"(.*)\.base_layer\.(weight|bias)")
+_FACTOR = re.compile(r"(.*)\.lora_([AB])\.[^.]+\.weight")
+RANK = 6  # FiSeR's retrain: r 6, alpha 6, so that the factors' product is added unscaled
+
 
 @final
 class C2pclip(Backbone):
-    """The projected embedding at unit length, which is what its linear head reads."""
+    """The projected embedding at unit length, which is what its linear head reads.
+
+    The released file has LoRA merged; a retrained one that keeps it by peft's names is merged at loading.
+    """
 
     name = "c2pclip"
     variants = ("resize224crop224",)
@@ -47,6 +58,27 @@ class C2pclip(Backbone):
         tower = image_tower_l14()
         tower.add_module("fc", nn.Linear(768, 1))
         return nn.ModuleDict({"model": tower})
+
+    def adapt(self, state: State, *, part: str) -> State:
+        """Add the product of LoRA's factors to each matrix they belong to.
+
+        Raises:
+            WeightsError: factors of another rank than 6, whose scale the file does not say, or one without the other.
+        """
+        named = {key.replace("base_model.model.", ""): tensor for key, tensor in state.items()}
+        factors = {found.groups(): tensor for key, tensor in named.items() if (found := _FACTOR.fullmatch(key))}
+        merged = {_FIXED.sub(r"\1.\2", key): tensor for key, tensor in named.items() if not _FACTOR.fullmatch(key)}
+        for layer in sorted({layer for layer, _ in factors}):
+            down, up = factors.get((layer, "A")), factors.get((layer, "B"))
+            weight = merged.get(f"{layer}.weight")
+            if down is None or up is None or weight is None or len(down) != RANK:
+                raise WeightsError(
+                    f"the checkpoint for {self.card.name!r} keeps LoRA in {layer!r} in a form that cannot be merged: "
+                    f"wanted weight, lora_A and lora_B of rank {RANK} (alpha {RANK}); merge it with peft's "
+                    f"merge_and_unload() and save the state_dict"
+                )
+            merged[f"{layer}.weight"] = weight + up @ down
+        return merged
 
     def features(self, batch: Tensor) -> dict[str, Tensor]:
         model: Any = self.network.get_submodule("model")
