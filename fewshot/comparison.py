@@ -116,8 +116,8 @@ def comparison_notes(comparisons: Sequence[Comparison]) -> list[str]:
     if not comparisons or comparisons[0].interval == "two-way":
         return []
     return [
-        "intervals and p-values speak of other draws from these images, not of other images, where they cover about "
-        "75 % and not 95 % (docs/experiments/coverage.md); for both run adapt with --keep-scores and compare with "
+        "intervals and p-values speak of other draws from these images, not of other images, whose difference such "
+        "intervals cover about a third of the time (docs/experiments/coverage.md); for both run adapt with --keep-scores and compare with "
         "--interval two-way"
     ]
 

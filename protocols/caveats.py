@@ -13,8 +13,8 @@ SHIPPED = "shipped"  # the name of the checkpoint's own head in a report
 INVERTED_BELOW = 0.4
 # Where the simulation of docs/experiments/coverage.md found 93 to 97 %:
 NEAR_ONE = 0.99
-NEAR_ONE_OF_FEW = 0.97  # with fewer than MANY_TRIALS
-MANY_TRIALS = 100
+ENOUGH_TRIALS = 30
+MANY_TRIALS = 100  # for two-way intervals
 LEAST_IMAGES = 20
 LEAST_ERRORS = 2.0  # images of the scarcer class on the wrong side, about, for DeLong's interval
 
@@ -87,8 +87,9 @@ def covers(kind: Kind, auroc: float, *, trials: int, scarcest: float) -> bool:
     """
     if kind == "delong":
         return scarcest * (1 - auroc) >= LEAST_ERRORS
-    enough = trials >= MANY_TRIALS or (kind == "trials" and auroc <= NEAR_ONE_OF_FEW)
-    return enough and auroc <= NEAR_ONE and (kind == "trials" or scarcest >= LEAST_IMAGES)
+    if kind == "two-way":
+        return auroc <= NEAR_ONE and trials >= MANY_TRIALS and scarcest >= LEAST_IMAGES
+    return auroc <= NEAR_ONE and trials >= ENOUGH_TRIALS
 
 
 def _spoken(row: Row) -> str:

@@ -263,13 +263,13 @@ def test_intervals_that_may_cover_less_are_flagged(tmp_path: Path) -> None:
     frame = toy_samples(240)
     near_one = toy_layer(frame, "net", "late", signal=3.0, default=True)
     store = toy_store(tmp_path / "easy.h5", samples=frame, layers={"late": near_one})
-    (flagged,) = [note for note in fewshot.adapt(store, trials=12).warnings if "may cover less" in note]
+    (flagged,) = [note for note in fewshot.adapt(store, trials=30).warnings if "may cover less" in note]
     assert flagged.startswith("net late, head svm, 10 shots")
     assert all(f"{source} 0.99" in flagged or f"{source} 1.0" in flagged for source in ("all", *GENERATORS))
 
 
 def test_ordinary_intervals_are_not_flagged_but_those_of_one_draw_are(path: Path) -> None:
-    report = fewshot.adapt(path, trials=12, backbone="net")
+    report = fewshot.adapt(path, trials=30, backbone="net")
     assert not [note for note in report.warnings if "may cover less" in note]
     assert [
         note for note in fewshot.adapt(path, trials=12, backbone="net", interval="two-way").warnings if "less" in note
