@@ -166,7 +166,7 @@ def memory(sizes: Sequence[int]) -> dict[str, float]:
             make_images(root, count=count, side=32, suffix="png")
             code = (
                 "import resource, sys; from fewshot.embeddings.extract import extract;"
-                "extract(sys.argv[1], backbones='tiny-ladeda', weights=['all=random'], out=sys.argv[2], quiet=True);"
+                "extract(sys.argv[1], backbones='spectrum', out=sys.argv[2], quiet=True);"
                 "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
             )
             command = [sys.executable, "-c", code, str(root), str(root) + ".h5"]

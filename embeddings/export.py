@@ -61,7 +61,7 @@ def _write(store: FeatureStore, folder: Path, backbones: tuple[str, ...]) -> lis
                 np.save(folder / name, store.file[f"/features/{name.removesuffix('.npy')}"][:])
                 files.append(name)
     text = frame.select_dtypes("object").columns
-    frame[text] = frame[text].map(lambda value: str(value).encode("utf-8", "replace").decode("utf-8"))
+    frame[text] = frame[text].map(lambda value: str(value).encode("utf-8", "backslashreplace").decode("utf-8"))
     frame.to_parquet(folder / "samples.parquet", index=False)
     store.failed().to_csv(folder / "failed.csv", index=False, errors="surrogateescape")
     (folder / "store.json").write_text(json.dumps(describe(store), indent=1))

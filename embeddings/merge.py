@@ -199,7 +199,7 @@ class Merge:
             "samples in = rows + failures"
         )
         return pd.DataFrame(
-            [(*line, reasons.of(*line)) for line in lines], columns=["key", "backbone", "view", "reason"]
+            [(*line, reasons.of(*line)) for line in lines], columns=["key", "backbone", "view", "reason"], dtype=object
         )
 
 

@@ -197,11 +197,11 @@ class FeatureStore:
         return np.flatnonzero(keep).astype(np.int64)
 
     def failed(self) -> pd.DataFrame:
-        """Return the failures: key, backbone, view, reason."""
+        """Return the failures: key, backbone, view, reason; of type object, as names may not be UTF-8."""
         columns = {}
         for name in ("key", "backbone", "view", "reason"):
             columns[name] = [value.decode("utf-8", "surrogateescape") for value in self.file[f"/failed/{name}"][:]]
-        return pd.DataFrame(columns)
+        return pd.DataFrame(columns, dtype=object)
 
     # -- features --------------------------------------------------------------------------------------------------
 

@@ -87,8 +87,8 @@ class UnitResult:
     def write(self, path: Path) -> UnitFile:
         """Write the unit's file, a small sealed store of the images that were read."""
         places = sorted(self.rows)
-        samples = pd.DataFrame([self.rows[place] for place in places], columns=self._columns())
-        failed = pd.DataFrame(self.failures, columns=["key", "backbone", "view", "reason"])
+        samples = pd.DataFrame([self.rows[place] for place in places], columns=self._columns(), dtype=object)
+        failed = pd.DataFrame(self.failures, columns=["key", "backbone", "view", "reason"], dtype=object)
         with StoreWriter(path, samples) as writer:
             for task in self.unit.tasks:
                 present = self._present[task.place][places]

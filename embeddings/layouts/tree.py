@@ -34,7 +34,7 @@ def _walk(
         return
     for entry in _entries(folder):
         path = relative + entry.name
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _walk(folder / entry.name, f"{path}/", ancestors=(*ancestors, place), ignored=ignored)
         elif has_image_suffix(entry.name):
             yield path
@@ -50,6 +50,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise InputError(
             f"the folder {folder} cannot be listed ({error.strerror}); allow reading it or leave it out"
         ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle; reading it will tell so
+        return False
 
 
 def has_image_suffix(name: str) -> bool:

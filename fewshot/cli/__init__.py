@@ -1,6 +1,7 @@
 """The command line: one thin click command per file; results on stdout, everything else on stderr."""
 
 import importlib
+import io
 import os
 import pkgutil
 import sys
@@ -49,6 +50,8 @@ class CommandFolder(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours becomes one sentence and exit status 1."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may not be UTF-8
         try:
             return super().invoke(ctx)
         except FewshotError as error:
