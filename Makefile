@@ -42,7 +42,7 @@ experiments: $(READY)
 
 # Runs every notebook from top to bottom on the demo's data; the executed copies are shown on the site.
 notebooks: $(VENV)/.ready-docs
-	$(BIN)/jupyter-nbconvert --to notebook --execute --ExecutePreprocessor.timeout=600 --output-dir build/notebooks notebooks/*.ipynb
+	OMP_WAIT_POLICY=passive $(BIN)/jupyter-nbconvert --to notebook --execute --ExecutePreprocessor.timeout=600 --output-dir build/notebooks notebooks/*.ipynb
 
 docs: notebooks
 	$(BIN)/jupyter-nbconvert --to markdown --output-dir docs/notebooks build/notebooks/*.ipynb

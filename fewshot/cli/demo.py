@@ -1,6 +1,8 @@
 """``fewshot demo``: the whole story on images made on the spot."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -33,7 +35,13 @@ def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json:
     from fewshot.demo.story import tell
 
     story = tell(
-        out, seed=seed, trials=trials, most=tiles, quiet=quiet, say=lambda part: click.echo(f"{part}\n", err=as_json)
+        out,
+        seed=seed,
+        trials=trials,
+        most=tiles,
+        quiet=quiet,
+        say=lambda part: click.echo(f"{part}\n", err=as_json),
+        program="fewshot" if shutil.which("fewshot") else sys.argv[0],
     )
     if as_json:
         made = {"store": str(story.store.path), "picture": str(story.picture), "page": str(story.page)}

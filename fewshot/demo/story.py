@@ -105,6 +105,7 @@ def tell(
     most: int = TILES_PER_PHOTOGRAPH,
     say: Callable[[str], None],
     quiet: bool = False,
+    program: str = "fewshot",
 ) -> Story:
     """Run the demo from images to page.
 
@@ -115,6 +116,7 @@ def tell(
         most: tiles per photograph.
         say: takes every paragraph as it comes.
         quiet: show no progress.
+        program: how the reader calls the command line; named in what comes next.
 
     Raises:
         FewshotError: a photograph is not installed, or the folder cannot be written.
@@ -154,7 +156,7 @@ def tell(
         beside={"report.json": list(roc_charts(report, scores_beside(place / "report.json")))},
         more=drawn,
     )
-    say(_what_next(place))
+    say(_what_next(place, program))
     return Story(place, store, report, nearest, picture, page)
 
 
@@ -244,13 +246,13 @@ def _about_nearest(nearest: Mapping[str, ClosedSet]) -> str:
     )
 
 
-def _what_next(place: Path) -> str:
+def _what_next(place: Path, program: str) -> str:
     return f"""\
 {TOY}
 
 Look at {place / "demo.png"}, {place / "page.html"} and {place / "gallery.html"}. Then:
 
-  fewshot inspect {place / "images.h5"}
-  fewshot adapt {place / "images.h5"} --shots 10 --head logistic,knn --group group
-  fewshot nearest {place / "images.h5"} {place / "images" / "spectral" / "astronaut-00.png"} -b spectrum
-  fewshot embed YOUR-IMAGES -b spectrum,efficientnet-lite0 -o yours.h5"""
+  {program} inspect {place / "images.h5"}
+  {program} adapt {place / "images.h5"} --shots 10 --head logistic,knn --group group
+  {program} nearest {place / "images.h5"} {place / "images" / "spectral" / "astronaut-00.png"} -b spectrum
+  {program} embed YOUR-IMAGES -b spectrum,efficientnet-lite0 -o yours.h5"""
