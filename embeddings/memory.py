@@ -1,6 +1,5 @@
 """How many images fit the memory at once: what a network needs for one, and what is free."""
 
-import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 
 CPU_BATCH, CUDA_BATCH = 32, 1024  # the most that is tried
 _SHARE = 0.5  # of what is free: libraries need room of their own, and images of native size may be larger
+_LIVING = 4  # tensors of the largest size: an input, an output, a branch, a workspace
 _TRIAL_SIDE = 512  # pixels, for networks that take any size
 _MOST_GFLOPS = 300.0  # a costlier network is not tried
 _CGROUP = Path("/sys/fs/cgroup")
@@ -48,16 +46,37 @@ def trial_batch(backbone: Backbone) -> Tensor:
 
 
 def bytes_for_one(backbone: Backbone) -> int:
-    """Return the most bytes of tensors that live at once while the network computes one image; many if it cannot."""
-    live = LiveBytes()
+    """Return about the most bytes of tensors that live at once while the network computes one image.
+
+    Four times the largest tensor that goes into the network or comes out of any of its modules. (Counting live tensors
+    exactly needs torch's dispatch modes, whose first use imports its compiler: four seconds at every start.)
+    """
+    batch = trial_batch(backbone)
+    largest = [batch.numel() * 4]  # as float32
+
+    def note(_: nn.Module, __: Any, result: Any) -> None:
+        largest[0] = max(largest[0], _bytes(result))
+
+    hooks = [part.register_forward_hook(note) for part in backbone.network.modules()]
     try:
-        with live:
-            backbone.embed(trial_batch(backbone))
+        backbone.embed(batch)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         return 1 << 62
-    return live.most
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return _LIVING * largest[0]
+
+
+def _bytes(result: Any) -> int:
+    """Return the bytes of the tensors in what a module gave."""
+    if isinstance(result, Tensor):
+        return result.numel() * result.element_size()
+    if isinstance(result, dict):
+        return sum(map(_bytes, result.values()))
+    return sum(map(_bytes, result)) if isinstance(result, (tuple, list)) else 0
 
 
 def free_bytes(device: torch.device) -> int:
@@ -78,36 +97,6 @@ def _group_bytes(group: Path) -> int:
     if not limit.exists() or not used.exists() or limit.read_text().strip() == "max":
         return 1 << 62
     return max(0, int(limit.read_text()) - int(used.read_text()))
-
-
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
-    """Counts the bytes of the tensors that operations make while they live; ``most`` is their largest sum."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch
-        self.now = self.most = 0
-        self._alive: dict[int, int] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for part in tree_leaves(result):
-            if isinstance(part, Tensor):
-                self._note(part)
-        return result
-
-    def _note(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        place, size = storage.data_ptr(), storage.nbytes()
-        if not self._alive.get(place):
-            self.now += size
-            self.most = max(self.most, self.now)
-        self._alive[place] = self._alive.get(place, 0) + 1
-        weakref.finalize(tensor, self._gone, place, size)
-
-    def _gone(self, place: int, size: int) -> None:
-        self._alive[place] -= 1
-        if self._alive[place] == 0:
-            self.now -= size
 
 
 def is_out_of_memory(error: BaseException) -> bool:

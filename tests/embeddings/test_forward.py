@@ -19,7 +19,7 @@ import fewshot
 from fewshot.core.errors import FewshotError
 from fewshot.embeddings.backbones.base import create
 from fewshot.embeddings.extract import extract
-from fewshot.embeddings.memory import LiveBytes, bytes_for_one, fitting_batch, free_bytes
+from fewshot.embeddings.memory import bytes_for_one, fitting_batch, free_bytes
 from fewshot.embeddings.store import FeatureStore
 from fewshot.embeddings.transfer import Downloads, upload
 from fewshot.embeddings.tuning import lay_channels_last
@@ -88,30 +88,19 @@ def test_in_a_capped_address_space_the_batch_is_halved_and_every_row_kept(tree: 
     assert 1 <= batch <= 6
 
 
-def test_live_bytes_are_the_largest_sum_at_one_time() -> None:
-    live = LiveBytes()
-    with live:
-        first = torch.zeros(1000)
-        second = first + 1
-        view = second[:10]
-        del first
-        third = second * 2
-        del second
-        fourth = torch.ones(500)
+def test_what_one_image_needs_follows_from_the_largest_tensor(fakes: ModuleType) -> None:
+    hungry, narrow = (create(name).load(device=CPU, weights=RandomWeights()) for name in ("hungry", "narrow"))
 
-    assert live.most == 4 * (1000 + 1000 + 500)
-    assert len(view) + len(third) + len(fourth) == 1510
+    assert bytes_for_one(hungry) == 4 * 4 * 3 * 2048 * 2048
+    assert bytes_for_one(narrow) == 4 * 4 * 3 * 8 * 8
 
 
 def test_the_batch_of_auto_follows_from_what_one_image_needs(
     fakes: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = create("narrow").load(device=CPU, weights=RandomWeights())
-    pixels = 3 * 8 * 8
-
     need = bytes_for_one(backbone)
 
-    assert 2 * 4 * pixels <= need <= 4 * 4 * pixels + 64  # bytes as floats, scaled, and their mean
     for free, batch in ((1 << 40, 32), (2 * 8 * need, 8), (2 * 8 * need - 1, 4), (0, 1)):
         monkeypatch.setattr("fewshot.embeddings.memory.free_bytes", lambda _, free=free: free)
         assert fitting_batch(CPU, [backbone]) == batch
@@ -214,3 +203,14 @@ def test_a_compiled_network_gives_the_same_features(tree: Path, tmp_path: Path, 
     np.testing.assert_allclose(
         compiled.read(None, "projection", "out"), plain.read(None, "projection", "out"), rtol=1e-4, atol=1e-4
     )
+
+
+def test_choosing_a_batch_imports_no_compiler() -> None:
+    code = (
+        "import sys; from fewshot.embeddings import memory, tuning;"
+        "from fewshot.embeddings.backbones.base import create;"
+        "backbone = create('spectrum').load(device='cpu', weights={}); memory.bytes_for_one(backbone);"
+        "tuning.lay_channels_last([backbone]); print('torch._dynamo' in sys.modules)"
+    )
+
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
