@@ -117,8 +117,8 @@ def comparison_notes(comparisons: Sequence[Comparison]) -> list[str]:
         return []
     return [
         "intervals and p-values speak of other draws from these images, not of other images, whose difference such "
-        "intervals cover about a third of the time (docs/experiments/coverage.md); for both run adapt with --keep-scores and compare with "
-        "--interval two-way"
+        "intervals cover about a third of the time (docs/experiments/coverage.md); for both run adapt with "
+        "--keep-scores and compare with --interval two-way"
     ]
 
 
