@@ -1,11 +1,13 @@
 """DINOv3 vision transformers from transformers, under the key names of the published checkpoints."""
 
+from abc import abstractmethod
 from contextlib import ExitStack
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.checkpoint import State
 
 LAST = "last"
@@ -22,6 +24,27 @@ _SIZES: dict[str, tuple[int, int, int, int, bool]] = {
     "vitl16": (1024, 24, 16, 4096, False),
     "vith16plus": (1280, 32, 20, 5120, True),
 }
+
+
+class OnDinov3(Backbone):
+    """A member whose whole network is one of these; it states its size and its card."""
+
+    @property
+    @abstractmethod
+    def size(self) -> str:
+        """Return which size, for example ``"vitl16"``."""
+
+    def build(self) -> nn.Module:
+        return build(self.size)
+
+    def reference(self, part: nn.Module) -> State:
+        return published_names(part)
+
+    def adapt(self, state: State, *, part: str) -> State:
+        return own_names(state)
+
+    def features(self, batch: Tensor) -> dict[str, Tensor]:
+        return class_tokens(self.network, batch)
 
 
 def layer_dimensions(size: str) -> dict[str, int]:

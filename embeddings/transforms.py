@@ -248,6 +248,10 @@ def _multiple(length: int, least: int) -> int:
     return length * max(1, -(-least // length))
 
 
+# How the detectors' benchmarks (AIGCDetectBenchmark, FiSeR's copies) test at 224 pixels.
+SHORTER_256_CROP_224: tuple[Step, ...] = (ShorterSide(256), CenterCrop(224, 224))
+
+
 @dataclass(frozen=True)
 class InputRule:
     """How an image becomes a network's input.

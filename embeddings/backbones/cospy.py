@@ -13,9 +13,8 @@ from fewshot.embeddings.transforms import (
     CLIP_STD,
     IMAGENET_MEAN,
     IMAGENET_STD,
-    CenterCrop,
+    SHORTER_256_CROP_224,
     InputRule,
-    ShorterSide,
     Triple,
 )
 from fewshot.embeddings.trunks import ShortResNet
@@ -44,7 +43,7 @@ class Cospy(Backbone):
             name=self.full_name,
             layers={"feature": 1280, _SEMANTIC: 768, _ARTIFACT: 512},
             layer="feature",
-            input=InputRule((ShorterSide(256), CenterCrop(224, 224))),
+            input=InputRule(SHORTER_256_CROP_224),
             weights=(
                 CLIP_L14,
                 WeightFile("cospy_progan_artifact.pth", part=_ARTIFACT, licence="MIT", manual=_ZIP),

@@ -2,11 +2,8 @@
 
 from typing import final
 
-from torch import Tensor, nn
-
-from fewshot.embeddings import dinov3
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.checkpoint import State
+from fewshot.embeddings.backbones.base import BackboneCard
+from fewshot.embeddings.dinov3 import OnDinov3, layer_dimensions
 from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, FloatSquash, InputRule
 from fewshot.embeddings.weights import WeightFile
 
@@ -21,7 +18,7 @@ _FACTS: dict[str, tuple[int, float, str]] = {
 
 
 @final
-class Dinov3(Backbone):
+class Dinov3(OnDinov3):
     """Class tokens after the last ten blocks, un-normed, and the normed last one; the very path of ``fiser``."""
 
     name = "dinov3"
@@ -33,7 +30,7 @@ class Dinov3(Backbone):
         repository = f"facebook/dinov3-{size}-pretrain-lvd1689m"
         return BackboneCard(
             name=self.full_name,
-            layers=dinov3.layer_dimensions(size),
+            layers=layer_dimensions(size),
             layer=layer,
             input=InputRule((FloatSquash(224, 224),), IMAGENET_MEAN, IMAGENET_STD),
             weights=(
@@ -54,14 +51,6 @@ class Dinov3(Backbone):
             note="a control: never trained to detect anything; the files are behind a form",
         )
 
-    def build(self) -> nn.Module:
-        return dinov3.build(str(self.variant))
-
-    def reference(self, part: nn.Module) -> State:
-        return dinov3.published_names(part)
-
-    def adapt(self, state: State, *, part: str) -> State:
-        return dinov3.own_names(state)
-
-    def features(self, batch: Tensor) -> dict[str, Tensor]:
-        return dinov3.class_tokens(self.network, batch)
+    @property
+    def size(self) -> str:
+        return str(self.variant)

@@ -5,7 +5,7 @@ from typing import final
 from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, SHORTER_256_CROP_224, InputRule
 from fewshot.embeddings.trunks import ResNet50
 from fewshot.embeddings.weights import WeightFile
 
@@ -21,7 +21,7 @@ class DireRgb(Backbone):
             name=self.full_name,
             layers={"feature": 2048},
             layer="feature",
-            input=InputRule((ShorterSide(256), CenterCrop(224, 224)), IMAGENET_MEAN, IMAGENET_STD),
+            input=InputRule(SHORTER_256_CROP_224, IMAGENET_MEAN, IMAGENET_STD),
             weights=(
                 WeightFile(
                     "lsun_adm.pth",

@@ -6,11 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
 
-from fewshot.embeddings import dinov3
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.checkpoint import State
+from fewshot.embeddings.backbones.base import BackboneCard
+from fewshot.embeddings.dinov3 import OnDinov3, layer_dimensions
 from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, FloatSquash, InputRule
 from fewshot.embeddings.weights import WeightFile
 
@@ -18,7 +16,7 @@ _SIZE = "vitl16"
 
 
 @final
-class Fiser(Backbone):
+class Fiser(OnDinov3):
     """Class tokens after blocks 15 to 24, un-normed, and the normed last one, which is what the loss saw.
 
     The published evaluation reads block 18 (WildFake, AIGIBench), 19 (Community Forensics) and 23 (Chameleon,
@@ -33,7 +31,7 @@ class Fiser(Backbone):
     def make_card(self) -> BackboneCard:
         return BackboneCard(
             name=self.full_name,
-            layers=dinov3.layer_dimensions(_SIZE),
+            layers=layer_dimensions(_SIZE),
             layer="l18",
             input=InputRule((FloatSquash(224, 224),), IMAGENET_MEAN, IMAGENET_STD),
             weights=(
@@ -54,17 +52,9 @@ class Fiser(Backbone):
             note="the layer matters: the paper's numbers pick it per dataset on the query labels",
         )
 
-    def build(self) -> nn.Module:
-        return dinov3.build(_SIZE)
-
-    def reference(self, part: nn.Module) -> State:
-        return dinov3.published_names(part)
-
-    def adapt(self, state: State, *, part: str) -> State:
-        return dinov3.own_names(state)
-
-    def features(self, batch: Tensor) -> dict[str, Tensor]:
-        return dinov3.class_tokens(self.network, batch)
+    @property
+    def size(self) -> str:
+        return _SIZE
 
     def stages(self, image: Image.Image) -> dict[str, NDArray[Any]]:
         """Add ``cls_lN``, the hidden tokens at unit length as FiSeR's archives hold them, and ``cls_last``, raw."""

@@ -7,21 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    CenterCrop,
-    InputRule,
-    ShorterSide,
-    Squash,
-    Step,
-)
+from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, SHORTER_256_CROP_224, InputRule, Squash
 from fewshot.embeddings.weights import WeightFile
 
-_STEPS: dict[str, tuple[Step, ...]] = {
-    "resize256": (Squash(256, 256),),
-    "shorter256crop224": (ShorterSide(256), CenterCrop(224, 224)),
-}
+_STEPS = {"resize256": (Squash(256, 256),), "shorter256crop224": SHORTER_256_CROP_224}
 _SHARE = 4  # the masked block reaches from h//2 - h//4 to h//2 + h//4
 
 

@@ -9,16 +9,15 @@ from fewshot.embeddings.backbones.base import Backbone, BackboneCard
 from fewshot.embeddings.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    SHORTER_256_CROP_224,
     CenterCrop,
     InputRule,
-    ShorterSide,
     Squash,
-    Step,
 )
 from fewshot.embeddings.weights import WeightFile
 
-_STEPS: dict[str, tuple[Step, ...]] = {
-    "shorter256crop224": (ShorterSide(256), CenterCrop(224, 224)),
+_STEPS = {
+    "shorter256crop224": SHORTER_256_CROP_224,
     "resize256crop224": (Squash(256, 256), CenterCrop(224, 224)),
 }
 # Where each branch reads, its channels there, and the names of its convolution and of its two halving stages.

@@ -6,13 +6,10 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import HEAD, Backbone, BackboneCard
 from fewshot.embeddings.clip import CLIP_L14, TEXT_TOWER, ImageTower
-from fewshot.embeddings.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule, ShorterSide, Step
+from fewshot.embeddings.transforms import CLIP_MEAN, CLIP_STD, SHORTER_256_CROP_224, CenterCrop, InputRule
 from fewshot.embeddings.weights import WeightFile
 
-_STEPS: dict[str, tuple[Step, ...]] = {
-    "crop224": (CenterCrop(224, 224),),
-    "resize256crop224": (ShorterSide(256), CenterCrop(224, 224)),
-}
+_STEPS = {"crop224": (CenterCrop(224, 224),), "resize256crop224": SHORTER_256_CROP_224}
 
 
 @final

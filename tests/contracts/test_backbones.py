@@ -1,6 +1,7 @@
 """What every registered backbone keeps, found by discovery: a new one cannot be forgotten."""
 
 import ast
+import io
 import os
 import pickle  # noqa: TID251  # rules travel to worker processes
 import re
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot.core.errors import UnknownNameError, WeightsError
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone, create
+from fewshot.embeddings.images import decode
 from fewshot.embeddings.parity import read_recipe
 from fewshot.embeddings.transforms import CenterCrop
 from fewshot.embeddings.weights import locate, resolve
@@ -159,6 +161,44 @@ def test_a_backbone_without_weights_never_runs_on_random_ones(spec: str, tmp_pat
             create(spec).load(device="cpu", weights={})
     else:
         resolve(card, cache=tmp_path)
+
+
+def file_of(image: Image.Image, container: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, container)
+    return stream.getvalue()
+
+
+SMALL = photograph(2, height=60, width=50)
+SIZES = {
+    f"{width}x{height}": file_of(photograph(2, height=height, width=width))
+    for width, height in ((1, 1), (31, 31), (5000, 40))
+}
+MODES = {
+    "grey": file_of(SMALL.convert("L")),
+    "palette": file_of(SMALL.convert("P")),
+    "alpha": file_of(SMALL.convert("RGBA")),
+    "CMYK": file_of(SMALL.convert("CMYK"), "JPEG"),
+    "16 bit": file_of(Image.fromarray(np.asarray(SMALL.convert("L")).astype(np.uint16) * 257)),
+}
+
+
+def test_images_of_any_size_and_mode_become_inputs(spec: str) -> None:
+    backbone = create(spec)
+    size = backbone.card.input.fixed_size
+    for name, data in {**SIZES, **MODES}.items():
+        image, _ = decode(data)
+        batch = backbone.normalise(torch.from_numpy(prepared(backbone, image))[None])
+        assert torch.isfinite(batch).all(), name
+        assert batch.shape[-3] == 3, name
+        assert size in (None, tuple(batch.shape[-2:])), name
+
+
+def test_images_of_any_size_give_finite_features(spec: str, loaded: Backbone, heavy: bool, device: str) -> None:
+    for name in ("1x1",) if heavy and loaded.card.input.fixed_size else SIZES:
+        image, _ = decode(SIZES[name])
+        found = loaded.embed(torch.from_numpy(prepared(loaded, image))[None])
+        assert all(torch.isfinite(values).all() for values in found.values()), name
 
 
 class Malicious:

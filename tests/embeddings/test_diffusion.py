@@ -7,8 +7,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fewshot.embeddings.backbones.base import create
 from fewshot.embeddings.backbones.dire import AdmCrop, classifier_input, difference_map
 from fewshot.embeddings.diffusion import AdmUNet, linear_schedule, reconstruct
+from fewshot.embeddings.trunks import ResNet50
 
 
 def test_the_schedule_keeps_every_fiftieth_of_a_thousand_steps() -> None:
@@ -74,6 +76,29 @@ def test_the_network_has_the_parameters_of_the_published_file() -> None:
     ):
         assert key in keys
     assert network(torch.zeros(1, 3, 256, 256, device="meta"), 50).shape == (1, 3, 256, 256)
+
+
+class Still(torch.nn.Module):
+    """A stand-in for the diffusion network, which would take half an hour an image: noise that depends on pixels."""
+
+    def forward(self, hidden: Tensor, time: int) -> Tensor:
+        return torch.tanh(hidden.roll(1, dims=3) + hidden.mean(dim=(1, 2, 3), keepdim=True) + time / 1000)
+
+
+def test_rows_of_dire_do_not_depend_on_batch_or_order() -> None:
+    dire = create("dire")
+    dire.network = torch.nn.ModuleDict({"net": ResNet50(outputs=1), "diffusion": Still()}).eval()
+    seeds = range(7)
+    images = [np.random.default_rng(seed).integers(0, 256, (40 + seed, 50, 3), dtype=np.uint8) for seed in seeds]
+    batch = torch.stack([torch.from_numpy(dire.preprocess(Image.fromarray(image))) for image in images])
+
+    together, turned, alone = dire.embed(batch), dire.embed(batch.flip(0)), dire.embed(batch[2:3])
+
+    for layer in ("feature", "logit"):
+        largest = together[layer].abs().max()
+        assert float((together[layer] - turned[layer].flip(0)).abs().max()) <= 1e-4 * largest
+        assert float((together[layer][2] - alone[layer][0]).abs().max()) <= 1e-4 * largest
+    assert not torch.allclose(together["feature"][0], together["feature"][1], rtol=1e-3)
 
 
 def test_maps_are_whole_grey_levels_cut_off_below() -> None:

@@ -15,6 +15,7 @@ from fewshot.embeddings.backbones.freqnet import channel_high_pass, high_pass
 from fewshot.embeddings.backbones.gramnet import gram
 from fewshot.embeddings.backbones.lgrad import quantise
 from fewshot.embeddings.backbones.safe import diagonal_band
+from fewshot.embeddings.clip_hf import image_tower_l14
 from fewshot.embeddings.weights import RandomWeights
 
 IMAGENET = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -65,18 +66,8 @@ def test_resnet50_equals_torchvisions_on_the_float_resized_image(tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.second_writing("clipdetection:fiser")
 def test_clipdetection_equals_hugging_faces_clip_with_the_head_of_fiser(tmp_path: Path) -> None:
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
     torch.manual_seed(0)
-    large = CLIPVisionConfig(
-        hidden_size=1024,
-        intermediate_size=4096,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        patch_size=14,
-        projection_dim=768,
-    )
-    theirs: Any = CLIPVisionModelWithProjection(large).eval()
+    theirs: Any = image_tower_l14().eval()
     head = torch.nn.Linear(768, 1)
     state = {f"module.backbone.{key}": value for key, value in theirs.state_dict().items()}
     state |= {f"module.classifier.{key}": value for key, value in head.state_dict().items()}

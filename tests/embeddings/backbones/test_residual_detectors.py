@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionModelWithProjection
 
 from fewshot.embeddings.backbones.base import create
 from fewshot.embeddings.clip import ImageTower, from_hugging_face
+from fewshot.embeddings.clip_hf import image_tower_l14
 from fewshot.embeddings.unset import UnsetParameters
 from fewshot.embeddings.weights import RandomWeights
 
@@ -112,22 +113,14 @@ def test_freqnet_at_224_pixels_equals_the_whole_spectrum_shifted_and_masked() ->
 @pytest.fixture(scope="module")
 def hugging_face() -> CLIPVisionModelWithProjection:
     """One CLIP ViT-L/14 with seeded values, in transformers' own network."""
-    config = CLIPVisionConfig(
-        hidden_size=1024,
-        intermediate_size=4096,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        patch_size=14,
-        projection_dim=768,
-        hidden_act="quick_gelu",
-    )
     with UnsetParameters():
-        model = CLIPVisionModelWithProjection(config)
+        model = image_tower_l14()
     generator = torch.Generator().manual_seed(0)
     for tensor in model.state_dict().values():
         if tensor.is_floating_point():
             scale = 0.05 if tensor.ndim < 2 else tensor[0].numel() ** -0.5
             tensor.normal_(0, scale, generator=generator).add_(1.0 if tensor.ndim == 1 else 0.0)
+    assert isinstance(model, CLIPVisionModelWithProjection)
     return model.eval().requires_grad_(False)
 
 
