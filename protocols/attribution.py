@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from fewshot.core.errors import OptionError, unknown_name
 from fewshot.embeddings.store import FeatureStore
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.datacurve import DataCurve
+from fewshot.protocols.layercurves import run_layers
+from fewshot.protocols.layers import require_sense
 from fewshot.protocols.points import Points
 from fewshot.protocols.trainingset import SplitRule
 from fewshot.reconstruction.recipe import Recipe
@@ -24,7 +25,8 @@ class Attribution(Protocol):
         fit_on: the attributed classes: ``natural``, ``synthetic`` or a source's name.
         fractions: shares of the training set; None is the paper's, less those that the set is too small for.
         backbone: which backbone; None when the store has one.
-        layer: which layer; None is the card's.
+        layer: names of layers; ``fixed`` for the card's, ``all``; ``support-cv`` for the layer that is best, draw by
+            draw, on the images held out of each subset; ``oracle`` for the best on query labels.
         where: which images take part.
         train: which of them train, by column; empty is ``split=train`` where the store has that, else a drawn share.
         query: which are asked; empty is every image that does not train (``split=test`` where the store has that).
@@ -46,7 +48,7 @@ class Attribution(Protocol):
     fit_on: tuple[str, ...] = ("natural",)
     fractions: tuple[float, ...] | None = None
     backbone: str | None = None
-    layer: str | None = None
+    layer: tuple[str, ...] = ("fixed",)
     where: Mapping[str, str] = field(default_factory=dict)
     train: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
@@ -70,6 +72,9 @@ class Attribution(Protocol):
             raise OptionError(f"validation is {self.validation!r}; give carved, none or COLUMN=VALUE")
         if not self.fit_on:
             raise OptionError("nothing to fit on; give natural, synthetic or a source")
+        require_sense(self.layer)
+        if "support-cv" in self.layer and self.validation == "none":
+            raise OptionError("--layer support-cv chooses on held-out images, and --validation none holds out no image")
 
     def run(self, store: FeatureStore, *, points: Points | None = None, quiet: bool = True) -> Report:
         """Run every point that ``points`` does not hold yet, and report all.
@@ -78,7 +83,7 @@ class Attribution(Protocol):
             EpisodeError: a fraction that leaves a cell without an image, or a class without images.
             UnknownNameError: a backbone, layer, source or column that is not there.
         """
-        return DataCurve(self, store, points, quiet).report()
+        return run_layers(self, store, points, quiet=quiet)
 
     def rule(self) -> SplitRule:
         """Return how this protocol divides a store."""

@@ -48,8 +48,16 @@ def row_caveats(rows: Sequence[Row]) -> list[str]:
             notes.append(
                 f"{_spoken(row)}: AUROC {mean:.3f} is far under 0.5; the labels are probably inverted (natural = 0)"
             )
-        if row.selection == "oracle":
-            notes.append(f"{_spoken(row)}: chosen on query labels; what it promises cannot be had, read the fixed rows")
+    return [*dict.fromkeys(notes), *oracle_caveats(rows)]
+
+
+def oracle_caveats(rows: Sequence[Row]) -> list[str]:
+    """Return which pooled rows were chosen on query labels."""
+    notes = [
+        f"{_spoken(row)}: chosen on query labels; what it promises cannot be had, read the fixed rows"
+        for row in rows
+        if row.selection == "oracle" and row.metric == "auroc" and row.source == "all"
+    ]
     return list(dict.fromkeys(notes))
 
 

@@ -108,6 +108,10 @@ class Contestant(ABC):
     def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[Outcome]:
         """Fit one model per subset."""
 
+    def unseen(self, subset: Subset, outcome: Outcome) -> Outcome:
+        """Return the outcome, or one like it that was not fitted to the validation images."""
+        return outcome
+
     def takes(self, rows: IntArray) -> BoolArray:
         """Return which of some rows it may train on: (n,) bool."""
         return self.takes_rows[rows]
@@ -224,6 +228,11 @@ class SvmContestant(Contestant):
     def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[Outcome]:
         """Solve one machine per subset."""
         return [self._fit_one(subset) for subset in subsets]
+
+    def unseen(self, subset: Subset, outcome: Outcome) -> Outcome:
+        """Return the machine without the validation images, which the subset's own one learns from."""
+        apart = np.setdiff1d(subset.rows, subset.validation)
+        return outcome if len(apart) == len(subset.rows) else self._fit_one(replace(subset, rows=apart))
 
     def _fit_one(self, subset: Subset) -> Outcome:
         if len(subset.rows) <= EXACT_SVM_ROWS:

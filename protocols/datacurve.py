@@ -1,4 +1,4 @@
-"""Run a data curve: every contestant at every share and draw, point by point, and report all."""
+"""Run a data curve on one layer: every contestant at every share and draw, point by point."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fewshot.audit import confound_warning
 from fewshot.core.arrays import BoolArray, FloatArray, IntArray
-from fewshot.core.errors import OptionError, OutputError
+from fewshot.core.errors import OutputError
 from fewshot.core.progress import Progress
-from fewshot.core.provenance import provenance
 from fewshot.embeddings.store import FeatureStore
 from fewshot.fractions import PAPER_FRACTIONS, draw_fractions, smallest_fraction
+from fewshot.metrics import Ranked
 from fewshot.protocols.contestants import Contestant, Features, Outcome, Subset, SvmContestant, contestants
 from fewshot.protocols.families import add_means, count, family_of, is_known, measure, query_sets
 from fewshot.protocols.points import Point, Points
@@ -44,28 +43,14 @@ def fingerprint(protocol: "Attribution", store: FeatureStore, backbone: str, lay
     return {**config, "fractions": None, "trials": None, "features": store.info(backbone, layer).digest}
 
 
-def layer_of(protocol: "Attribution", store: FeatureStore) -> tuple[str, str]:
-    """Return (backbone, layer) that a protocol means in a store.
-
-    Raises:
-        OptionError: several backbones and none named.
-        UnknownNameError: no such backbone or layer.
-    """
-    if protocol.backbone is None and len(store.backbones) != 1:
-        raise OptionError(f"the store has the backbones {', '.join(store.backbones)}; choose one by --backbone")
-    backbone = protocol.backbone or store.backbones[0]
-    layer = protocol.layer or store.default_layer(backbone)
-    store.info(backbone, layer)
-    return backbone, layer
-
-
 class DataCurve:
-    """One run of the protocol on one store."""
+    """One run of the protocol on one layer of a store."""
 
-    def __init__(self, protocol: "Attribution", store: FeatureStore, points: Points | None, quiet: bool) -> None:
-        self.protocol, self.store, self.quiet = protocol, store, quiet
-        self.backbone, self.layer = layer_of(protocol, store)
-        self.points = points or Points(None, fingerprint(protocol, store, self.backbone, self.layer))
+    def __init__(
+        self, protocol: "Attribution", store: FeatureStore, points: Points, *, backbone: str, layer: str
+    ) -> None:
+        self.protocol, self.store, self.points = protocol, store, points
+        self.backbone, self.layer = backbone, layer
         self.warnings: list[str] = []
         self.splits: dict[int, Split] = {}
         self.fractions = self._fractions()
@@ -77,29 +62,59 @@ class DataCurve:
             recipe=protocol.training_recipe(),
             device=protocol.device,
         )
+        self.plan = self._plan()
         if store.info(self.backbone, self.layer).normalised:
             self.warnings.append("the features are stored with unit length; the paper's encoder-decoder sees raw ones")
-
-    def report(self) -> Report:
-        rows: list[Row] = []
-        with Progress(self._total_steps(), label="attribute", unit="steps", quiet=self.quiet) as progress:
-            for contestant, fraction in self._plan():
-                rows += self._rows(contestant, fraction, progress)
-        split0 = self._split(0)
-        if told := confound_warning(self.store, np.union1d(split0.pool, split0.query)):
-            self.warnings.insert(0, told)
-        unknown = [name for name in split0.generators if not is_known(name, self.protocol.families)]
+        unknown = [name for name in self._split(0).generators if not is_known(name, protocol.families)]
         if unknown:
             self.warnings.append(f"counted as others, for want of a known family: {', '.join(unknown)}")
-        return Report(
-            protocol=self.protocol.name,
-            config=_plain(asdict(self.protocol))
-            | {"backbone": self.backbone, "layer": self.layer, "fractions": list(self.fractions)},
-            rows=tuple(rows),
-            supports=self._supports(),
-            warnings=tuple(dict.fromkeys(self.warnings)),
-            provenance={**provenance(), "store": self.store.digest},
+
+    @property
+    def images(self) -> IntArray:
+        """The rows that take part in the first draw, ascending."""
+        return np.union1d(self._split(0).pool, self._split(0).query)
+
+    def total_steps(self) -> int:
+        """Return the optimiser steps of all points."""
+        return sum(
+            contestant.steps(self._subset(contestant, fraction, 0)) * self.protocol.trials_at(fraction)
+            for contestant, fraction in self.plan
         )
+
+    def complete(self, progress: Progress) -> None:
+        """Run every point that is not there yet."""
+        for contestant, fraction in self.plan:
+            self._complete(contestant, fraction, progress)
+            for point in self.points_at(contestant, fraction):
+                self.warnings += point.facts["warnings"]
+
+    def points_at(self, contestant: Contestant, fraction: float) -> list[Point]:
+        """Return the finished points of one contestant at one share, a point per draw."""
+        found = [self._point(contestant, fraction, trial) for trial in range(self.protocol.trials_at(fraction))]
+        points = [point for point in found if point is not None]
+        assert len(points) == len(found), "every point was just made"
+        return points
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows of this layer."""
+        for contestant, fraction in self.plan:
+            about = {"backbone": self.backbone, "layer": self.layer, "selection": "fixed", "dataset": self.dataset}
+            yield from rows_of(self.points_at(contestant, fraction), {**about, "fraction": fraction})
+
+    @property
+    def dataset(self) -> str:
+        """The data sets that are asked, or the store's name."""
+        return ",".join(sorted(set(self.store.column("dataset")[self._split(0).query]))) or self.store.path.stem
+
+    def supports(self) -> dict[str, Any]:
+        """Return per contestant, fraction and trial the SHA-256 of the training rows; the draw itself is repeatable."""
+        return {
+            f"{contestant.name} {100 * fraction:g}% trial {trial}": {
+                key: point.facts[key] for key in ("support", "n_support", "steps", "kept_step")
+            }
+            for contestant, fraction in self.plan
+            for trial, point in enumerate(self.points_at(contestant, fraction))
+        }
 
     def _plan(self) -> list[tuple[Contestant, float]]:
         """Return what is run: everything at every share, and carved variants at the smallest.
@@ -146,13 +161,7 @@ class DataCurve:
             trial=trial,
         )
 
-    def _total_steps(self) -> int:
-        return sum(
-            contestant.steps(self._subset(contestant, fraction, 0)) * self.protocol.trials_at(fraction)
-            for contestant, fraction in self._plan()
-        )
-
-    def _rows(self, contestant: Contestant, fraction: float, progress: Progress) -> Iterator[Row]:
+    def _complete(self, contestant: Contestant, fraction: float, progress: Progress) -> None:
         trials = range(self.protocol.trials_at(fraction))
         missing = [trial for trial in trials if self._point(contestant, fraction, trial) is None]
         self._pass_over(contestant, fraction, progress, count=len(trials) - len(missing))
@@ -166,7 +175,6 @@ class DataCurve:
                 point = self._measured(contestant, subset, outcome, trial)
                 self.points.put(self._name(contestant, fraction, trial), point)
             teller.fill(sum(contestant.steps(subset) for subset in subsets))
-        yield from self._assembled(contestant, fraction, len(trials))
 
     def _pass_over(self, contestant: Contestant, fraction: float, progress: Progress, *, count: int) -> None:
         if count:
@@ -195,6 +203,7 @@ class DataCurve:
             facts={
                 "head": outcome.head,
                 "warnings": list(outcome.warnings),
+                "judged": self._judged(contestant, subset, outcome),
                 "values": [[source, metric, value] for (source, metric), value in values.items()],
                 "n_query": count(sets, families),
                 "n_support": len(subset.rows),
@@ -215,44 +224,33 @@ class DataCurve:
         natural = subset.validation[~self.store.synthetic[subset.validation]]
         return float(np.quantile(outcome.score(natural).scores, 0.95)) if len(natural) else None
 
-    def _assembled(self, contestant: Contestant, fraction: float, trials: int) -> Iterator[Row]:
-        points = []
-        for trial in range(trials):
-            point = self._point(contestant, fraction, trial)
-            assert point is not None, "every point was just made"
-            points.append(point)
-            self.warnings += point.facts["warnings"]
-        by_key: dict[tuple[str, str], list[float]] = {}
-        for point in points:
-            for source, metric, value in point.facts["values"]:
-                by_key.setdefault((source, metric), []).append(value)
-        first = points[0].facts
-        dataset = ",".join(sorted(set(self.store.column("dataset")[self._split(0).query]))) or self.store.path.stem
-        for (source, metric), values in by_key.items():
-            yield Row(
-                backbone=self.backbone,
-                layer=self.layer,
-                selection="fixed",
-                head=first["head"],
-                dataset=dataset,
-                source=source,
-                metric=metric,
-                n_support=first["n_support"],
-                n_query=first["n_query"][source],
-                values=tuple(values),
-                fraction=fraction,
-            )
+    def _judged(self, contestant: Contestant, subset: Subset, outcome: Outcome) -> float | None:
+        """Return the AUROC on the images held out of the subset; None where it is not wanted or they lack a class."""
+        synthetic = self.store.synthetic[subset.validation]
+        if "support-cv" not in self.protocol.layer or synthetic.all() or not synthetic.any():
+            return None
+        scores = contestant.unseen(subset, outcome).score(subset.validation).scores
+        return Ranked.of(scores, synthetic).auroc()
 
-    def _supports(self) -> dict[str, Any]:
-        """Return per contestant, fraction and trial the SHA-256 of the training rows; the draw itself is repeatable."""
-        found: dict[str, Any] = {}
-        for contestant, fraction in self._plan():
-            for trial in range(self.protocol.trials_at(fraction)):
-                point = self._point(contestant, fraction, trial)
-                if point is not None:
-                    facts = {key: point.facts[key] for key in ("support", "n_support", "steps", "kept_step")}
-                    found[f"{contestant.name} {100 * fraction:g}% trial {trial}"] = facts
-        return found
+
+def rows_of(points: Sequence[Point], about: Mapping[str, Any], choices: Sequence[str] = ()) -> Iterator[Row]:
+    """Yield the rows of one contestant at one share from its points, a value per draw."""
+    by_key: dict[tuple[str, str], list[float]] = {}
+    for point in points:
+        for source, metric, value in point.facts["values"]:
+            by_key.setdefault((source, metric), []).append(value)
+    first = points[0].facts
+    for (source, metric), values in by_key.items():
+        yield Row(
+            **about,
+            head=first["head"],
+            source=source,
+            metric=metric,
+            n_support=first["n_support"],
+            n_query=first["n_query"][source],
+            values=tuple(values),
+            choices=tuple(choices),
+        )
 
 
 class _Teller:
@@ -276,14 +274,6 @@ def _accuracy(scores: FloatArray, synthetic: BoolArray, chosen: BoolArray, borde
 
 def _digest(rows: IntArray) -> str:
     return hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(part) for part in value]
-    return value
 
 
 def largest_points(report: Report, points: Points) -> dict[str, Point]:

@@ -150,7 +150,7 @@ def gather(
     for one in (store, query) if query is not None else (store,):
         rows, notes = _chosen(one, backbones, where)
         parts.append((one, rows))
-        warnings += [*notes, *filter(None, [_random_weights(one, backbones), confound_warning(one, rows)])]
+        warnings += [*notes, *filter(None, [random_weights_warning(one, backbones), confound_warning(one, rows)])]
     both = [_Columns.read(one, rows, group) for one, rows in parts]
     count = [len(columns.keys) for columns in both]
     first = np.repeat([True, False], [count[0], sum(count[1:])])
@@ -226,7 +226,7 @@ def _chosen(
     return rows[kept], notes
 
 
-def _random_weights(store: FeatureStore, backbones: Sequence[str]) -> str:
+def random_weights_warning(store: FeatureStore, backbones: Sequence[str]) -> str:
     """Return the warning that names the backbones whose networks were never trained, empty when there is none."""
     random = sorted(
         {

@@ -49,6 +49,11 @@ class Points:
                     f"finished points cannot be kept in {folder} ({error}); give -o another place"
                 ) from error
 
+    def of(self, fingerprint: Mapping[str, Any]) -> "Points":
+        """Return the points of another fingerprint in the same folder; these themselves when it is their own."""
+        other = Points(self.folder, fingerprint)
+        return self if other._belongs == self._belongs else other
+
     def get(self, name: str) -> Point | None:
         """Return a finished point, or None."""
         if name in self._memory or self.folder is None:

@@ -9,6 +9,7 @@ import click
 from fewshot.cli.options import (
     STORE,
     json_option,
+    layers_option,
     pairs_option,
     quiet_option,
     seed_option,
@@ -17,7 +18,9 @@ from fewshot.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from fewshot.embeddings.store import FeatureStore
     from fewshot.protocols.attribution import Attribution
+    from fewshot.protocols.points import Points
     from fewshot.report import Report
 
 
@@ -53,7 +56,7 @@ def fractions_option(_: click.Context, parameter: click.Parameter, value: str | 
     help="Shares of the training set.  [default: 0.05%,0.1%,1%,10%,100%, less those that the set is too small for]",
 )
 @click.option("--backbone", "-b", help="Whose features; may be left out when the store has one backbone.")
-@click.option("--layer", help="Which layer; the backbone's own choice by default.")
+@layers_option
 @click.option(
     "--train",
     multiple=True,
@@ -141,14 +144,16 @@ def command(store: Path, out: Path | None, **options: Any) -> None:
     last finished point (kept in the folder OUT.points until the report is written).
     """
     from fewshot.embeddings.store import FeatureStore
-    from fewshot.protocols.datacurve import fingerprint, layer_of
-    from fewshot.protocols.points import Points
+    from fewshot.protocols.layercurves import points_of
 
     protocol, opened = _protocol(options), FeatureStore(store)
     folder = None if out is None else out.with_name(out.name + ".points")
-    points = Points(folder, fingerprint(protocol, opened, *layer_of(protocol, opened)))
+    points = points_of(protocol, opened, folder)
     report = protocol.run(opened, points=points, quiet=options["quiet"])
-    _write(report, points, out, options, opened)
+    if options["figures"]:
+        _draw(report, points, opened, options["figures"], options["formats"])
+    if out is not None:
+        _save(report, points, out, opened, keep_scores=options["keep_scores"])
     click.echo(json.dumps(report.to_json()) if options["as_json"] else _text(report))
 
 
@@ -172,27 +177,34 @@ def _protocol(options: dict[str, Any]) -> "Attribution":
     )
 
 
-def _write(report: "Report", points: Any, out: Path | None, options: dict[str, Any], store: Any) -> None:
-    from fewshot.protocols.datacurve import kept_scores, largest_points
+def _draw(report: "Report", points: "Points", store: "FeatureStore", folder: Path, formats: tuple[str, ...]) -> None:
+    from fewshot.figures.attribution import draw_all
+    from fewshot.protocols.datacurve import largest_points
+    from fewshot.protocols.layercurves import main_layer
 
-    if options["figures"]:
-        from fewshot.figures.attribution import draw_all
+    main = main_layer(report)
+    for path in draw_all(main, largest_points(main, points), store, folder, formats):
+        click.echo(f"figure {path}", err=True)
 
-        for path in draw_all(report, largest_points(report, points), store, options["figures"], options["formats"]):
-            click.echo(f"figure {path}", err=True)
-    if out is not None:
-        report.save(out)
-        if options["keep_scores"]:
-            kept_scores(report, points, out.with_suffix(".npz"), synthetic=store.synthetic)
-        points.clear()
+
+def _save(report: "Report", points: "Points", out: Path, store: "FeatureStore", *, keep_scores: bool) -> None:
+    from fewshot.protocols.datacurve import kept_scores
+    from fewshot.protocols.layercurves import main_layer
+
+    report.save(out)
+    if keep_scores:
+        kept_scores(main_layer(report), points, out.with_suffix(".npz"), synthetic=store.synthetic)
+    points.clear()
 
 
 def _text(report: "Report") -> str:
     from fewshot.protocols.datacurve import METRICS
     from fewshot.protocols.families import MACRO
+    from fewshot.protocols.layercurves import main_layer
     from fewshot.protocols.published import beside, in_layout_of_table_3
     from fewshot.tables import report_table
 
     curve = report_table(report.where(source=MACRO), METRICS)
-    parts = [curve, in_layout_of_table_3(report), beside(report), *(f"note: {text}" for text in report.warnings)]
+    main = main_layer(report)
+    parts = [curve, in_layout_of_table_3(main), beside(main), *(f"note: {text}" for text in report.warnings)]
     return "\n\n".join(part for part in parts if part)

@@ -280,3 +280,64 @@ def test_images_that_nearly_train_too_leave_the_query(tmp_path: Path) -> None:
     assert point is not None
     assert set(range(160, 360)) - set(point.arrays["rows"].tolist()) == {200}
     assert any(warning.startswith("1 query images left out: an image of the training") for warning in report.warnings)
+
+
+@pytest.fixture(scope="module")
+def two_layers(store: FeatureStore, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    """The toy store's features as one layer, and noise as another that is the default."""
+    path = tmp_path_factory.mktemp("layers") / "two.h5"
+    features = store.read(None, "npr", "pooled")
+    noise = np.random.default_rng(7).normal(size=features.shape).astype(np.float32)
+    layers = [LayerData("npr", "noise", noise, default=True), LayerData("npr", "pooled", features)]
+    write_store(path, store.samples(), layers)
+    return FeatureStore(path)
+
+
+LAYERS: dict[str, Any] = {"fractions": (0.5,), "trials": 2, "recipe": BRIEF}
+
+
+def test_every_layer_has_a_curve_when_all_are_wanted(two_layers: FeatureStore) -> None:
+    report = Attribution(layer=("all",), references=("rbf-svm",), **LAYERS).run(two_layers)
+    pooled, noise = (
+        value(report, layer=layer, head="rbf-svm", source="all", metric="auroc") for layer in ("pooled", "noise")
+    )
+    assert pooled > 0.8
+    assert noise < 0.65
+
+
+@pytest.mark.parametrize("selection", ["support-cv", "oracle"])
+def test_a_layer_is_chosen_draw_by_draw(two_layers: FeatureStore, selection: str) -> None:
+    options = {**LAYERS, "validation_share": 0.4}
+    fixed = Attribution(layer=("pooled",), **options).run(two_layers)
+    report = Attribution(layer=(selection,), **options).run(two_layers)
+    assert {row.layer for row in report.rows} == {"noise", selection}  # the default stands beside the choice
+    for head in ("linear-probe", "rbf-svm"):
+        (row,) = report.where(selection=selection, head=head, source="all", metric="average_precision")
+        assert row.choices == ("pooled", "pooled")
+        (same,) = fixed.where(head=head, source="all", metric="average_precision")
+        assert row.values == same.values
+    named = [warning for warning in report.warnings if "query labels" in warning]
+    assert bool(named) == (selection == "oracle")
+
+
+def test_a_machine_is_judged_on_images_it_has_not_learnt(two_layers: FeatureStore) -> None:
+    protocol = Attribution(layer=("noise", "support-cv"), references=("rbf-svm",), validation_share=0.4, **LAYERS)
+    points = Points(None, fingerprint(protocol, two_layers, "npr", "noise"))
+    protocol.run(two_layers, points=points)
+    judged = [points.get(f"rbf-svm 0.5 {trial}") for trial in range(2)]
+    found = [point.facts["judged"] for point in judged if point is not None]
+    assert len(found) == 2
+    assert max(found) < 0.8  # on noise; on images that it has learnt it is near 1
+
+
+def test_a_choice_on_held_out_images_needs_some() -> None:
+    with pytest.raises(OptionError, match="--validation none holds out no image"):
+        Attribution(layer=("support-cv",), validation="none")
+
+
+def test_random_weights_are_named_in_the_warnings(store: FeatureStore, tmp_path: Path) -> None:
+    features = store.read(None, "npr", "pooled")
+    layer = LayerData("npr", "pooled", features, default=True, facts={"weights": {"net": "random:0"}})
+    write_store(tmp_path / "random.h5", store.samples(), [layer])
+    report = Attribution(**{**LAYERS, "trials": 1, "references": ()}).run(FeatureStore(tmp_path / "random.h5"))
+    assert any(warning.startswith("RANDOM WEIGHTS") for warning in report.warnings)
