@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from fewshot.cli import group
 from fewshot.embeddings.writer import LayerData, write_store
-from fewshot.protocols.points import Points
+from fewshot.protocols.points import Point, Points
 from fewshot.report import Report
 
 BRIEF = ["--fractions", "10%,100%", "--trials", "2", "--steps", "30", "--widths", "8", "--latent", "2", "--quiet"]
@@ -87,10 +87,14 @@ def test_a_killed_curve_goes_on_at_the_last_finished_point(
     whole, killed = (tmp_path / name for name in ("whole.json", "killed.json"))
     kept = tmp_path / "killed.json.points"
     command = ["attribute", str(store), *options, "--quiet", "-o"]
-    made = []
-    monkeypatch.setattr(
-        Points, "put", lambda self, name, point, put=Points.put: (made.append(name), put(self, name, point))
-    )
+    made: list[str] = []
+    put = Points.put
+
+    def counted(self: Points, name: str, point: Point) -> None:
+        made.append(name)
+        put(self, name, point)
+
+    monkeypatch.setattr(Points, "put", counted)
 
     process = subprocess.Popen([sys.executable, "-m", "fewshot", *command, str(killed)], stdout=subprocess.DEVNULL)
     while len(list(kept.glob("*.npz"))) < 3:
