@@ -189,7 +189,20 @@ supports of 5 + 5 drawn from the pool, the direction between their class means a
 {regimes}
 """
 
-REGIMES = ""
+REGIMES = """\
+- **Student's over draws**: 93 to 97 % with 30 trials or more at an AUROC of about 0.77, with 100 trials up to about
+  0.97. Nearer 1 it covers 92 %; with 3 or 10 trials 90 to 95 % at 0.97 and below, and 64 to 92 % at 0.995.
+- **DeLong's**: where about two or more images of the scarcer class are on the wrong side (0.97 with 100 images a class,
+  0.995 with 300). With fewer it has often no interval to give.
+- **Two-way**: 93 to 97 % in every cell, up to 0.995, with 20 images a class or more and 100 trials. Without the part of
+  the variance that supports and queries share it covered 77 to 83 % at 0.77 (seen while this was written).
+- **Two-way difference**: 94 % at 0.77; at 0.97 87 to 92 %, at 0.995 73 to 92 %.
+- **Difference over draws**: 92 to 96 % of what it claims; of other images 14 to 34 %, which is why `compare` warns.
+
+Reports flag every interval outside these regimes: Student's above 0.98, or above 0.9 with fewer than 100 trials, or
+with fewer than 30; DeLong's with fewer than two errors of the scarcer class; the two-way one above 0.995, with fewer
+than 100 trials or 20 images of a class; `compare` says how many two-way differences are of a mean above 0.9.
+"""
 
 if __name__ == "__main__":
     main()

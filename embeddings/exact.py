@@ -1,7 +1,7 @@
 """Exact scores of candidates, and their one order: by score descending, then by row ascending.
 
-Every score is a sum in double precision over one pair of rows, rounded to float32 at the end, so it does not depend
-on what else is computed beside it.
+Every score is a sum in double precision over one pair of rows, so it does not depend on what else is computed beside
+it. It stays in double precision: where all images of a backbone point nearly the same way, float32 cosines are all 1.
 """
 
 from collections.abc import Callable
@@ -18,16 +18,16 @@ _MARGIN = 8  # candidates per block beyond k, for what float32 sums may confuse
 Gather = Callable[[IntArray], Float32Array]
 
 
-def exact_scores(gather: Gather, queries: Float32Array, candidates: IntArray, *, metric: Metric) -> Float32Array:
-    """Return the scores of each query's candidates: (m, c) float32, larger = nearer; -inf where there is none.
+def exact_scores(gather: Gather, queries: Float32Array, candidates: IntArray, *, metric: Metric) -> Float64Array:
+    """Return the scores of each query's candidates: (m, c) float64, larger = nearer; -inf where there is none.
 
     Args:
         gather: returns the vectors (n, D) float32 at some positions.
         queries: (m, D) float32.
         candidates: (m, c) int64 positions, ``NONE`` where there is none.
-        metric: ``cosine`` and ``ip`` give the inner product, ``l2`` minus the Euclidean distance.
+        metric: ``cosine``, ``ip``: the inner product, ``l2``: minus the Euclidean distance.
     """
-    scores = np.full(candidates.shape, -np.inf, np.float32)
+    scores = np.full(candidates.shape, -np.inf)
     across = max(1, _GATHER_BYTES // (8 * queries.shape[1]))
     for first, last in spans(candidates.shape[1], across):
         for start, stop in spans(len(queries), max(1, across // max(1, last - first))):
@@ -39,8 +39,8 @@ def exact_scores(gather: Gather, queries: Float32Array, candidates: IntArray, *,
 
 
 def ranked(
-    scores: Float32Array, candidates: IntArray, *, k: int, barred: list[IntArray]
-) -> tuple[Float32Array, IntArray]:
+    scores: Float64Array, candidates: IntArray, *, k: int, barred: list[IntArray]
+) -> tuple[Float64Array, IntArray]:
     """Return the ``k`` best candidates: (m, k) scores and positions; ``NONE`` at -inf where there are fewer.
 
     Args:
@@ -63,7 +63,7 @@ def scan(
     k: int,
     barred: list[IntArray],
     among: BoolArray | None = None,
-) -> tuple[Float32Array, IntArray]:
+) -> tuple[Float64Array, IntArray]:
     """Return scores and positions (m, k) by brute force over the blocks of a layer, without any index.
 
     Args:
@@ -71,7 +71,7 @@ def scan(
         barred: for each query, positions that are no answer.
         among: (R,) bool, which positions may be answers; all when None.
     """
-    scores, best = np.full((len(queries), 1), -np.inf, np.float32), np.full((len(queries), 1), NONE, np.int64)
+    scores, best = np.full((len(queries), 1), -np.inf), np.full((len(queries), 1), NONE, np.int64)
     width = k + max((len(positions) for positions in barred), default=0) + _MARGIN
     for start, block in indexed.blocks():
         inside = np.arange(len(block)) if among is None else np.flatnonzero(among[start : start + len(block)])
@@ -86,10 +86,9 @@ def scan(
     return scores, best
 
 
-def searched_value(scores: Float32Array, *, metric: Metric) -> Float64Array:
+def searched_value(scores: Float64Array, *, metric: Metric) -> Float64Array:
     """Return scores as a search ranks them, larger = nearer: squared distances instead of distances."""
-    wide = scores.astype(np.float64)
-    return -(wide**2) if metric == "l2" else wide
+    return -(scores**2) if metric == "l2" else scores
 
 
 def slack(queries: Float32Array, longest: float, *, metric: Metric) -> Float64Array:
@@ -111,4 +110,8 @@ def _pairwise(vectors: Float32Array, queries: Float32Array, metric: Metric) -> F
     wide, asked = vectors.astype(np.float64), queries.astype(np.float64)
     if metric == "l2":
         return np.asarray(0.0 - np.sqrt(((wide - asked) ** 2).sum(axis=-1)))
-    return np.asarray((wide * asked).sum(axis=-1))
+    products = (wide * asked).sum(axis=-1)
+    if metric == "ip":
+        return np.asarray(products)
+    lengths = np.sqrt((wide**2).sum(axis=-1)) * np.sqrt((asked**2).sum(axis=-1))  # float32 rows are 1 to rounding only
+    return np.asarray(np.clip(products / lengths, -1, 1))

@@ -13,7 +13,7 @@ from typing import Any, Self
 import faiss as _faiss
 import numpy as np
 
-from fewshot.core.arrays import BoolArray, Float32Array, FloatArray, IntArray, spans
+from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray, spans
 from fewshot.core.errors import DeviceError, InputError, OptionError, OutputError
 from fewshot.embeddings.exact import NONE, exact_scores, ranked, scan, searched_value, slack
 from fewshot.embeddings.index_choice import HNSW_LINKS, TRAINING_ROWS, Choice, choose_kind, pq_bytes
@@ -29,6 +29,7 @@ _QUERY_BLOCK = 1024
 _READ_BYTES = 64 << 20  # rows read at a time where the index holds codes only
 _MARGIN = 8  # candidates beyond k: enough to prove almost every answer of exact search complete
 _GPU_WIDEST = 2048  # most candidates that FAISS selects on a GPU
+_LAST_BITS = 1e-12  # the cosine of a row with itself may miss 1 by as much
 _SAMPLE, _RECALL_AT = 200, 10  # recall@10 is measured on this many rows
 
 
@@ -198,7 +199,7 @@ class SourceIndex:
         k = min(k, max(open_rows - widest, 1))
         width = min(k + widest + _MARGIN, open_rows)
         search = self._exact if self.choice.kind == "flat" else self._approximate
-        scores, positions = np.empty((len(prepared), k), np.float32), np.empty((len(prepared), k), np.int64)
+        scores, positions = np.empty((len(prepared), k)), np.empty((len(prepared), k), np.int64)
         for start, stop in spans(len(prepared), _QUERY_BLOCK):
             found = search(prepared[start:stop], k, width, barred[start:stop], among)
             scores[start:stop], positions[start:stop] = found
@@ -214,7 +215,7 @@ class SourceIndex:
             raise OptionError(f"all pairs within a score need an exact index, not {self.choice.kind}; use --index flat")
         for start, stop in spans(len(self), _QUERY_BLOCK):
             queries = _view(self._index)[start:stop]
-            least = searched_value(np.full(len(queries), score, np.float32), metric=self.metric)
+            least = searched_value(np.full(len(queries), score - _LAST_BITS), metric=self.metric)
             radius = float(np.float32((least - slack(queries, self._longest, metric=self.metric)).min()))
             limits, _, found = self._index.range_search(queries, -radius if self.metric == "l2" else radius)
             for number in range(stop - start):
@@ -222,7 +223,7 @@ class SourceIndex:
                 later = later[later > start + number]
                 scores = exact_scores(self._gather, queries[number : number + 1], later[None], metric=self.metric)[0]
                 for position, value in zip(later, scores, strict=True):
-                    if value >= np.float32(score):
+                    if value >= score - _LAST_BITS:
                         yield int(self.rows[start + number]), int(self.rows[position]), float(value)
 
     def _barred(self, queries: int, leave_out: Sequence[IntArray] | None, among: BoolArray | None) -> list[IntArray]:
@@ -240,7 +241,7 @@ class SourceIndex:
 
     def _exact(
         self, queries: Float32Array, k: int, width: int, barred: list[IntArray], among: BoolArray | None
-    ) -> tuple[Float32Array, IntArray]:
+    ) -> tuple[Float64Array, IntArray]:
         """Return scores and positions (m, k), proven complete: no row outside the candidates can be as near."""
         near, candidates = self._candidates(queries, width, among)
         scores, positions = self._ranked(queries, candidates, k, barred)
@@ -259,7 +260,7 @@ class SourceIndex:
 
     def _approximate(
         self, queries: Float32Array, k: int, width: int, barred: list[IntArray], among: BoolArray | None
-    ) -> tuple[Float32Array, IntArray]:
+    ) -> tuple[Float64Array, IntArray]:
         """Return scores and positions (m, k) of what FAISS finds; where that is too little, of a whole scan."""
         if self.choice.kind == "ivf-pq":  # codes rank only roughly, so more candidates are scored again
             width = max(width, 4 * self.choice.effort)
@@ -285,16 +286,16 @@ class SourceIndex:
 
     def _ranked(
         self, queries: Float32Array, candidates: IntArray, k: int, barred: list[IntArray]
-    ) -> tuple[Float32Array, IntArray]:
+    ) -> tuple[Float64Array, IntArray]:
         if self.choice.kind == "ivf-pq":  # the index holds codes only
             scores = self._scores_from_the_file(queries, candidates)
         else:
             scores = exact_scores(self._gather, queries, candidates, metric=self.metric)
         return ranked(scores, candidates, k=k, barred=barred)
 
-    def _scores_from_the_file(self, queries: Float32Array, candidates: IntArray) -> Float32Array:
+    def _scores_from_the_file(self, queries: Float32Array, candidates: IntArray) -> Float64Array:
         """Return the candidates' scores; the rows of many queries are read together, since they lie in most chunks."""
-        scores = np.empty(candidates.shape, np.float32)
+        scores = np.empty(candidates.shape)
         step = max(1, _READ_BYTES // (4 * self.indexed.dimension * candidates.shape[1]))
         for start, stop in spans(len(queries), step):
             wanted = np.unique(np.maximum(candidates[start:stop], 0))

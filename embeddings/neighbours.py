@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot.core.arrays import Float32Array, Float64Array, IntArray
+from fewshot.core.arrays import Float64Array, IntArray
 
 TextArray = NDArray[Any]
 
@@ -17,12 +17,12 @@ class Neighbours:
     """The k nearest rows of each query, nearest first; equal scores in ascending row order.
 
     Args:
-        scores: (M, k) float32, larger = nearer: the cosine, the inner product, or minus the Euclidean distance.
+        scores: (M, k) float64, larger = nearer: the cosine, the inner product, or minus the Euclidean distance.
         rows: (M, k) int64 row numbers of the store.
         sources: (M, k) source names, text.
     """
 
-    scores: Float32Array
+    scores: Float64Array
     rows: IntArray
     sources: TextArray
 
@@ -32,6 +32,18 @@ class Neighbours:
     def first(self, k: int) -> "Neighbours":
         """Return the same queries with their ``k`` nearest rows only."""
         return Neighbours(self.scores[:, :k], self.rows[:, :k], self.sources[:, :k])
+
+
+def spoken_score(score: float) -> str:
+    """Return a score with the digits that tell it from its neighbours: cosines near 1 by what they lack.
+
+    >>> spoken_score(0.73218), spoken_score(1 - 3.2e-7), spoken_score(1.0)
+    ('0.7322', '1-3.2e-07', '1')
+    """
+    lacks = 1 - score
+    if 0 < lacks < 1e-3:
+        return f"1-{lacks:.1e}"
+    return "1" if lacks == 0 else f"{score:.4f}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ def vote(neighbours: Neighbours, counts: Mapping[str, int]) -> SourceVotes:
     )
 
 
-def _weights(scores: Float32Array) -> Float64Array:
+def _weights(scores: Float64Array) -> Float64Array:
     """Return (M, k) float64 weights from 1 for the nearest to 1/2 for the k-th; all 1 where they are equally near."""
     wide = scores.astype(np.float64)
     behind, span = wide[:, :1] - wide, wide[:, :1] - wide[:, -1:]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import OptionError
 from fewshot.embeddings.index import SourceIndex
 
@@ -28,14 +28,14 @@ class KnownScores:
     """How near images of the known sources lie to the rest of the store.
 
     Args:
-        scores: (R,) float32, ascending: the leave-one-out best score of rows of the index.
+        scores: (R,) float64, ascending: the leave-one-out best score of rows of the index.
     """
 
-    scores: Float32Array
+    scores: Float64Array
 
     def p_values(self, best: FloatArray) -> Float64Array:
         """Return (M,) conformal p-values of the best scores (M,) of queries: small = unlike every known source."""
-        below = np.searchsorted(self.scores, np.asarray(best, dtype=np.float32), side="right")
+        below = np.searchsorted(self.scores, np.asarray(best, dtype=np.float64), side="right")
         return np.asarray((1 + below) / (len(self.scores) + 1), dtype=np.float64)
 
     def threshold(self, rate: float) -> float:
@@ -50,7 +50,7 @@ class KnownScores:
 
     def unknown(self, best: FloatArray, *, rate: float) -> BoolArray:
         """Return (M,) which queries are unlike the known sources: p <= ``rate``."""
-        return np.asarray(np.asarray(best, dtype=np.float32) < np.float32(self.threshold(rate)))
+        return np.asarray(np.asarray(best, dtype=np.float64) < self.threshold(rate))
 
 
 def known_scores(

@@ -102,7 +102,7 @@ def from_images(
 
     Args:
         index: where they will be looked up; names backbone, layer, weights and input rule.
-        paths: image files; folders are searched for images.
+        paths: image files; a folder is one that cannot be read.
         weights: ``NAME=PATH`` requests, as for ``fewshot embed``.
         device: where the network runs; ``auto`` is CUDA where there is one.
 
@@ -198,6 +198,9 @@ def _decoded(paths: Sequence[Path], *, decoder: str) -> tuple[list[tuple[Path, A
     read, failed = [], []
     decode = decoder_of(decoder)
     for path in paths:
+        if path.is_dir():
+            failed.append((str(path), "is a folder; name its images, or embed it and give the store as --query"))
+            continue
         try:
             image, facts = decode(path.read_bytes())
             read.append((path, image, facts.id))

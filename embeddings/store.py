@@ -93,10 +93,10 @@ class FeatureStore:
             raise StoreError(f"{self.path} is an HDF5 file but no fewshot store; name one made by `fewshot embed`")
         if not attributes.get("sealed", False):
             raise StoreError(f"{self.path} is not sealed; run the same `fewshot embed ... -o {self.path}` again")
-        if int(attributes["version"]) > VERSION:
+        if not 1 <= int(attributes["version"]) <= VERSION:
             raise StoreError(
-                f"{self.path} has store version {attributes['version']}, and this fewshot reads up to {VERSION}; "
-                f"install a newer fewshot"
+                f"{self.path} has store version {attributes['version']}, and this fewshot reads 1 to {VERSION}; "
+                f"install the fewshot that made it, or embed again"
             )
 
     # -- samples ---------------------------------------------------------------------------------------------------

@@ -246,18 +246,18 @@ def require_query(pool: Pool, drawn: Draw) -> None:
             )
 
 
-def given_orders(pool: Pool, support: Sequence[int] | IntArray) -> dict[str, IntArray]:
-    """Return a support chosen by the user as orders by class.
+def given_orders(pool: Pool, support: Sequence[int] | IntArray, *, per: Per = "class") -> dict[str, IntArray]:
+    """Return a support chosen by the user as orders by class, or by source; sources that it leaves out are not there.
 
     Raises:
         EpisodeError: a class is missing.
     """
     rows = np.asarray(support, dtype=np.int64)
-    orders = {name: rows[pool.synthetic[rows] == side] for name, side in zip(CLASSES, (False, True), strict=True)}
-    for name, chosen in orders.items():
-        if len(chosen) == 0:
+    for name, side in zip(CLASSES, (False, True), strict=True):
+        if not (pool.synthetic[rows] == side).any():
             raise EpisodeError(f"the given support has no {name} image; list at least one of each class")
-    return orders
+    orders = {name: rows[np.isin(rows, members)] for name, members in pool.groups(per).items()}
+    return {name: chosen for name, chosen in orders.items() if len(chosen)}
 
 
 def require_both(pool: Pool) -> None:

@@ -65,16 +65,25 @@ def draw_all(
     return draws
 
 
-def draw_given(material: Material, supports: Sequence[Sequence[str]], *, shots: int | None) -> list[Draw]:
-    """Return one trial per given list of sample keys (or pixel ids), each cut at ``shots`` per class.
+def draw_given(
+    material: Material,
+    supports: Sequence[Sequence[str]],
+    *,
+    shots: int | None,
+    per: Per = "class",
+    spotless: bool = True,
+) -> list[Draw]:
+    """Return one trial per given list of sample keys (or pixel ids).
+
+    Args:
+        shots: each list is cut at so many per class (or source); every image is taken when None.
+        spotless: remove duplicates of the support from the query.
 
     Raises:
         InputError: a key is not among the chosen images.
-        EpisodeError: a list has fewer images of a class than ``shots``.
+        EpisodeError: a list has fewer images of a class (or source) than ``shots``.
     """
-    rows = {str(key): row for row, key in reversed(list(enumerate(material.keys)))}
-    ids = [] if material.pool.id is None else list(material.pool.id)
-    rows = {**{str(value): row for row, value in reversed(list(enumerate(ids))) if value}, **rows}
+    rows = _rows_by_key(material)
     draws = []
     for trial, listed in enumerate(supports):
         unknown = [key for key in listed if key not in rows]
@@ -83,15 +92,35 @@ def draw_given(material: Material, supports: Sequence[Sequence[str]], *, shots: 
                 f"the support lists {unknown[0]!r} ({len(unknown)} such), which is not among the {len(material.keys)} "
                 f"chosen images; list keys as `fewshot inspect` shows them, or loosen --where"
             )
-        orders = given_orders(material.pool, [rows[key] for key in listed])
+        orders = given_orders(material.pool, [rows[key] for key in listed], per=per)
         for name, order in orders.items():
             if shots is not None and len(order) < shots:
                 raise EpisodeError(
-                    f"list {trial} of the support has {len(order)} {name} images for {shots} shots; lower --shots"
+                    f"list {trial} of the support has {len(order)} {name} images for {shots} shots; lower --shots, or "
+                    f"leave it out to take every image listed"
                 )
         most = shots or max(len(order) for order in orders.values())
-        draws.append(_closed(material, orders, most, trial, spotless=True))
+        draws.append(_closed(material, orders, most, trial, spotless=spotless))
     return draws
+
+
+def left_over(supports: Sequence[Sequence[str]], draws: Sequence[Draw]) -> list[str]:
+    """Return the warning that lists of a support were cut at the shot count; nothing where they were taken whole."""
+    cut = [len(listed) - sum(map(len, drawn.order.values())) for listed, drawn in zip(supports, draws, strict=True)]
+    if not any(cut):
+        return []
+    return [
+        f"the support lists up to {max(cut)} more images a trial than --shots takes; leave --shots out to take every "
+        f"image listed"
+    ]
+
+
+def _rows_by_key(material: Material) -> dict[str, int]:
+    """Return key, and pixel id where there is one, -> row, of the images that may be support."""
+    pool = material.pool
+    allowed = np.flatnonzero(np.ones(len(pool), bool) if pool.supports is None else pool.supports)[::-1].tolist()
+    found = {} if pool.id is None else {str(pool.id[row]): row for row in allowed if pool.id[row]}
+    return {**found, **{str(material.keys[row]): row for row in allowed}}
 
 
 def read_supports(path: Path) -> list[list[str]]:
@@ -105,7 +134,12 @@ def read_supports(path: Path) -> list[list[str]]:
     except OSError as error:
         raise InputError(f"the support file {path} cannot be read ({error})") from error
     if path.suffix == ".json":
-        lists = _lists(json.loads(text))
+        try:
+            lists = _lists(json.loads(text))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"the support file {path} holds no lists of sample keys ({error}); give a report, or JSON lists of keys"
+            ) from error
     else:
         lists = [[line.strip() for line in text.splitlines() if line.strip()]]
     if not lists or not all(lists):

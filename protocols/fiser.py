@@ -5,7 +5,7 @@ gets it beside the honest number (specs/methods.md 3.4 and 3.5; docs/decisions/0
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +23,7 @@ from fewshot.heads.knn import Knn
 from fewshot.metrics import Tpr
 from fewshot.protocols.base import Protocol
 from fewshot.protocols.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
-from fewshot.protocols.drawing import Method, draw_all, draw_given
+from fewshot.protocols.drawing import Method, draw_all, draw_given, left_over
 from fewshot.protocols.layers import is_reported_fixed, layers_to_score, require_sense
 from fewshot.protocols.material import Material, gather
 from fewshot.protocols.measuring import Kind, facts, measure, query_mask, support_mask, with_intervals
@@ -38,6 +38,7 @@ from fewshot.protocols.scoring import (
 from fewshot.report import Report, Row
 
 Solver = Literal["batched", "sklearn"]
+DEFAULT_SHOTS = 10
 HONEST_K = 5  # the k that stands beside the oracle's
 LARGEST_K = 51  # FiSeR tries k = 1 .. 51 (evaluate.py; specs/backbones.md 1.3)
 
@@ -47,7 +48,7 @@ class Fiser(Protocol):
     """Few labelled images per class (or per source), a small head, everything else of the benchmark queried.
 
     Args:
-        shots: shot counts; all of a trial share one query set.
+        shots: shot counts; all of a trial share one query set. Empty with ``support``: every image listed.
         head: head names.
         per: shots of each class, or of each source.
         backbone: backbones; all of the store when empty.
@@ -109,6 +110,27 @@ class Fiser(Protocol):
         query = FeatureStore(self.query) if self.query else None
         material = gather(store, backbones=backbones, where=self.where, group=self.group, query=query)
         draws = self._draws(material, store, backbones)
+        if not self.shots:
+            most = max(len(rows) for drawn in draws for rows in drawn.order.values())
+            return replace(self, shots=(most,))._measured(store, material, draws, backbones, quiet, scores)
+        return self._measured(store, material, draws, backbones, quiet, scores)
+
+    def drawn(self, store: FeatureStore) -> tuple[tuple[str, ...], ...]:
+        """Return the sample keys of every trial's support, without measuring anything."""
+        backbones = tuple(self.backbone) or store.backbones
+        query = FeatureStore(self.query) if self.query else None
+        material = gather(store, backbones=backbones, where=self.where, group=self.group, query=query)
+        return tuple(tuple(_keys(material, drawn)) for drawn in self._draws(material, store, backbones))
+
+    def _measured(
+        self,
+        store: FeatureStore,
+        material: Material,
+        draws: Sequence[Draw],
+        backbones: Sequence[str],
+        quiet: bool,
+        scores: dict[str, FloatArray] | None,
+    ) -> Report:
         layers = {name: self._layers(store, name) for name in backbones}
         rows: list[Row] = []
         work = sum(len(read) for read in layers.values()) * len(self.head)
@@ -124,27 +146,34 @@ class Fiser(Protocol):
             config=self._config(material, backbones, layers),
             rows=tuple(rows),
             supports={str(drawn.trial): _keys(material, drawn) for drawn in draws},
-            warnings=(*material.warnings, *draw_caveats(draws), *row_caveats(rows), *unsure),
+            warnings=(
+                *material.warnings,
+                *(left_over(self.support, draws) if self.support else ()),
+                *draw_caveats(draws),
+                *row_caveats(rows),
+                *unsure,
+            ),
             provenance=provenance(),
         )
 
     def _check(self) -> None:
         if self.trials < 1:
             raise OptionError(f"--trials must be at least 1, and is {self.trials}")
-        if not self.shots or min(self.shots) < 1:
+        if (not self.shots and not self.support) or any(count < 1 for count in self.shots):
             raise OptionError(f"--shots must be at least 1, and is {', '.join(map(str, self.shots)) or 'empty'}")
         if self.k != "oracle" and self.k < 1:
             raise OptionError(f"-k must be at least 1 or 'oracle', and is {self.k}")
         for name in self.head:
             HEADS.load(name)
-        if "support-cv" in self.layer and min(self.shots) < 2:
+        if "support-cv" in self.layer and min(self.shots, default=2) < 2:
             raise OptionError("--layer support-cv needs at least 2 shots, one to fit and one to judge; raise --shots")
         require_sense(self.layer)
 
     def _draws(self, material: Material, store: FeatureStore, backbones: Sequence[str]) -> list[Draw]:
-        most = max(self.shots)
         if self.support:
-            return draw_given(material, self.support, shots=most)
+            most = max(self.shots, default=None)
+            return draw_given(material, self.support, shots=most, per=self.per, spotless=self.draw != "fiser")
+        most = max(self.shots)
         features = None
         if self.draw in ("herding", "kcenter"):
             layers = self._layers(store, backbones[0])
@@ -236,8 +265,16 @@ class Fiser(Protocol):
     ) -> list[Row]:
         rows = []
         if "support-cv" in self.layer:
-            beside = {"backbone": about["backbone"], "shots": about["shots"], "default": default}
-            best = chosen_by_cross_validation(candidates, material, draws, **beside)
+            best = chosen_by_cross_validation(
+                candidates,
+                material,
+                draws,
+                backbone=about["backbone"],
+                shots=about["shots"],
+                default=default,
+                solver=self.solver,
+                device=self.device,
+            )
             rows += best.measures.rows(facts(layer="support-cv", selection="support-cv", **about), choices=best.labels)
         if "oracle" in self.layer:
             best = chosen_by_oracle(candidates)
@@ -269,7 +306,7 @@ class Fiser(Protocol):
 def adapt(
     store: FeatureStore | Path | str,
     *,
-    shots: int | Sequence[int] = 10,
+    shots: int | Sequence[int] | None = None,
     head: str | Sequence[str] = "svm",
     trials: int = 100,
     seed: int = 0,
@@ -281,7 +318,8 @@ def adapt(
 
     Args:
         store: a feature store or its path.
-        shots: labelled images per class (or per source), one or several counts.
+        shots: labelled images per class (or per source), one or several counts; ten when None, or every image
+            listed where ``support`` is given.
         head: head name or names, see ``fewshot list heads``.
         trials: random draws of the support.
         seed: the number that all draws follow from.
@@ -300,6 +338,8 @@ def adapt(
             options[name] = _names(options[name])
     if options.get("draw") == "fiser":
         options.setdefault("solver", "sklearn")
+    if shots is None:
+        shots = () if options.get("support") else DEFAULT_SHOTS
     counts = (shots,) if isinstance(shots, int) else tuple(shots)
     protocol = Fiser(shots=counts, head=_names(head), trials=trials, seed=seed, **options)
     opened = store if isinstance(store, FeatureStore) else FeatureStore(store)

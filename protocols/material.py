@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fewshot.audit import confound_warning
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray, unit_rows
 from fewshot.core.errors import InputError, StoreError
+from fewshot.embeddings.plan import differences
 from fewshot.embeddings.schema import CLEAN, LOGIT
 from fewshot.embeddings.store import FeatureStore, LayerInfo
 from fewshot.episodes import Pool, require_both
@@ -255,12 +256,12 @@ def _require_same_making(store: FeatureStore, query: FeatureStore, backbones: Se
             if layer not in query.layer_names(name):
                 continue
             mine, theirs = store.info(name, layer), query.info(name, layer)
-            for fact in ("weights", "weights_sha256", "fingerprint", "preprocessing", "decoder"):
-                if mine.facts.get(fact) != theirs.facts.get(fact):
-                    raise StoreError(
-                        f"{name!r} was made with other {fact} in {query.path} ({theirs.facts.get(fact)}) than in "
-                        f"{store.path} ({mine.facts.get(fact)}); embed both with the same"
-                    )
+            unlike = differences(mine.facts, theirs.facts)
+            if unlike:
+                raise StoreError(
+                    f"{name!r} was made otherwise in {query.path} than in {store.path}: {'; '.join(unlike)}; "
+                    f"embed both with the same"
+                )
             if (mine.dimension, mine.normalised) != (theirs.dimension, theirs.normalised):
                 raise StoreError(
                     f"layer {layer!r} of {name!r} is not the same in {store.path} and {query.path}: dimension "

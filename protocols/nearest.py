@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from fewshot.audit import confound_warning
-from fewshot.core.arrays import Float32Array, Float64Array, IntArray
+from fewshot.core.arrays import Float64Array, IntArray
 from fewshot.core.errors import EpisodeError
 from fewshot.core.provenance import provenance
 from fewshot.embeddings.exact import exact_scores
@@ -232,7 +232,7 @@ class _Experiment:
                 found[shots].append((float(said[is_new & ~barred].mean()), float(said[~is_new].mean())))
         return {shots: np.array(values) for shots, values in found.items()}
 
-    def _with_shots(self, name: str, elsewhere: Neighbours, likeness: Float32Array, rows: IntArray) -> Any:
+    def _with_shots(self, name: str, elsewhere: Neighbours, likeness: Float64Array, rows: IntArray) -> Any:
         """Return the answers (Q,) when ``rows`` of the new source join the rows of all others."""
         scores = np.hstack([elsewhere.scores, likeness])
         every = np.hstack([elsewhere.rows, np.broadcast_to(rows, likeness.shape)])
@@ -246,7 +246,7 @@ class _Experiment:
         )
         return vote(merged, {**self.index.counts, name: len(rows)}).best
 
-    def _scores(self, queries: IntArray, pool: IntArray) -> Float32Array:
+    def _scores(self, queries: IntArray, pool: IntArray) -> Float64Array:
         """Return (Q, P) scores of queries against rows of the new source; -inf where one is no answer to the other."""
         prepared = self.index.indexed.prepared(self.index.features(queries))
         candidates = np.broadcast_to(pool, (len(queries), len(pool)))
@@ -281,7 +281,7 @@ class _Experiment:
             values = tuple(float(value) for value in np.mean(lines, axis=0))
             yield self._row("macro", metric, values, n_support=len(self.index), n_query=len(self.index))
 
-    def _halves(self, near: Float32Array, far: Float32Array) -> Iterator[tuple[float, float]]:
+    def _halves(self, near: Float64Array, far: Float64Array) -> Iterator[tuple[float, float]]:
         """Yield (false-unknown rate, unknown rate) of thresholds calibrated on one half of the known images."""
         for trial in range(self.protocol.trials):
             order = np.random.default_rng([self.protocol.seed, trial, len(near)]).permutation(len(near))

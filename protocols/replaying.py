@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from fewshot.core.errors import ReportError, StoreError
+from fewshot.core.provenance import provenance
 from fewshot.embeddings.store import FeatureStore
 from fewshot.protocols.fiser import Fiser
-from fewshot.report import Difference, Report
+from fewshot.report import Difference, Report, Row
 
 TOLERANCE = 1e-6
 
@@ -19,7 +20,7 @@ class Replay:
 
     Args:
         difference: how far the numbers lie apart.
-        supports_equal: whether the same images were drawn.
+        supports_equal: whether the draw, made again, gives the saved supports; the numbers are of the saved ones.
         changed: layers whose digest is no longer the report's.
     """
 
@@ -31,19 +32,16 @@ class Replay:
     @property
     def equal(self) -> bool:
         """Whether everything came out as it was."""
-        return self.difference.equal and self.supports_equal and not self.changed
+        return self.difference.equal and not self.changed
 
     def __str__(self) -> str:
-        drawn = "the same supports were drawn" if self.supports_equal else "OTHER supports were drawn"
+        drawn = "of the saved supports" + ("" if self.supports_equal else ", which would be drawn OTHERWISE today")
         changed = f"; layers that have changed since: {', '.join(self.changed)}" if self.changed else ""
         return f"{self.difference}; {drawn}{changed}"
 
 
 def replay(report: Report, *, stores: Sequence[Path | str] = (), tolerance: float = TOLERANCE) -> Replay:
-    """Repeat a report from its saved supports and compare.
-
-    Where the saved draw can be made again it is made, and must give the saved supports; a report whose supports were
-    given uses them as they stand.
+    """Repeat a report from its saved supports and compare; the draw is made again as well, to see whether it still is.
 
     Args:
         report: a report of ``fewshot adapt``.
@@ -57,25 +55,32 @@ def replay(report: Report, *, stores: Sequence[Path | str] = (), tolerance: floa
     if report.protocol != Fiser.name:
         raise ReportError(f"only reports of `fewshot adapt` can be replayed, and this is of {report.protocol!r}")
     runs: Sequence[Mapping[str, Any]] = report.config.get("runs") or [report.config]
-    places = list(stores)
-    again, changed, several = [], [], len(runs) > 1
-    for run in runs:
+    saved = _saved(report, several=len(runs) > 1)
+    if len(saved) != len(runs):
+        raise ReportError(
+            f"the report has {len(runs)} runs and the supports of {len(saved)}; run `fewshot adapt` again"
+        )
+    rows: list[Row] = []
+    places, changed, same = list(stores), [], True
+    for run, supports in zip(runs, saved, strict=True):
         if "stores" not in run:
             raise ReportError("the report does not say which stores it was made from; run `fewshot adapt` again")
         paths = [places.pop(0) if places else entry["path"] for entry in run["stores"]]
-        opened = FeatureStore(paths[0])
         query: dict[str, Any] = {"query": str(paths[1])} if len(paths) > 1 else {}
-        again.append(replace(_protocol(run), **query).run(opened))
+        protocol, opened = replace(_protocol(run), **query), FeatureStore(paths[0])
+        rows += replace(protocol, support=supports).run(opened).rows
+        same = same and (bool(protocol.support) or protocol.drawn(opened) == supports)
         changed += _changed(run, paths)
-    rows = tuple(row for one in again for row in one.rows)
-    supports = {
-        (f"{one.rows[0].dataset}|{trial}" if several else trial): keys
-        for one in again
-        for trial, keys in one.supports.items()
-    }
-    joined = replace(again[0], rows=rows, supports=supports)
-    same = {key: list(value) for key, value in report.supports.items()} == supports
+    joined = replace(report, rows=tuple(rows), provenance=provenance())
     return Replay(joined, report.compare(joined, tolerance=tolerance), same, tuple(changed))
+
+
+def _saved(report: Report, *, several: bool) -> list[tuple[tuple[str, ...], ...]]:
+    """Return the supports of every run; those of several stand one after another, each under its data set's name."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for key, listed in report.supports.items():
+        found.setdefault(key.rpartition("|")[0] if several else "", []).append(tuple(listed))
+    return [tuple(lists) for lists in found.values()]
 
 
 def _protocol(config: Mapping[str, Any]) -> Fiser:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import clone
 
-from fewshot.core.arrays import Float32Array, Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import InputError
 from fewshot.dual import NotSolvedError
 from fewshot.episodes import Draw
@@ -66,17 +66,17 @@ def score(
         if solver == "sklearn":
             scores[trials] = head.score_draws_one_by_one(features, material.pool.synthetic, chosen)
         else:
-            scores[trials] = _at_once(head, features, material, chosen, device)
+            scores[trials] = _at_once(head, features, material.pool.synthetic, chosen, device)
     if not np.isfinite(scores).all():
         raise InputError(f"the head {head.name!r} gave scores that are not finite; choose another layer or head")
     return scores
 
 
-def _at_once(head: Head, features: Float32Array, material: Material, supports: IntArray, device: str) -> FloatArray:
+def _at_once(head: Head, features: FloatArray, synthetic: BoolArray, supports: IntArray, device: str) -> FloatArray:
     try:
-        return head.score_draws(features, material.pool.synthetic, supports, device=device)
+        return head.score_draws(features, synthetic, supports, device=device)
     except NotSolvedError:  # libsvm and lbfgs stop at their own tolerance
-        return head.score_draws_one_by_one(features, material.pool.synthetic, supports)
+        return head.score_draws_one_by_one(features, synthetic, supports)
 
 
 def score_best_k(
@@ -117,6 +117,8 @@ def chosen_by_cross_validation(
     backbone: str,
     shots: int,
     default: str,
+    solver: str = "batched",
+    device: str = "cpu",
 ) -> Choice:
     """Choose in every trial the layer with the best cross-validated AUROC inside the support.
 
@@ -131,6 +133,8 @@ def chosen_by_cross_validation(
                 material,
                 draws,
                 shots,
+                solver,
+                device,
             )
             for candidate in candidates
         ]
@@ -141,7 +145,15 @@ def chosen_by_cross_validation(
     return Choice(pick([candidate.measures for candidate in candidates], chosen), labels)
 
 
-def _judged(head: Head, features: FloatArray, material: Material, draws: Sequence[Draw], shots: int) -> Float64Array:
+def _judged(
+    head: Head,
+    features: FloatArray,
+    material: Material,
+    draws: Sequence[Draw],
+    shots: int,
+    solver: str,
+    device: str,
+) -> Float64Array:
     """Return (T,) the mean AUROC over the folds of every support."""
     held, kept = [], []
     folds = min(FOLDS, shots)
@@ -156,9 +168,14 @@ def _judged(head: Head, features: FloatArray, material: Material, draws: Sequenc
     held_at = np.split(columns[: sizes[-1]], sizes[:-1])
     kept_at = np.split(columns[sizes[-1] :], np.cumsum([len(rows) for rows in kept])[:-1])
     found = np.empty(len(held))
+    scores: FloatArray
     for size in {len(rows) for rows in kept_at}:
         same = [number for number, rows in enumerate(kept_at) if len(rows) == size]
-        scores = head.score_draws(features[union], synthetic, np.stack([kept_at[number] for number in same]))
+        fitted_on = np.stack([kept_at[number] for number in same])
+        if solver == "sklearn":
+            scores = head.score_draws_one_by_one(features[union], synthetic, fitted_on)
+        else:
+            scores = _at_once(head, features[union], synthetic, fitted_on, device)
         for number, row in zip(same, scores, strict=True):
             found[number] = Ranked.of(row[held_at[number]], synthetic[held_at[number]]).auroc()
     return np.asarray(found.reshape(len(draws), folds).mean(1))

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import OptionError
 from fewshot.embeddings.store import FeatureStore
+from fewshot.episodes import NEAR_BITS
 
 if TYPE_CHECKING:
     from fewshot.embeddings.index import SourceIndex
 
 Likeness = Literal["exact", "near"]
-RADIUS = 3  # bits of 64; recompressed and resized copies differ in fewer, different photographs in about 32
+RADIUS = NEAR_BITS  # what adapt takes out of the query, so that no audit is laxer than a protocol
 _WORD = 64
 _MOST_ALIKE = (
     500  # images of one band value that are compared with each other; flat pictures can share one by thousands

@@ -16,15 +16,9 @@ from fewshot.cli.options import (
     quiet_option,
     seed_option,
     split_commas,
+    split_numbers,
     where_option,
 )
-
-
-def _counts(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in split_commas(context, parameter, value))
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is not a list of numbers such as 1,5,10", param=parameter) from error
 
 
 def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int | str:
@@ -40,11 +34,10 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
 @click.argument("stores", nargs=-1, required=True, type=STORE)
 @click.option(
     "--shots",
-    default="10",
-    show_default=True,
-    callback=_counts,
+    callback=split_numbers,
     metavar="N[,N...]",
-    help="Labelled images per class (or source); all counts of a trial share one query set.",
+    help="Labelled images per class (or source); all counts of a trial share one query set.  [default: 10; with "
+    "--support every image listed]",
 )
 @click.option(
     "--head",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fewshot.cli.options import STORE, json_option, pairs_option, seed_option, where_option
+from fewshot.cli.options import STORE, json_option, pairs_option, seed_option, split_numbers, where_option
 
 if TYPE_CHECKING:
     from fewshot.embeddings.index import SourceIndex
@@ -53,7 +53,9 @@ _TABLES = {
     type=click.Path(path_type=Path),
     help="Run the whole experiment on STORE instead, and write its report: accuracy, homophily, few-shot, open set.",
 )
-@click.option("--shots", default="1,5,10,50", show_default=True, help="Images of a new source, for -o.")
+@click.option(
+    "--shots", default="1,5,10,50", show_default=True, callback=split_numbers, help="Images of a new source, for -o."
+)
 @click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="Draws, for -o.")
 @click.option("--group", metavar="COLUMN", help="Images that share this column's value are no answer to each other.")
 @click.option("-k", type=click.IntRange(1), default=5, show_default=True, help="Nearest images that vote.")
@@ -129,7 +131,9 @@ def _index(store: Path, options: dict[str, Any]) -> "SourceIndex":
 
     file: Path | None = options["index_file"]
     if file is not None and file.exists():
-        return SourceIndex.load(store, file, device=options["device"])
+        index = SourceIndex.load(store, file, device=options["device"])
+        _require_asked(index, file, options)
+        return index
     index = SourceIndex(
         store,
         backbone=options["backbone"],
@@ -148,6 +152,30 @@ def _index(store: Path, options: dict[str, Any]) -> "SourceIndex":
     return index
 
 
+def _require_asked(index: "SourceIndex", file: Path, options: dict[str, Any]) -> None:
+    """Refuse a saved index of something else than the options name; options left at their default name nothing."""
+    from click.core import ParameterSource
+
+    from fewshot.core.errors import OptionError
+
+    context = click.get_current_context()
+    saved = {
+        "backbone": index.info.backbone,
+        "layer": index.info.layer,
+        "metric": index.metric,
+        "kind": index.choice.kind,
+        "where": dict(index.indexed.where or {}),
+    }
+    for name, value in saved.items():
+        given = context.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)
+        if given and not (name == "kind" and options[name] == "auto") and (options[name] or None) != (value or None):
+            option = {"kind": "index"}.get(name, name)
+            raise OptionError(
+                f"the index {file} is of --{option} {value or 'none'}, and --{option} {options[name]} was asked for; "
+                f"leave --{option} out, or give another --index-file"
+            )
+
+
 def _experiment(store: Path, as_json: bool, options: dict[str, Any]) -> None:
     import json
 
@@ -155,8 +183,8 @@ def _experiment(store: Path, as_json: bool, options: dict[str, Any]) -> None:
     from fewshot.protocols.nearest import Nearest
 
     result = Nearest(
-        shots=tuple(int(size) for size in options["shots"].split(",")),
-        rate=options["unknown_rate"] or 0.05,
+        shots=options["shots"],
+        rate=options["unknown_rate"],
         **{name: options[name] for name in ("backbone", "layer", "where", "group", "metric", "k", "trials", "seed")},
     ).measure(FeatureStore(store))
     report = result.report
@@ -211,7 +239,7 @@ def _look_up(
         k=options["k"],
         leave_out=queries.leave_out,
         known=known,
-        rate=options["unknown_rate"] or 0.05,
+        rate=options["unknown_rate"],
     )
 
 
@@ -284,10 +312,12 @@ def _text(
     measured: "ClosedSet | None",
     rate: float,
 ) -> str:
+    from fewshot.embeddings.neighbours import spoken_score
+
     parts = [_block(finding) for finding in findings]
     if known:
         threshold = known.threshold(rate)
-        below = f"below {threshold:.4f}" if threshold > float("-inf") else "never: too few images to say so"
+        below = f"below {spoken_score(threshold)}" if threshold > float("-inf") else "never: too few images to say so"
         parts.append(
             f"unknown: nearest score {below} (of {len(known.scores)} images of the store, each against the others, "
             f"at most {100 * rate:g} % lie there)"
@@ -296,13 +326,14 @@ def _text(
 
 
 def _block(finding: "Finding") -> str:
+    from fewshot.embeddings.neighbours import spoken_score
     from fewshot.tables import text_table
 
     best = finding.sources[0]
     verdict = f"unknown, most like {best.source}" if finding.unknown else best.source
     known = "" if finding.p_value is None else f", p-value {finding.p_value:.3f}"
-    sources = [[one.source, str(one.votes), f"{one.share:.2f}", f"{one.nearest:.4f}"] for one in finding.sources]
-    near = [[f"{one.score:.4f}", one.source, one.key] for one in finding.neighbours]
+    sources = [[one.source, str(one.votes), f"{one.share:.2f}", spoken_score(one.nearest)] for one in finding.sources]
+    near = [[spoken_score(one.score), one.source, one.key] for one in finding.neighbours]
     tables = [
         text_table(["source", "votes", "share", "nearest"], sources),
         text_table(["score", "source", "nearest images"], near),

@@ -104,6 +104,16 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def split_numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Read ``1,5,10`` as (1, 5, 10); None stays None."""
+    if value is None:
+        return None
+    try:
+        return tuple(int(part) for part in split_commas(context, parameter, value))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a list of numbers such as 1,5,10", param=parameter) from error
+
+
 def split_commas(_: click.Context, __: click.Parameter, values: tuple[str, ...] | str | None) -> tuple[str, ...]:
     """Flatten repeated and comma-separated values: ``-b a,b -b c`` gives ``("a", "b", "c")``."""
     given = (values,) if isinstance(values, str) else values or ()

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fewshot.core.errors import OptionError, OutputError
 from fewshot.embeddings.images import UnreadableImage, open_image
 from fewshot.embeddings.lookup import Finding
+from fewshot.embeddings.neighbours import spoken_score
 
 SIDE = 144  # pixels of a thumbnail
 MOST_QUERIES = 100
@@ -90,7 +91,7 @@ def _tiles(shown: Shown) -> Iterator[_Tile]:
     lines = (Path(finding.image).name, *truth, f"said {said}", f"share {finding.sources[0].share:.2f}{p_value}")
     yield _Tile(shown.file, lines, _colour(finding.source, shown.truth))
     for near, file in zip(finding.neighbours, shown.evidence, strict=True):
-        lines = (near.source, f"{near.score:.4f}", Path(near.key).name)
+        lines = (near.source, spoken_score(near.score), Path(near.key).name)
         yield _Tile(file, lines, _colour(near.source, shown.truth))
 
 

@@ -121,6 +121,17 @@ def test_an_index_file_is_saved_and_then_used(tmp_path: Path) -> None:
     assert json.loads(first.stdout) == json.loads(second.stdout)
 
 
+@pytest.mark.parametrize("asked", [("--metric", "l2"), ("--index", "hnsw"), ("--where", "source=camera")])
+def test_an_index_file_of_something_else_is_refused(tmp_path: Path, asked: tuple[str, str]) -> None:
+    store, file = make_store(tmp_path / "a.h5"), tmp_path / "a.faiss"
+    assert fewshot(store, "--query", store, "--index-file", file).exit_code == 0
+    result = fewshot(store, "--query", store, "--index-file", file, *asked)
+    assert result.exit_code == 1
+    assert f"{asked[0]} " in result.stderr
+    assert "give another --index-file" in result.stderr
+    assert fewshot(store, "--query", store, "--index-file", file, "--metric", "cosine").exit_code == 0
+
+
 def test_an_index_file_of_a_store_that_changed_is_refused(tmp_path: Path) -> None:
     store, file = make_store(tmp_path / "a.h5"), tmp_path / "a.faiss"
     assert fewshot(store, "--query", store, "--index-file", file).exit_code == 0

@@ -12,14 +12,14 @@ from tests.embeddings.test_index import gaussian, store_of
 
 
 def test_p_values_count_the_known_scores_at_or_below() -> None:
-    known = KnownScores(np.array([0.1, 0.2, 0.2, 0.4], np.float32))
+    known = KnownScores(np.array([0.1, 0.2, 0.2, 0.4]))
     assert known.p_values(np.array([0.05, 0.1, 0.2, 0.3, 0.9])).tolist() == [1 / 5, 2 / 5, 4 / 5, 4 / 5, 1.0]
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.1, 0.2, 0.25, 0.5, 0.9])
 @pytest.mark.parametrize("rows", [1, 3, 4, 19, 20, 99])
 def test_unknown_by_threshold_is_unknown_by_p_value(rate: float, rows: int) -> None:
-    scores = np.sort(np.random.default_rng([rows, 1]).integers(0, 30, rows).astype(np.float32))
+    scores = np.sort(np.random.default_rng([rows, 1]).integers(0, 30, rows)).astype(np.float64)
     known = KnownScores(scores)
     queries = np.arange(-1, 32) / np.float32(1)
     np.testing.assert_array_equal(known.unknown(queries, rate=rate), known.p_values(queries) <= rate + 1e-9)
@@ -71,7 +71,7 @@ def test_leave_one_out_p_values_are_those_of_full_conformal_prediction() -> None
         np.fill_diagonal(distances, np.inf)
         full = -distances.min(axis=1)
         by_definition = (full <= full[-1]).sum() / 12
-        known = KnownScores(leave_one_out(bag[:-1]).astype(np.float32))
+        known = KnownScores(leave_one_out(bag[:-1]))
         assert known.p_values(full[-1:])[0] == pytest.approx(by_definition)
 
 
@@ -84,7 +84,7 @@ def test_the_false_unknown_rate_stays_within_its_binomial_band() -> None:
         rows = np.repeat(centres, 12, axis=0) + generator.normal(size=(60, 3))
         query = centres[generator.integers(5)] + generator.normal(size=3)
         stranger = 4 * generator.normal(size=3) + generator.normal(size=3)
-        known = KnownScores(leave_one_out(rows).astype(np.float32))
+        known = KnownScores(leave_one_out(rows))
         unknown = known.unknown(nearest_scores(rows, np.stack([query, stranger])), rate=rate)
         false_unknown += int(unknown[0])
         found_unknown += int(unknown[1])

@@ -227,6 +227,37 @@ def test_support_file_is_used_as_given(path: Path, tmp_path: Path) -> None:
     assert {row.n_query for row in report.where(source="all")} == {236}
 
 
+def test_a_list_of_supports_is_taken_whole_or_cut_with_a_warning(path: Path) -> None:
+    keys = [f"{row:04d}.png" for row in range(30)]
+    whole = fewshot.adapt(path, support=[keys], backbone="net")
+    assert {row.n_support for row in whole.where(head="svm")} == {30}
+    assert not [note for note in whole.warnings if "--shots" in note]
+    cut = fewshot.adapt(path, support=[keys], backbone="net", shots=5)
+    assert {row.n_support for row in cut.where(head="svm")} == {10}
+    assert any("lists up to 20 more images a trial than --shots takes" in note for note in cut.warnings)
+
+
+def test_supports_of_a_report_per_source_can_be_used_again(path: Path, tmp_path: Path) -> None:
+    first = adapt_and_save([path], out=tmp_path / "r.json", per="source", shots=3, trials=2, backbone="net")
+    again = adapt_and_save([path], support=tmp_path / "r.json", per="source", shots=3, trials=2, backbone="net")
+    assert again.compare(first).equal
+    assert again.supports == first.supports
+
+
+def test_query_made_otherwise_is_refused(path: Path, tmp_path: Path) -> None:
+    frame = toy_samples()
+    squashed = toy_layer(frame, "net", "late", signal=1.0, default=True, facts={"input": "squash(256)"})
+    with pytest.raises(StoreError, match="the preprocessing"):
+        fewshot.adapt(path, query=str(toy_store(tmp_path / "q.h5", layers={"late": squashed})), backbone="net")
+
+
+@pytest.mark.parametrize("text", ["{", "5", '{"supports": 3}'])
+def test_a_file_without_lists_of_keys_is_no_support(path: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    with pytest.raises(InputError, match=r"bad\.json"):
+        adapt_and_save([path], support=tmp_path / "bad.json")
+
+
 def test_query_store_is_queried_whole(path: Path, tmp_path: Path) -> None:
     samples = toy_samples(60)
     samples["key"] = [f"other/{key}" for key in samples["key"]]
@@ -328,7 +359,7 @@ def test_stores_made_with_other_weights_are_not_mixed(tmp_path: Path) -> None:
         write_store(
             tmp_path / f"{name}.h5", samples, [toy_layer(samples, "net", "x", signal=1.0, facts={"weights": weights})]
         )
-    with pytest.raises(StoreError, match="other weights"):
+    with pytest.raises(StoreError, match="the weight files"):
         fewshot.adapt(tmp_path / "a.h5", query=str(tmp_path / "b.h5"), trials=2)
     write_store(tmp_path / "c.h5", samples, [toy_layer(samples, "other", "x", signal=1.0)])
     with pytest.raises(StoreError, match="has no backbone 'net'"):

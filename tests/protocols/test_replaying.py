@@ -1,5 +1,6 @@
 """Replaying: a report says enough to be made again, and a changed store is noticed."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,16 @@ def test_moved_store_is_named_and_a_changed_one_is_noticed(tmp_path: Path) -> No
     found = replay(report)
     assert found.changed == ("net/late",)
     assert not found.equal
+
+
+def test_saved_supports_are_repeated_even_where_they_would_be_drawn_otherwise(tmp_path: Path) -> None:
+    path = toy_store(tmp_path / "toy.h5")
+    report = adapt_and_save([path], out=tmp_path / "r.json", trials=2, backbone="net")
+    drawn_otherwise = replace(report, config={**report.config, "seed": 7})
+    found = replay(drawn_otherwise)
+    assert found.equal, str(found)
+    assert not found.supports_equal
+    assert "drawn OTHERWISE today" in str(found)
 
 
 def test_other_reports_are_refused() -> None:
