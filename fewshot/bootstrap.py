@@ -111,9 +111,9 @@ class _Influences:
                 values[trial] = found.synthetic.mean()
                 components[trial, natural] = found.natural - values[trial]
                 components[trial, synthetic] = found.synthetic - values[trial]
-        known = ~np.isnan(components)
-        means = np.nansum(components, axis=0) / np.maximum(known.sum(axis=0), 1)
-        return cls(values, means / np.maximum(_class_sizes(known.any(axis=0), asked.synthetic), 1))
+        known = np.count_nonzero(~np.isnan(components), axis=0)
+        means = np.nansum(components, axis=0) / np.maximum(known, 1)
+        return cls(values, means / np.maximum(_class_sizes(known > 0, asked.synthetic), 1))
 
     @property
     def mean(self) -> float:

@@ -7,7 +7,7 @@ from fewshot.embeddings.neighbours import Neighbours, vote
 
 def neighbours(scores: list[float], sources: list[str]) -> Neighbours:
     rows = np.arange(len(scores))[None, :]
-    return Neighbours(np.array([scores], np.float32), rows, np.array([sources], dtype=object))
+    return Neighbours(np.array([scores]), rows, np.array([sources], dtype=object))
 
 
 def test_a_source_of_a_thousand_does_not_outvote_a_small_one_by_size() -> None:

@@ -26,16 +26,16 @@ def test_unknown_by_threshold_is_unknown_by_p_value(rate: float, rows: int) -> N
 
 
 def test_too_few_rows_call_nothing_unknown() -> None:
-    known = KnownScores(np.arange(18, dtype=np.float32))
+    known = KnownScores(np.arange(18.0))
     assert known.threshold(0.05) == -np.inf
     assert not known.unknown(np.array([-100.0]), rate=0.05).any()
-    assert KnownScores(np.arange(19, dtype=np.float32)).threshold(0.05) == 0.0
+    assert KnownScores(np.arange(19.0)).threshold(0.05) == 0.0
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 5.0])
 def test_a_rate_that_is_no_share_is_refused(rate: float) -> None:
     with pytest.raises(OptionError, match=f"not {rate}"):
-        KnownScores(np.arange(9, dtype=np.float32)).threshold(rate)
+        KnownScores(np.arange(9.0)).threshold(rate)
 
 
 def test_leave_one_out_scores_are_those_of_numpy(tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ def test_input_blur_and_unsharp_act_on_the_input_of_a_whole_run(tree: Path, tmp_
         small = Image.open(tree / path).resize((8, 8), Image.Resampling.BILINEAR)
         unit = np.asarray(small, dtype=np.float64).transpose(2, 0, 1) / 255
         padded = np.pad(unit, ((0, 0), (1, 1), (1, 1)), mode="reflect")
-        blurred = sum(kernel[i, j] * padded[:, i : i + 8, j : j + 8] for i in range(3) for j in range(3))
+        shifted = [kernel[i, j] * padded[:, i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
+        blurred = np.sum(shifted, axis=0)
         for view, pixels in (("input-blur:0.55", blurred), ("input-unsharp:0.55", np.clip(2 * unit - blurred, 0, 1))):
             flat = ((pixels - 0.5) / 0.25).reshape(-1)
             expected = state["1.weight"].double().numpy() @ flat + state["1.bias"].double().numpy()

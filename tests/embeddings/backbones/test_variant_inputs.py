@@ -70,7 +70,7 @@ def test_input_equals_torchvisions_transforms(spec: str, size: tuple[int, int]) 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("variant", ["vits16", "vits16plus", "vitb16", "vitl16", "vith16plus"])
 def test_dinov3_input_is_that_of_the_processor_in_transformers(variant: str, size: tuple[int, int]) -> None:
-    from transformers import DINOv3ViTImageProcessorFast
+    from transformers import DINOv3ViTImageProcessorFast  # pyright: ignore[reportAttributeAccessIssue]  # lazy
 
     pixels = torch.from_numpy(np.asarray(picture(*size)).transpose(2, 0, 1).copy())
     theirs = DINOv3ViTImageProcessorFast()(pixels, return_tensors="pt").pixel_values[0]
