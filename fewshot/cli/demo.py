@@ -41,10 +41,16 @@ def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json:
         most=tiles,
         quiet=quiet,
         say=lambda part: click.echo(f"{part}\n", err=as_json),
-        program="fewshot" if shutil.which("fewshot") else sys.argv[0],
+        program=_program(),
     )
     if as_json:
         made = {"store": str(story.store.path), "picture": str(story.picture), "page": str(story.page)}
         accuracy = {backbone: found.accuracy for backbone, found in story.nearest.items()}
         summary = story.report.summary()
         click.echo(json.dumps({**made, "summary": summary, "nearest_accuracy": accuracy}, indent=1))
+
+
+def _program() -> str:
+    """Return what to type for this command: its path where it was called by one and is not found without."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "fewshot" and not shutil.which("fewshot") else "fewshot"
