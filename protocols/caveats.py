@@ -71,6 +71,12 @@ def interval_caveats(rows: Sequence[Row], draws: Sequence[Draw], synthetic: Bool
         synthetic: (n,) bool, of the pool that was drawn from.
         kind: of interval, where a row has another than Student's over the trials.
     """
+    few = MANY_TRIALS if kind == "two-way" else ENOUGH_TRIALS
+    if kind != "delong" and 1 < len(draws) < few:
+        return [
+            f"{len(draws)} draws are too few for 95 % intervals that cover 93 to 97 % (docs/experiments/coverage.md); "
+            f"take {few} or more"
+        ]
     natural = float(np.mean([np.count_nonzero(~synthetic[drawn.query]) for drawn in draws]))
     doubted: dict[str, list[str]] = {}
     for row in rows:
@@ -81,7 +87,7 @@ def interval_caveats(rows: Sequence[Row], draws: Sequence[Draw], synthetic: Bool
             doubted.setdefault(_spoken(row), []).append(f"{row.source} {row.summary().mean:.3f}")
     return [
         f"{what}: the 95 % interval may cover less than 95 % of the time for AUROC {', '.join(dict.fromkeys(which))}: "
-        f"too near 1, or too few draws or images (docs/experiments/coverage.md)"
+        f"near 1 it needs more draws or images (docs/experiments/coverage.md)"
         for what, which in doubted.items()
     ]
 

@@ -299,12 +299,13 @@ def test_intervals_that_may_cover_less_are_flagged(tmp_path: Path) -> None:
     assert all(f"{source} 0.99" in flagged or f"{source} 1.0" in flagged for source in ("all", *GENERATORS))
 
 
-def test_ordinary_intervals_are_not_flagged_but_those_of_one_draw_are(path: Path) -> None:
+def test_ordinary_intervals_are_not_flagged_but_too_few_draws_are(path: Path) -> None:
     report = fewshot.adapt(path, trials=30, backbone="net")
-    assert not [note for note in report.warnings if "may cover less" in note]
-    assert [
-        note for note in fewshot.adapt(path, trials=12, backbone="net", interval="two-way").warnings if "less" in note
-    ]
+    assert not [note for note in report.warnings if "may cover less" in note or "too few" in note]
+    report = fewshot.adapt(path, trials=30, backbone="net", interval="two-way")
+    (told,) = [note for note in report.warnings if "too few" in note]
+    assert told.startswith("30 draws are too few")
+    assert "take 100 or more" in told
 
 
 @pytest.mark.parametrize("method", ["herding", "kcenter"])
