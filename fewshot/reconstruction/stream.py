@@ -23,7 +23,8 @@ class RowStream:
 
     When all rows fit into one window they are read once and every pass is one uniform permutation. Otherwise a pass
     cuts the rows into runs of ``RUN_ROWS`` neighbours, shuffles the runs, and mixes as many of them as fill a window;
-    the next window is read in a thread while this one is used, so at most three lie in memory while they change.
+    the next window is read in a thread while this one is used, so at most three lie in memory while they change. The
+    first is begun at once; what goes wrong while reading is raised by ``take``.
 
     Args:
         read: gives the features of some rows: (n,) int64 -> (n, D) float16 or float32.
@@ -47,7 +48,9 @@ class RowStream:
         self.read, self.rows, self.device = read, np.asarray(rows, dtype=np.int64), torch.device(device)
         self._generator = np.random.default_rng(list(seed))
         self._window_rows = self._fitting_rows(window_bytes)
-        self._windows = self._endless()
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="fewshot-rows")
+        self._picks = self._window_picks()
+        self._coming: Future[Tensor] | None = self._read_ahead()
         self._window = torch.empty(0)
         self._order = torch.empty(0, dtype=torch.int64)
         self._at = 0
@@ -57,8 +60,7 @@ class RowStream:
         parts, missing = [], count
         while missing:
             if self._at == len(self._order):
-                self._window, self._order = next(self._windows)
-                self._at = 0
+                self._turn()
             chosen = self._order[self._at : self._at + missing]
             parts.append(self._window.index_select(0, chosen))
             self._at += len(chosen)
@@ -69,21 +71,22 @@ class RowStream:
     def _fitting_rows(self, window_bytes: int) -> int:
         return max(RUN_ROWS, window_bytes // self.read(self.rows[:1]).nbytes)
 
-    def _endless(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if len(self.rows) <= self._window_rows:
-            window = self._load(self.rows)
-            while True:
-                yield window, self._permutation(len(window))
-        with ThreadPoolExecutor(1) as reader:
-            picks = self._window_picks()
-            coming: Future[Tensor] = reader.submit(self._load, next(picks))
-            while True:
-                window = coming.result()
-                coming = reader.submit(self._load, next(picks))
-                yield window, self._permutation(len(window))
+    def _read_ahead(self) -> Future[Tensor] | None:
+        rows = next(self._picks, None)
+        return None if rows is None else self._reader.submit(self._load, rows)
+
+    def _turn(self) -> None:
+        """Go on to the next window, or where there is only one, to the next pass over it."""
+        if self._coming is not None:
+            self._window = self._coming.result()
+            self._coming = self._read_ahead()
+        self._order, self._at = self._permutation(len(self._window)), 0
 
     def _window_picks(self) -> Iterator[IntArray]:
-        """Yield the row numbers of each window, pass after pass; all but a pass's last are full."""
+        """Yield the row numbers of each window, pass after pass, all but a pass's last full; one for rows that fit."""
+        if len(self.rows) <= self._window_rows:
+            yield self.rows
+            return
         runs = np.array_split(self.rows, -(-len(self.rows) // RUN_ROWS))
         per_window = max(1, self._window_rows // RUN_ROWS)
         order = np.random.default_rng(self._generator.integers(1 << 62))
