@@ -6,8 +6,9 @@ cores and most of it on a GPU. Here every product writes where it is wanted. ``t
 gradients equal to automatic ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ class PerceptronStack:
     Args:
         widths: the dimensions from input to output, for example ``(768, 1024, 256)``.
         relu: after which layers a ReLU stands, one bool per layer.
-        seeds: one per network; a network's start depends on its own seed only.
+        seeds: one per network; a network's start depends on its own seed only, and None starts it at zero.
         std: normal start with this deviation and zero biases; None draws both uniformly within 1 / sqrt(in), PyTorch's
             default for a linear layer.
         device: where the networks lie.
@@ -30,7 +31,7 @@ class PerceptronStack:
         widths: Sequence[int],
         *,
         relu: Sequence[bool],
-        seeds: Sequence[int],
+        seeds: Sequence[int | None],
         std: float | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
@@ -40,60 +41,63 @@ class PerceptronStack:
             for wide, narrow in pairwise(widths)
             for shape in ((self.count, wide, narrow), (self.count, 1, narrow))
         ]
-        total = sum(a * b * c for a, b, c in shapes)
+        total = sum(count * rows * stride for count, rows, stride in map(_room, shapes))
         self.parameters = torch.zeros(total, device=device)
         self.parameters.grad = torch.zeros(total, device=device)
-        self._views = _cut(self.parameters, shapes)
-        self._gradients = _cut(self.parameters.grad, shapes)
+        self._views, gradient_views = _cut(self.parameters, shapes), _cut(self.parameters.grad, shapes)
+        # One network's products are of plain matrices, which the CPU does faster than a batch of one.
+        self._multiply, self._affine = _PLAIN if self.count == 1 else _BATCHED
+        values, gradients = ([self._plain(view) for view in views] for views in (self._views, gradient_views))
+        self._layers = [
+            _Layer(*four) for four in zip(values[::2], values[1::2], gradients[::2], gradients[1::2], strict=True)
+        ]
         self._start(seeds, std)
         self._inputs: list[Tensor] = []
-
-    @property
-    def parameter_count(self) -> int:
-        """Numbers in one network."""
-        return self.parameters.numel() // self.count
 
     def layers(self, network: int) -> list[tuple[Tensor, Tensor]]:
         """Return (weight (in, out), bias (out,)) of every layer of one network, as views."""
         pairs = zip(self._views[::2], self._views[1::2], strict=True)
         return [(weight[network], bias[network, 0]) for weight, bias in pairs]
 
-    def forward(self, inputs: Tensor, *, keep: int = 0) -> Tensor:
-        """Return the outputs (S, n, out) of inputs (S, n, in); ``keep`` what ``backward`` needs of the first rows."""
+    def forward(self, inputs: Tensor, *, keep: bool = False) -> Tensor:
+        """Return the outputs (S, n, out) of inputs (S, n, in); ``keep`` what ``backward`` needs of them."""
+        return self.forward_each([inputs], keep=keep)[0]
+
+    def forward_each(self, groups: Sequence[Tensor], *, keep: bool = False) -> list[Tensor]:
+        """Return the outputs of several groups of rows, each as it would be alone.
+
+        They pass every layer one after another, while its weights are at hand.
+
+        Args:
+            groups: inputs (S, n, in), of any n each.
+            keep: what ``backward`` needs of the first group.
+        """
         self._inputs = []
-        hidden = inputs
-        for layer, rectified in enumerate(self.relu):
+        hidden = [self._plain(inputs) for inputs in groups]
+        for layer, rectified in zip(self._layers, self.relu, strict=True):
             if keep:
-                self._inputs.append(hidden[:, :keep])
-            hidden = _affine(hidden, self._views[2 * layer], self._views[2 * layer + 1])
-            if rectified:
-                hidden = hidden.relu_()
-        return hidden
+                self._inputs.append(hidden[0])
+            for group, inputs in enumerate(hidden):
+                if layer is self._layers[-1]:
+                    outputs = self._affine(layer.bias, inputs, layer.weight)
+                else:  # column by column in memory, which the products of the inner layers like best
+                    outputs = self._affine(layer.bias.mT, layer.weight.mT, inputs.mT).mT
+                hidden[group] = outputs.relu_() if rectified else outputs
+        return [outputs.unsqueeze(0) if self.count == 1 else outputs for outputs in hidden]
 
     def backward(self, gradient: Tensor) -> None:
-        """Write the parameters' gradients, given the loss's gradient (S, keep, out) with respect to the outputs."""
-        for layer in reversed(range(len(self.relu))):
-            inputs = self._inputs[layer]
-            _product(inputs.transpose(1, 2), gradient, out=self._gradients[2 * layer])
-            torch.sum(gradient, 1, keepdim=True, out=self._gradients[2 * layer + 1])
-            if layer:
-                gradient = _product(gradient, self._views[2 * layer].transpose(1, 2))
-                if self.relu[layer - 1]:  # a kept input is the ReLU's output: zero exactly where the ReLU is closed
+        """Write the parameters' gradients, given the loss's gradient (S, n, out) with respect to the outputs."""
+        gradient = self._plain(gradient)
+        for number in reversed(range(len(self._layers))):
+            layer, inputs = self._layers[number], self._inputs[number]
+            self._multiply(inputs.mT, gradient, out=layer.weight_gradient)
+            torch.sum(gradient, -2, keepdim=True, out=layer.bias_gradient)
+            if number:
+                gradient = self._multiply(layer.weight, gradient.mT).mT
+                if self.relu[number - 1]:  # a kept input is the ReLU's output: zero exactly where the ReLU is closed
                     gradient = torch.ops.aten.threshold_backward(gradient, inputs, 0)
+                gradient = gradient.contiguous()  # row by row, as automatic differentiation adds up the biases
         self._inputs = []
-
-    def rows_stand_alone(self, count: int, *, among: int) -> bool:
-        """Return whether the outputs of ``count`` rows are bit for bit the same alone and first among more rows.
-
-        A matrix product adds up each row by itself, but which order of additions the library takes may depend on the
-        number of rows; so this is tried.
-        """
-        generator = torch.Generator().manual_seed(0)
-        rows = torch.randn((1, among, self.widths[0]), generator=generator).expand(self.count, -1, -1)
-        rows = rows.to(self.parameters.device).contiguous()
-        together = self.forward(rows)
-        alone = [self.forward(rows[:, part].contiguous()) for part in (slice(count), slice(count, None))]
-        return torch.equal(together, torch.cat(alone, dim=1))
 
     def outputs(self, network: int, inputs: Tensor) -> Tensor:
         """Return one network's outputs (n, out) of inputs (n, in)."""
@@ -106,7 +110,7 @@ class PerceptronStack:
 
     def copy(self, network: int) -> "PerceptronStack":
         """Return one network on its own, detached from the rest."""
-        alone = PerceptronStack(self.widths, relu=self.relu, seeds=[0], device=self.parameters.device)
+        alone = PerceptronStack(self.widths, relu=self.relu, seeds=[None], device=self.parameters.device)
         for own, view in zip(alone._views, self._views, strict=True):
             own.copy_(view[network : network + 1])
         return alone
@@ -116,8 +120,13 @@ class PerceptronStack:
         for view, theirs in zip(self._views, other._views, strict=True):
             view[network].copy_(theirs[0])
 
-    def _start(self, seeds: Sequence[int], std: float | None) -> None:
+    def _plain(self, stacked: Tensor) -> Tensor:
+        return stacked[0] if self.count == 1 else stacked
+
+    def _start(self, seeds: Sequence[int | None], std: float | None) -> None:
         for network, seed in enumerate(seeds):
+            if seed is None:
+                continue
             generator = torch.Generator().manual_seed(seed)
             for position, view in enumerate(self._views):
                 shape = view[network].shape
@@ -129,24 +138,41 @@ class PerceptronStack:
                 view[network].copy_(drawn)
 
 
+# The matrix product, and the one with a bias added.
+_PLAIN: tuple[Callable[..., Tensor], Callable[..., Tensor]] = (torch.mm, torch.addmm)
+_BATCHED: tuple[Callable[..., Tensor], Callable[..., Tensor]] = (torch.bmm, torch.baddbmm)
+
+
+_LINE, _CROWDED = 16, 256  # floats: of a cache line, and of a kilobyte
+
+
+class _Layer(NamedTuple):
+    """One layer of all networks: (S, in, out) and (S, 1, out), without the S where there is one network."""
+
+    weight: Tensor
+    bias: Tensor
+    weight_gradient: Tensor
+    bias_gradient: Tensor
+
+
+def _room(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return (S, rows in memory, floats from row to row) of S matrices of a shape.
+
+    The longer side runs over the rows, which suits the products best. Rows of whole kilobytes would compete for the
+    same places of the processor's caches, so they lie a cache line further apart.
+    """
+    count, a, b = shape
+    length = min(a, b)
+    return count, max(a, b), length + (_LINE if length % _CROWDED == 0 else 0)
+
+
 def _cut(flat: Tensor, shapes: Sequence[tuple[int, int, int]]) -> list[Tensor]:
+    """Return views (S, a, b), one after another; the floats between their rows belong to none."""
     views, start = [], 0
     for shape in shapes:
-        size = shape[0] * shape[1] * shape[2]
-        views.append(flat[start : start + size].view(shape))
-        start += size
+        count, rows, stride = _room(shape)
+        _, a, b = shape
+        part = flat[start : start + count * rows * stride].view(count, rows, stride)
+        views.append(part[..., :b] if a > b else part[..., :a].mT)
+        start += count * rows * stride
     return views
-
-
-def _affine(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return hidden @ weight + bias per network; one network is a plain product, which the CPU does faster."""
-    if len(weight) == 1:
-        return torch.addmm(bias[0], hidden[0], weight[0]).unsqueeze(0)
-    return torch.baddbmm(bias, hidden, weight)
-
-
-def _product(left: Tensor, right: Tensor, *, out: Tensor | None = None) -> Tensor:
-    if len(left) == 1:
-        result = torch.mm(left[0], right[0], out=None if out is None else out[0])
-        return result.unsqueeze(0)
-    return torch.bmm(left, right, out=out)

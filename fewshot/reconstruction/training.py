@@ -126,6 +126,7 @@ class _Trainer:
     ) -> None:
         self.rows, self.recipe, self.plan, self.device = rows, recipe, plan, torch.device(device)
         dimension = int(rows[0].read(rows[0].class_rows[:1]).shape[1])
+        self._open_streams(window_bytes)  # first: they read while the networks are made
         seeds = [entry.seed for entry in rows]
         self.autoencoder = self._autoencoder(dimension, seeds) if attribution else None
         widths, relu = recipe.classifier_widths(dimension)
@@ -135,7 +136,6 @@ class _Trainer:
         self.adams = [Adam(stack.parameters, learning_rate=recipe.learning_rate) for stack in stacks]
         self.targets = torch.full((len(rows), 2 * plan.half, 1), float(not fit_on_synthetic), device=device)
         self.targets[:, : plan.half] = float(fit_on_synthetic)
-        self._open_streams(window_bytes)
         self.losses = [torch.zeros((plan.steps, len(rows)), device=device) for _ in range(2)]
         self.made = [0, 0]  # steps of the encoder-decoder and of the classifier
         self.checked = self.told = 0
@@ -184,34 +184,22 @@ class _Trainer:
     def _run_by_batch(self, advance: Advance | None) -> None:
         """Alternate the two steps on every batch.
 
-        The classifier sees a batch, and the encoder-decoder the batch after it, with the same weights: one pass forward
-        over all these rows reads the weights once instead of twice.
+        The classifier sees a batch, and the encoder-decoder the batch after it, with the same weights: they pass
+        forward together.
         """
-        half = self.plan.half
-        together = self._may_join(half)
         batch = self._batch(self.class_streams)
         rebuilt = self._rebuilt(batch)
         for step in range(self.plan.steps):
             self._attribution_step(batch, rebuilt)
-            features = self._both_classes(batch)
+            features = deviation = self._both_classes(batch)
             if step + 1 < self.plan.steps:
                 batch = self._batch(self.class_streams)
-            if together and self.autoencoder is not None:
-                rows = torch.cat([batch, features], dim=1)
-                outputs = self.autoencoder.forward(rows, keep=half)
-                rebuilt, deviation = outputs[:, :half], (features - outputs[:, half:]).abs_()
-            else:
-                deviation = self._deviation(features)
-                rebuilt = self._rebuilt(batch)
+            if self.autoencoder is not None:
+                rebuilt, outputs = self.autoencoder.forward_each([batch, features], keep=True)
+                deviation = (features - outputs).abs_()
             self._classifier_step(deviation)
             if not self._goes_on(advance):
                 return
-
-    def _may_join(self, half: int) -> bool:
-        """Return whether passes forward may be joined: on a CPU only where that changes no bit."""
-        if self.autoencoder is None:
-            return False
-        return self.device.type != "cpu" or self.autoencoder.rows_stand_alone(half, among=3 * half)
 
     def _goes_on(self, advance: Advance | None) -> bool:
         """After a step of the classifier: tell of it, look at the validation sets when it is time."""
@@ -236,7 +224,7 @@ class _Trainer:
         return torch.cat([batch, self._batch(self.other_streams)], dim=1)
 
     def _rebuilt(self, batch: Tensor) -> Tensor:
-        return batch if self.autoencoder is None else self.autoencoder.forward(batch, keep=batch.shape[1])
+        return batch if self.autoencoder is None else self.autoencoder.forward(batch, keep=True)
 
     def _deviation(self, features: Tensor) -> Tensor:
         return features if self.autoencoder is None else (features - self.autoencoder.forward(features)).abs_()
@@ -257,7 +245,7 @@ class _Trainer:
         self.made[0] += 1
 
     def _classifier_step(self, deviation: Tensor) -> None:
-        logits = self.classifier.forward(deviation, keep=deviation.shape[1])
+        logits = self.classifier.forward(deviation, keep=True)
         losses, gradient = _cross_entropy(logits, self.targets)
         self.losses[1][self.made[1]] = losses
         self.classifier.backward(gradient)

@@ -22,10 +22,10 @@ def as_module(stack: PerceptronStack, network: int) -> nn.Sequential:
 @pytest.mark.parametrize("count", [1, 3])
 def test_written_gradients_equal_automatic_ones(count: int) -> None:
     stack = PerceptronStack(WIDTHS, relu=RELU, seeds=range(count))
-    more = torch.randn(count, 14, 7, generator=torch.Generator().manual_seed(1))
-    inputs = more[:, :9]
+    generator = torch.Generator().manual_seed(1)
+    inputs, others = (torch.randn(count, rows, 7, generator=generator) for rows in (9, 5))
 
-    outputs = stack.forward(more, keep=9)[:, :9]  # five rows more pass forward and not back
+    outputs, _ = stack.forward_each([inputs, others], keep=True)  # the others pass forward and not back
     stack.backward(2 * outputs)
 
     gradients = _gradients_per_network(stack)
@@ -67,14 +67,9 @@ def test_the_normal_start_has_the_wanted_deviation_and_no_bias() -> None:
     assert torch.count_nonzero(bias) == 0
 
 
-def test_rows_that_pass_together_are_compared_bit_by_bit_with_rows_alone() -> None:
-    class Uneven(PerceptronStack):
-        """Adds up a little differently when there are many rows, as some matrix libraries do."""
-
-        def forward(self, inputs: torch.Tensor, *, keep: int = 0) -> torch.Tensor:
-            outputs = super().forward(inputs, keep=keep)
-            return outputs if inputs.shape[1] < 12 else torch.nextafter(outputs, outputs + 1)
-
-    even, uneven = (kind(WIDTHS, relu=RELU, seeds=[0, 1]) for kind in (PerceptronStack, Uneven))
-    assert even.rows_stand_alone(4, among=4)
-    assert not uneven.rows_stand_alone(4, among=12)
+@pytest.mark.parametrize("count", [1, 3])
+def test_groups_of_rows_that_pass_together_come_out_as_alone(count: int) -> None:
+    stack = PerceptronStack((96, 128, 32, 96), relu=RELU, seeds=range(count))
+    groups = [torch.randn(count, rows, 96, generator=torch.Generator().manual_seed(rows)) for rows in (64, 128)]
+    together = stack.forward_each(groups)
+    assert all(torch.equal(outputs, stack.forward(rows)) for outputs, rows in zip(together, groups, strict=True))

@@ -68,15 +68,6 @@ def test_losses_equal_those_of_a_plain_pytorch_loop_on_the_same_batches() -> Non
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_passes_forward_joined_and_apart_give_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    models = []
-    for joined in (True, False):
-        monkeypatch.setattr(PerceptronStack, "rows_stand_alone", lambda *_, joined=joined, **__: joined)
-        models.append(train([rows()], RECIPE, fit_on_synthetic=False)[0])
-    for found, want in zip(weights(models[0]), weights(models[1]), strict=True):
-        torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-5)
-
-
 def test_all_alternations_give_the_same_encoder_decoder_bit_by_bit() -> None:
     models = [
         train([rows()], replace(RECIPE, schedule=schedule), fit_on_synthetic=False)[0]
