@@ -29,9 +29,10 @@ class Adam:
         self._fused = torch.optim.Adam([parameters], lr=learning_rate, fused=True) if parameters.is_cuda else None
         if self._fused is None:
             moments = torch.zeros_like(parameters), torch.zeros_like(parameters)
-            parts = [torch.split(tensor, _PIECE) for tensor in (parameters, gradient, *moments)]
+            count = max(1, round(len(parameters) / _PIECE))
+            parts = [torch.tensor_split(tensor, count) for tensor in (parameters, gradient, *moments)]
             self._pieces = list(zip(*parts, strict=True))
-            self._scratch = torch.empty(min(_PIECE, len(parameters)))
+            self._scratch = torch.empty_like(self._pieces[0][0])  # no piece is longer than the first
 
     def step(self) -> None:
         """Move the parameters once."""
