@@ -1,6 +1,9 @@
 """``fewshot attribute`` as a user runs it."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ from click.testing import CliRunner
 
 from fewshot.cli import group
 from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.protocols.points import Point, Points
 from fewshot.report import Report
 
 BRIEF = ["--fractions", "10%,100%", "--trials", "2", "--steps", "30", "--widths", "8", "--latent", "2", "--quiet"]
@@ -73,3 +77,37 @@ def test_what_cannot_be_done_is_one_sentence(store: Path, options: list[str], st
     run = CliRunner().invoke(group, ["attribute", str(store), *BRIEF, *options])
     assert run.exit_code == status
     assert words in run.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_curve_goes_on_at_the_last_finished_point(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--fractions", "10%,100%", "--trials", "4", "--steps", "300", "--widths", "8", "--latent", "2"]
+    whole, killed = (tmp_path / name for name in ("whole.json", "killed.json"))
+    kept = tmp_path / "killed.json.points"
+    command = ["attribute", str(store), *options, "--quiet", "-o"]
+    made: list[str] = []
+    put = Points.put
+
+    def counted(self: Points, name: str, point: Point) -> None:
+        made.append(name)
+        put(self, name, point)
+
+    monkeypatch.setattr(Points, "put", counted)
+
+    process = subprocess.Popen([sys.executable, "-m", "fewshot", *command, str(killed)], stdout=subprocess.DEVNULL)
+    while len(list(kept.glob("*.npz"))) < 3:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.01)  # it must still run
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    finished = len(list(kept.glob("*.npz")))
+    for out in (killed, whole):
+        assert CliRunner().invoke(group, [*command, str(out)]).exit_code == 0
+
+    points = 4 * 2 * 4  # two classes and two references, two shares, four draws
+    assert 3 <= finished < points
+    assert len(made) == (points - finished) + points
+    assert not kept.exists()
+    assert Report.load(killed).compare(Report.load(whole)).equal
