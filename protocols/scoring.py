@@ -63,16 +63,18 @@ def score(
     for size in sorted({len(rows) for rows in supports}):
         trials = np.flatnonzero([len(rows) == size for rows in supports])
         chosen = np.stack([supports[trial] for trial in trials])
-        if solver == "sklearn":
-            scores[trials] = head.score_draws_one_by_one(features, material.pool.synthetic, chosen)
-        else:
-            scores[trials] = _at_once(head, features, material.pool.synthetic, chosen, device)
+        scores[trials] = _solved(head, features, material.pool.synthetic, chosen, solver, device)
     if not np.isfinite(scores).all():
         raise InputError(f"the head {head.name!r} gave scores that are not finite; choose another layer or head")
     return scores
 
 
-def _at_once(head: Head, features: FloatArray, synthetic: BoolArray, supports: IntArray, device: str) -> FloatArray:
+def _solved(
+    head: Head, features: FloatArray, synthetic: BoolArray, supports: IntArray, solver: str, device: str
+) -> FloatArray:
+    """Return the scores (T, n) of one fit per support, by the solver asked for."""
+    if solver == "sklearn":
+        return head.score_draws_one_by_one(features, synthetic, supports)
     try:
         return head.score_draws(features, synthetic, supports, device=device)
     except NotSolvedError:  # libsvm and lbfgs stop at their own tolerance
@@ -168,14 +170,10 @@ def _judged(
     held_at = np.split(columns[: sizes[-1]], sizes[:-1])
     kept_at = np.split(columns[sizes[-1] :], np.cumsum([len(rows) for rows in kept])[:-1])
     found = np.empty(len(held))
-    scores: FloatArray
     for size in {len(rows) for rows in kept_at}:
         same = [number for number, rows in enumerate(kept_at) if len(rows) == size]
         fitted_on = np.stack([kept_at[number] for number in same])
-        if solver == "sklearn":
-            scores = head.score_draws_one_by_one(features[union], synthetic, fitted_on)
-        else:
-            scores = _at_once(head, features[union], synthetic, fitted_on, device)
+        scores = _solved(head, features[union], synthetic, fitted_on, solver, device)
         for number, row in zip(same, scores, strict=True):
             found[number] = Ranked.of(row[held_at[number]], synthetic[held_at[number]]).auroc()
     return np.asarray(found.reshape(len(draws), folds).mean(1))
