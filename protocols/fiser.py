@@ -107,9 +107,7 @@ class Fiser(Protocol):
         backbones = tuple(self.backbone) or store.backbones
         for name in backbones:
             store.info(name, store.default_layer(name))
-        query = FeatureStore(self.query) if self.query else None
-        material = gather(store, backbones=backbones, where=self.where, group=self.group, query=query)
-        draws = self._draws(material, store, backbones)
+        material, draws = self._drawn(store, backbones)
         if not self.shots:
             most = max(len(rows) for drawn in draws for rows in drawn.order.values())
             return replace(self, shots=(most,))._measured(store, material, draws, backbones, quiet, scores)
@@ -117,10 +115,13 @@ class Fiser(Protocol):
 
     def drawn(self, store: FeatureStore) -> tuple[tuple[str, ...], ...]:
         """Return the sample keys of every trial's support, without measuring anything."""
-        backbones = tuple(self.backbone) or store.backbones
+        material, draws = self._drawn(store, tuple(self.backbone) or store.backbones)
+        return tuple(tuple(_keys(material, drawn)) for drawn in draws)
+
+    def _drawn(self, store: FeatureStore, backbones: Sequence[str]) -> tuple[Material, Sequence[Draw]]:
         query = FeatureStore(self.query) if self.query else None
         material = gather(store, backbones=backbones, where=self.where, group=self.group, query=query)
-        return tuple(tuple(_keys(material, drawn)) for drawn in self._draws(material, store, backbones))
+        return material, self._draws(material, store, backbones)
 
     def _measured(
         self,
@@ -131,7 +132,7 @@ class Fiser(Protocol):
         quiet: bool,
         scores: dict[str, FloatArray] | None,
     ) -> Report:
-        layers = {name: self._layers(store, name) for name in backbones}
+        layers = {name: layers_to_score(store, name, self.layer) for name in backbones}
         rows: list[Row] = []
         work = sum(len(read) for read in layers.values()) * len(self.head)
         with Progress(work, label="adapt", unit="heads", quiet=quiet) as progress:
@@ -176,7 +177,7 @@ class Fiser(Protocol):
         most = max(self.shots)
         features = None
         if self.draw in ("herding", "kcenter"):
-            layers = self._layers(store, backbones[0])
+            layers = layers_to_score(store, backbones[0], self.layer)
             if len(backbones) != 1 or len(layers) != 1:
                 raise OptionError(f"--draw {self.draw} looks at features: choose one --backbone and one --layer")
             features = material.features(backbones[0], layers[0])
@@ -190,9 +191,6 @@ class Fiser(Protocol):
             stratified=self.stratified,
             features=features,
         )
-
-    def _layers(self, store: FeatureStore, backbone: str) -> tuple[str, ...]:
-        return layers_to_score(store, backbone, self.layer)
 
     def _backbone(
         self,
