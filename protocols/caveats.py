@@ -80,11 +80,13 @@ def interval_caveats(rows: Sequence[Row], draws: Sequence[Draw], synthetic: Bool
     natural = float(np.mean([np.count_nonzero(~synthetic[drawn.query]) for drawn in draws]))
     doubted: dict[str, list[str]] = {}
     for row in rows:
-        if row.metric != "auroc" or row.head == SHIPPED or row.source == "macro" or np.isnan(row.summary().low):
+        if row.metric != "auroc" or row.head == SHIPPED or row.source == "macro":
             continue
+        summary = row.summary()
         scarcest = min(natural, row.n_query - natural)
-        if not covers(kind if row.interval else "trials", row.summary().mean, trials=len(draws), scarcest=scarcest):
-            doubted.setdefault(_spoken(row), []).append(f"{row.source} {row.summary().mean:.3f}")
+        sure = covers(kind if row.interval else "trials", summary.mean, trials=len(draws), scarcest=scarcest)
+        if not sure and not np.isnan(summary.low):
+            doubted.setdefault(_spoken(row), []).append(f"{row.source} {summary.mean:.3f}")
     return [
         f"{what}: the 95 % interval may cover less than 95 % of the time for AUROC {', '.join(dict.fromkeys(which))}: "
         f"near 1 it needs more draws or images (docs/experiments/coverage.md)"
