@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit status 0 done, 1 an error of ours, 2 wrong usage, 130 interrupted.
 
     OpenMP's threads are told to sleep while they wait, unless the environment says otherwise: where other work wants
-    the processor they otherwise burn it in waiting (the demo's attribution: 1.9 CPU seconds against more than 60).
+    the processor they otherwise burn it in waiting.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     group.main(args=None if arguments is None else list(arguments), prog_name="fewshot")
