@@ -32,6 +32,21 @@ def scores_beside(path: Path | str) -> dict[str, NDArray[Any]]:
         raise ReportError(f"the scores {kept} cannot be read ({error}); run again with --keep-scores") from error
 
 
+def name_of_scores(backbone: str, layer: str, head: str, shots: int | None) -> str:
+    """Return the name of the scores (T, n) that ``fewshot adapt`` keeps of one row."""
+    return f"{backbone}|{layer}|{head}|{shots}"
+
+
+def name_of_support(shots: int | None) -> str:
+    """Return the name of the support mask (T, n) of so many shots."""
+    return f"support|{shots}"
+
+
+def name_at_point(kind: str, head: str, fraction: float, trial: int) -> str:
+    """Return the name of the ``rows`` (k,) or the ``scores`` (k,) that ``fewshot attribute`` keeps of one point."""
+    return f"{kind} | {head} | {fraction:g} | {trial}"
+
+
 @dataclass(frozen=True)
 class Kept:
     """The scores behind one row of ``fewshot adapt``.
@@ -55,8 +70,8 @@ class Kept:
 def kept_of_draws(row: Row, arrays: Arrays) -> Kept | None:
     """Return what ``fewshot adapt`` kept of a row, by data set where there were several runs; None when nothing."""
     title = "" if "query" in arrays else f"{row.dataset}|"
-    scores = arrays.get(f"{title}{row.backbone}|{row.layer}|{row.head}|{row.shots}")
-    support = arrays.get(f"{title}support|{row.shots}")
+    scores = arrays.get(title + name_of_scores(row.backbone, row.layer, row.head, row.shots))
+    support = arrays.get(title + name_of_support(row.shots))
     if scores is None or support is None:
         return None
     return Kept(scores, Asked(arrays[f"{title}query"], arrays[f"{title}synthetic"], support), arrays[f"{title}source"])

@@ -13,6 +13,7 @@ from fewshot.core.errors import OutputError
 from fewshot.core.progress import Progress
 from fewshot.embeddings.store import FeatureStore
 from fewshot.fractions import PAPER_FRACTIONS, draw_fractions, smallest_fraction
+from fewshot.kept_scores import name_at_point
 from fewshot.metrics import Ranked
 from fewshot.protocols.contestants import Contestant, Features, Outcome, Subset, SvmContestant, contestants
 from fewshot.protocols.families import add_means, count, family_of, is_known, measure, query_sets
@@ -285,7 +286,7 @@ def largest_points(report: Report, points: Points) -> dict[str, Point]:
 
 
 def kept_scores(report: Report, points: Points, path: Path, *, synthetic: BoolArray) -> Path:
-    """Write the scores of every point as .npz: ``rows | HEAD | FRACTION | TRIAL`` and ``scores | ...``.
+    """Write the scores of every point as .npz, by ``name_at_point``.
 
     Args:
         synthetic: (N,) of the store, which the rows number; kept as ``synthetic``.
@@ -295,11 +296,13 @@ def kept_scores(report: Report, points: Points, path: Path, *, synthetic: BoolAr
     """
     arrays: dict[str, Any] = {"synthetic": synthetic}
     for row in report.where(source="all", metric=METRICS[0]):
+        fraction = row.fraction or 0.0
         for trial in range(len(row.values)):
-            point = points.get(_point_name(row.head, row.fraction or 0.0, trial))
+            point = points.get(_point_name(row.head, fraction, trial))
             if point is not None:
-                place = f"{row.head} | {row.fraction:g} | {trial}"
-                arrays |= {f"{name} | {place}": values for name, values in point.arrays.items()}
+                arrays |= {
+                    name_at_point(kind, row.head, fraction, trial): values for kind, values in point.arrays.items()
+                }
     try:
         np.savez_compressed(path, **arrays)
     except OSError as error:

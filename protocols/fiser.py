@@ -20,6 +20,7 @@ from fewshot.embeddings.store import FeatureStore
 from fewshot.episodes import Draw, Per
 from fewshot.heads.base import HEADS, Head
 from fewshot.heads.knn import Knn
+from fewshot.kept_scores import name_of_scores, name_of_support
 from fewshot.metrics import Tpr
 from fewshot.protocols.base import Protocol
 from fewshot.protocols.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
@@ -218,7 +219,7 @@ class Fiser(Protocol):
                     best = self._best_k(head, material, draws, features, shots, layer) if name == "knn" else None
                     found.setdefault((name, shots), []).append(Candidate(layer, head, measures, best))
                     if scores is not None:
-                        scores[f"{backbone}|{layer}|{name}|{shots}"] = scored.astype(np.float32)
+                        scores[name_of_scores(backbone, layer, name, shots)] = scored.astype(np.float32)
                 progress.advance()
         rows: list[Row] = []
         for (name, shots), candidates in found.items():
@@ -362,6 +363,6 @@ def _keys(material: Material, drawn: Draw) -> list[str]:
 
 def _asked(material: Material, draws: Sequence[Draw], shots: Sequence[int]) -> dict[str, Any]:
     """What the scores are of, beside them: query and support masks (T, n), class, source and key of every image."""
-    supports = {f"support|{count}": support_mask(material, draws, count) for count in shots}
+    supports = {name_of_support(count): support_mask(material, draws, count) for count in shots}
     images = {"synthetic": material.pool.synthetic, "source": material.pool.source.astype(str)}
     return {"query": query_mask(material, draws), **supports, **images, "key": material.keys.astype(str)}

@@ -8,7 +8,7 @@ from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.core.errors import ReportError
 from fewshot.figures.bars import detector_name, largest_support
 from fewshot.figures.roc import roc_curves, roc_on_grid
-from fewshot.kept_scores import Arrays, kept_of_draws, scores_beside
+from fewshot.kept_scores import Arrays, kept_of_draws, name_at_point, scores_beside
 from fewshot.metrics import auroc
 from fewshot.page.charts import Chart
 from fewshot.report import Report
@@ -62,9 +62,10 @@ def _of_draws(row: Row, scores: Arrays) -> Iterator[Trial]:
 def _of_curve(row: Row, scores: Arrays) -> Iterator[Trial]:
     """Yield what ``fewshot attribute`` kept: rows of the store and their scores, per head, fraction and trial."""
     for trial in range(len(row.values)):
-        place = f"{row.head} | {row.fraction:g} | {trial}"
-        if "synthetic" in scores and f"scores | {place}" in scores:
-            yield scores[f"scores | {place}"], scores["synthetic"][scores[f"rows | {place}"]]
+        names = [name_at_point(kind, row.head, row.fraction or 0.0, trial) for kind in ("rows", "scores")]
+        rows, values = (scores.get(name) for name in names)
+        if "synthetic" in scores and rows is not None and values is not None:
+            yield values, scores["synthetic"][rows]
 
 
 def _require_same(row: Row, first: Trial) -> None:
