@@ -23,8 +23,8 @@ class RowStream:
 
     When all rows fit into one window they are read once and every pass is one uniform permutation. Otherwise a pass
     cuts the rows into runs of ``RUN_ROWS`` neighbours, shuffles the runs, and mixes as many of them as fill a window;
-    the next window is read in a thread while this one is used, so at most three lie in memory while they change. The
-    first is begun at once; what goes wrong while reading is raised by ``take``.
+    the next window is read in a thread while this one is used, so two lie in memory. The first is begun at once; what
+    goes wrong while reading is raised by ``take``.
 
     Args:
         read: gives the features of some rows: (n,) int64 -> (n, D) float16 or float32.
@@ -49,7 +49,7 @@ class RowStream:
         self._generator = np.random.default_rng(list(seed))
         self._window_rows = self._fitting_rows(window_bytes)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="fewshot-rows")
-        self._picks = self._window_picks()
+        self._picks = _window_picks(self.rows, self._window_rows, self._generator)
         self._coming: Future[Tensor] | None = self._read_ahead()
         self._window = torch.empty(0)
         self._order = torch.empty(0, dtype=torch.int64)
@@ -82,19 +82,6 @@ class RowStream:
             self._coming = self._read_ahead()
         self._order, self._at = self._permutation(len(self._window)), 0
 
-    def _window_picks(self) -> Iterator[IntArray]:
-        """Yield the row numbers of each window, pass after pass, all but a pass's last full; one for rows that fit."""
-        if len(self.rows) <= self._window_rows:
-            yield self.rows
-            return
-        runs = np.array_split(self.rows, -(-len(self.rows) // RUN_ROWS))
-        per_window = max(1, self._window_rows // RUN_ROWS)
-        order = np.random.default_rng(self._generator.integers(1 << 62))
-        while True:
-            shuffled = order.permutation(len(runs))
-            for start in range(0, len(runs), per_window):
-                yield np.sort(np.concatenate([runs[run] for run in shuffled[start : start + per_window]]))
-
     def _load(self, rows: IntArray) -> Tensor:
         """Read rows in small parts, so that no more than one part is held besides the window."""
         first = self.read(rows[:1])
@@ -105,3 +92,20 @@ class RowStream:
 
     def _permutation(self, count: int) -> Tensor:
         return torch.from_numpy(self._generator.permutation(count)).to(self.device)
+
+
+def _window_picks(rows: IntArray, window_rows: int, generator: np.random.Generator) -> Iterator[IntArray]:
+    """Yield the row numbers of each window, pass after pass, all but a pass's last full; one for rows that fit.
+
+    A function that knows no stream: a generator of the stream's own would keep it, and its windows, alive in a cycle.
+    """
+    if len(rows) <= window_rows:
+        yield rows
+        return
+    runs = np.array_split(rows, -(-len(rows) // RUN_ROWS))
+    per_window = max(1, window_rows // RUN_ROWS)
+    order = np.random.default_rng(generator.integers(1 << 62))
+    while True:
+        shuffled = order.permutation(len(runs))
+        for start in range(0, len(runs), per_window):
+            yield np.sort(np.concatenate([runs[run] for run in shuffled[start : start + per_window]]))

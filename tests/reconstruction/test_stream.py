@@ -1,5 +1,8 @@
 """Row streams: every row once a pass, any window, the same order for the same seed."""
 
+import gc
+import threading
+import time
 from collections import Counter
 
 import numpy as np
@@ -64,3 +67,34 @@ def test_windows_mix_rows_from_far_apart() -> None:
 def test_a_class_without_rows_is_refused() -> None:
     with pytest.raises(EpisodeError, match="a training class has no rows"):
         stream(np.array([], dtype=np.int64))
+
+
+def test_what_goes_wrong_while_reading_is_raised_by_every_take() -> None:
+    asked: list[int] = []
+
+    def broken(rows: IntArray) -> FloatArray:
+        asked.append(len(rows))
+        if len(asked) > 1:  # the first call asks for one row, to see its size
+            raise OSError("the disk is gone")
+        return FEATURES[rows]
+
+    batches = RowStream(broken, np.arange(2000), seed=(0,))
+    for _ in range(2):
+        with pytest.raises(OSError, match="the disk is gone"):
+            batches.take(10)
+
+
+def test_a_stream_that_is_let_go_leaves_no_thread_and_waits_for_no_collector() -> None:
+    gc.collect()
+    before = threading.active_count()
+    gc.disable()
+    try:
+        batches = stream(np.arange(2000), window_bytes=WINDOW)
+        batches.take(600)
+        del batches
+        deadline = time.monotonic() + 10
+        while threading.active_count() > before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert threading.active_count() == before
+    finally:
+        gc.enable()
