@@ -7,7 +7,9 @@ from torch import Tensor
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
-_PIECE = 1 << 20  # floats: a piece's five arrays are 20 MiB; smaller ones spend their time on starting threads
+_PIECE = (1 << 20) + (
+    1 << 16
+)  # floats at most: a piece's five arrays are 21 MiB; smaller ones spend their time on starting threads
 
 
 class Adam:
@@ -29,7 +31,7 @@ class Adam:
         self._fused = torch.optim.Adam([parameters], lr=learning_rate, fused=True) if parameters.is_cuda else None
         if self._fused is None:
             moments = torch.zeros_like(parameters), torch.zeros_like(parameters)
-            count = max(1, round(len(parameters) / _PIECE))
+            count = math.ceil(len(parameters) / _PIECE)
             parts = [torch.tensor_split(tensor, count) for tensor in (parameters, gradient, *moments)]
             self._pieces = list(zip(*parts, strict=True))
             self._scratch = torch.empty_like(self._pieces[0][0])  # no piece is longer than the first

@@ -19,7 +19,7 @@ class PerceptronStack:
 
     Args:
         widths: the dimensions from input to output, for example ``(768, 1024, 256)``.
-        relu: after which layers a ReLU stands, one bool per layer.
+        relu: after which layers a ReLU stands, one bool per layer; never after the last.
         seeds: one per network; a network's start depends on its own seed only, and None starts it at zero.
         std: normal start with this deviation and zero biases; None draws both uniformly within 1 / sqrt(in), PyTorch's
             default for a linear layer.
@@ -35,6 +35,8 @@ class PerceptronStack:
         std: float | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
+        if relu[-1]:
+            raise ValueError("the outputs have no ReLU: backward is given the gradient of what a linear layer made")
         self.widths, self.relu, self.count = tuple(widths), tuple(relu), len(seeds)
         shapes = [
             shape
@@ -78,7 +80,7 @@ class PerceptronStack:
             if keep:
                 self._inputs.append(hidden[0])
             for group, inputs in enumerate(hidden):
-                if layer is self._layers[-1]:
+                if layer is self._layers[-1] or inputs.shape[-2] < _FEW_ROWS:
                     outputs = self._affine(layer.bias, inputs, layer.weight)
                 else:  # column by column in memory, which the products of the inner layers like best
                     outputs = self._affine(layer.bias.mT, layer.weight.mT, inputs.mT).mT
@@ -93,7 +95,10 @@ class PerceptronStack:
             self._multiply(inputs.mT, gradient, out=layer.weight_gradient)
             torch.sum(gradient, -2, keepdim=True, out=layer.bias_gradient)
             if number:
-                gradient = self._multiply(layer.weight, gradient.mT).mT
+                if gradient.shape[-2] < _FEW_ROWS:
+                    gradient = self._multiply(gradient, layer.weight.mT)
+                else:
+                    gradient = self._multiply(layer.weight, gradient.mT).mT
                 if self.relu[number - 1]:  # a kept input is the ReLU's output: zero exactly where the ReLU is closed
                     gradient = torch.ops.aten.threshold_backward(gradient, inputs, 0)
                 gradient = gradient.contiguous()  # row by row, as automatic differentiation adds up the biases
@@ -114,11 +119,6 @@ class PerceptronStack:
         for own, view in zip(alone._views, self._views, strict=True):
             own.copy_(view[network : network + 1])
         return alone
-
-    def assign(self, network: int, other: "PerceptronStack") -> None:
-        """Copy the single network of ``other`` into place ``network``."""
-        for view, theirs in zip(self._views, other._views, strict=True):
-            view[network].copy_(theirs[0])
 
     def _plain(self, stacked: Tensor) -> Tensor:
         return stacked[0] if self.count == 1 else stacked
@@ -144,6 +144,7 @@ _BATCHED: tuple[Callable[..., Tensor], Callable[..., Tensor]] = (torch.bmm, torc
 
 
 _LINE, _CROWDED = 16, 256  # floats: of a cache line, and of a kilobyte
+_FEW_ROWS = 16  # fewer are multiplied faster row by row
 
 
 class _Layer(NamedTuple):

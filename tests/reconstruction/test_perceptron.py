@@ -6,7 +6,7 @@ from torch import nn
 
 from fewshot.reconstruction.perceptron import PerceptronStack
 
-WIDTHS, RELU = (7, 11, 3, 5), (True, False, True)
+WIDTHS, RELU = (7, 11, 3, 5), (True, False, False)
 
 
 def as_module(stack: PerceptronStack, network: int) -> nn.Sequential:
@@ -20,10 +20,16 @@ def as_module(stack: PerceptronStack, network: int) -> nn.Sequential:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_written_gradients_equal_automatic_ones(count: int) -> None:
-    stack = PerceptronStack(WIDTHS, relu=RELU, seeds=range(count))
+@pytest.mark.parametrize("rows", [1, 9, 32])
+@pytest.mark.parametrize(
+    ("widths", "relu"), [(WIDTHS, RELU), ((256, 512, 256, 3), (True, True, False)), ((1, 256, 1), (True, False))]
+)
+def test_written_gradients_equal_automatic_ones(
+    widths: tuple[int, ...], relu: tuple[bool, ...], rows: int, count: int
+) -> None:
+    stack = PerceptronStack(widths, relu=relu, seeds=range(count))
     generator = torch.Generator().manual_seed(1)
-    inputs, others = (torch.randn(count, rows, 7, generator=generator) for rows in (9, 5))
+    inputs, others = (torch.randn(count, number, widths[0], generator=generator) for number in (rows, 5))
 
     outputs, _ = stack.forward_each([inputs, others], keep=True)  # the others pass forward and not back
     stack.backward(2 * outputs)
@@ -41,7 +47,8 @@ def test_written_gradients_equal_automatic_ones(count: int) -> None:
 
 
 def _gradients_per_network(stack: PerceptronStack) -> list[list[torch.Tensor]]:
-    twin = PerceptronStack(stack.widths, relu=stack.relu, seeds=range(stack.count))
+    twin = PerceptronStack(stack.widths, relu=stack.relu, seeds=[None] * stack.count)
+    assert not twin.parameters.any()
     assert stack.parameters.grad is not None
     twin.parameters.copy_(stack.parameters.grad)
     return [[part for pair in twin.layers(network) for part in pair] for network in range(stack.count)]
@@ -70,6 +77,11 @@ def test_the_normal_start_has_the_wanted_deviation_and_no_bias() -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_groups_of_rows_that_pass_together_come_out_as_alone(count: int) -> None:
     stack = PerceptronStack((96, 128, 32, 96), relu=RELU, seeds=range(count))
-    groups = [torch.randn(count, rows, 96, generator=torch.Generator().manual_seed(rows)) for rows in (64, 128)]
+    groups = [torch.randn(count, rows, 96, generator=torch.Generator().manual_seed(rows)) for rows in (64, 8, 128)]
     together = stack.forward_each(groups)
     assert all(torch.equal(outputs, stack.forward(rows)) for outputs, rows in zip(together, groups, strict=True))
+
+
+def test_a_rectified_output_is_refused() -> None:
+    with pytest.raises(ValueError, match="the outputs have no ReLU"):
+        PerceptronStack((7, 5), relu=(True,), seeds=[0])
