@@ -123,7 +123,7 @@ def bare(batch: Tensor, label: Tensor, steps: int, device: torch.device, lap: La
 class Turns:
     """One round: every contestant runs once, all in this thread, switching to the next one after every lap.
 
-    Args:
+    Attributes:
         wall, cpu: per contestant, the seconds of every turn.
         results: what each returned.
     """
