@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -122,6 +123,14 @@ def test_every_row_field_is_documented() -> None:
 def test_every_photograph_of_the_demo_is_credited() -> None:
     page = (ROOT / "THIRD_PARTY.md").read_text("utf-8")
     assert [photograph.name for photograph in PHOTOGRAPHS if photograph.name not in page] == []
+
+
+def test_layers_of_the_architecture_are_those_that_are_checked() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    told = page.split("## Who may import whom")[1].split("```")[1].strip().splitlines()
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    assert told == [layer.replace("(", "").replace(")", "") for layer in layers]
 
 
 def test_version_of_citation_and_changelog_is_that_of_the_package() -> None:
