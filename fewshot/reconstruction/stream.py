@@ -47,13 +47,19 @@ class RowStream:
             raise EpisodeError("a training class has no rows; give every class at least one image")
         self.read, self.rows, self.device = read, np.asarray(rows, dtype=np.int64), torch.device(device)
         self._generator = np.random.default_rng(list(seed))
-        self._window_rows = self._fitting_rows(window_bytes)
+        self._one = read(self.rows[:1])
+        self._window_rows = max(RUN_ROWS, window_bytes // self._one.nbytes)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="fewshot-rows")
         self._picks = _window_picks(self.rows, self._window_rows, self._generator)
         self._coming: Future[Tensor] | None = self._read_ahead()
         self._window = torch.empty(0)
         self._order = torch.empty(0, dtype=torch.int64)
         self._at = 0
+
+    @property
+    def dimension(self) -> int:
+        """D of the features."""
+        return int(self._one.shape[1])
 
     def take(self, count: int) -> Tensor:
         """Return the next ``count`` rows: (count, D) float32 on the device; a batch may span passes."""
@@ -68,9 +74,6 @@ class RowStream:
         batch = parts[0] if len(parts) == 1 else torch.cat(parts)
         return batch.to(torch.float32)
 
-    def _fitting_rows(self, window_bytes: int) -> int:
-        return max(RUN_ROWS, window_bytes // self.read(self.rows[:1]).nbytes)
-
     def _read_ahead(self) -> Future[Tensor] | None:
         rows = next(self._picks, None)
         return None if rows is None else self._reader.submit(self._load, rows)
@@ -84,8 +87,7 @@ class RowStream:
 
     def _load(self, rows: IntArray) -> Tensor:
         """Read rows in small parts, so that no more than one part is held besides the window."""
-        first = self.read(rows[:1])
-        window: Any = np.empty((len(rows), first.shape[1]), first.dtype)
+        window: Any = np.empty((len(rows), self.dimension), self._one.dtype)
         for start in range(0, len(rows), READ_ROWS):
             window[start : start + READ_ROWS] = self.read(rows[start : start + READ_ROWS])
         return torch.from_numpy(window).to(self.device)

@@ -125,8 +125,8 @@ class _Trainer:
         window_bytes: int,
     ) -> None:
         self.rows, self.recipe, self.plan, self.device = rows, recipe, plan, torch.device(device)
-        dimension = int(rows[0].read(rows[0].class_rows[:1]).shape[1])
         self._open_streams(window_bytes)  # first: they read while the networks are made
+        dimension = self.class_streams[0].dimension
         seeds = [entry.seed for entry in rows]
         self.autoencoder = self._autoencoder(dimension, seeds) if attribution else None
         widths, relu = recipe.classifier_widths(dimension)
