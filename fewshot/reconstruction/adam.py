@@ -7,9 +7,8 @@ from torch import Tensor
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
-_PIECE = (1 << 20) + (
-    1 << 16
-)  # floats at most: a piece's five arrays are 21 MiB; smaller ones spend their time on starting threads
+# Floats at most in a piece, whose five arrays are 21 MiB; smaller ones spend their time on starting threads.
+_PIECE = (1 << 20) + (1 << 16)
 
 
 class Adam:

@@ -142,7 +142,6 @@ class PerceptronStack:
 _PLAIN: tuple[Callable[..., Tensor], Callable[..., Tensor]] = (torch.mm, torch.addmm)
 _BATCHED: tuple[Callable[..., Tensor], Callable[..., Tensor]] = (torch.bmm, torch.baddbmm)
 
-
 _LINE, _CROWDED = 16, 256  # floats: of a cache line, and of a kilobyte
 _FEW_ROWS = 16  # fewer are multiplied faster row by row
 
