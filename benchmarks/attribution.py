@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.reconstruction.perceptron import PerceptronStack
 from fewshot.reconstruction.recipe import Recipe, budget
 from fewshot.reconstruction.stream import WINDOW_BYTES, RowStream

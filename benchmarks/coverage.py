@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from fewshot.bootstrap import Asked, TwoWayDifference, two_way_bootstrap, two_way_difference
-from fewshot.metrics import auroc_without
-from fewshot.statistics import Interval, Paired, delong_interval, mean_interval, paired
-from fewshot.tables import text_table
+from fewshot.results.tables import text_table
+from fewshot.stats.intervals import Interval, Paired, delong_interval, mean_interval, paired
+from fewshot.stats.metrics import auroc_without
+from fewshot.stats.two_way import Asked, TwoWayDifference, two_way_bootstrap, two_way_difference
 
 DIMENSION, SHOTS = 8, 5
 MANY = 2000  # draws that stand for all draws on these images

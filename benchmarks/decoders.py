@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 
 from fewshot.embeddings.backbones.base import Backbone, create
-from fewshot.embeddings.decoders import decoder_of, resize_of, version_of
-from fewshot.embeddings.transforms import CenterCrop, InputRule, ShorterSide
-from fewshot.embeddings.weights import resolve
+from fewshot.embeddings.inputs.decoders import decoder_of, resize_of, version_of
+from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.weights.locate import resolve
 
 FAST = "torchvision"
 CLIP_GEOMETRY = InputRule((ShorterSide(224, "bicubic"), CenterCrop(224, 224)))  # the commonest of all

@@ -22,9 +22,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from fewshot.embeddings.backbones.base import Backbone, create
 from fewshot.embeddings.extract import extract
-from fewshot.embeddings.images import decode
-from fewshot.embeddings.tuning import lay_channels_last
-from fewshot.embeddings.weights import resolve
+from fewshot.embeddings.inputs.images import decode
+from fewshot.embeddings.pipeline.tuning import lay_channels_last
+from fewshot.embeddings.weights.locate import resolve
 
 ONE_PASS = ("spectrum", "tiny-ladeda", "ferretnet", "torchvision:mobilenet_v3_small")
 HEAVY = "timm:vit_base_patch32_224"

@@ -16,7 +16,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
-from fewshot import batched
+from fewshot.solvers import batched
 
 
 def pool(queries: int, dimension: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

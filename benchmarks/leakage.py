@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import integrate, stats
 
-from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.protocols.fiser import adapt
-from fewshot.tables import text_table
+from fewshot.results.tables import text_table
 
 LAYERS = 9
 SELECTIONS = ("fixed", "support-cv", "oracle")

@@ -110,7 +110,7 @@ def write(options: argparse.Namespace) -> dict[str, Any]:
     """Write the store, the same rows as .npy, and the exact answers of FAISS by hand."""
     import pandas as pd
 
-    from fewshot.embeddings.writer import LayerData, StoreWriter
+    from fewshot.embeddings.store.writer import LayerData, StoreWriter
 
     rows = options.rows
     samples = pd.DataFrame(
@@ -158,7 +158,7 @@ def read(options: argparse.Namespace) -> dict[str, Any]:
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
     """Time SourceIndex from the store's path to answers; measure recall and peak memory."""
-    from fewshot.embeddings.index import SourceIndex
+    from fewshot.embeddings.search.index import SourceIndex
 
     kind = options.measure.partition(":")[2]
     queries = queries_of(options)

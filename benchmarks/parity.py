@@ -14,8 +14,8 @@ from pathlib import Path
 
 from fewshot.core.errors import FewshotError
 from fewshot.embeddings.backbones.base import create
-from fewshot.embeddings.catalogue import backbones
-from fewshot.embeddings.parity import ArrayError, FileResult, compare_file, read_recipe
+from fewshot.embeddings.backbones.catalogue import backbones
+from fewshot.embeddings.backbones.parity import ArrayError, FileResult, compare_file, read_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_WEIGHTS = ROOT.parent / "shared" / "weights"

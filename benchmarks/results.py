@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fewshot.claims import claims, standings, standings_table
 from fewshot.protocols.fiser import adapt
-from fewshot.report import Report
-from fewshot.tables import report_table
+from fewshot.results.leaderboard import claims, standings, standings_table
+from fewshot.results.report import Report
+from fewshot.results.tables import report_table
 
 WEIGHTS = {
     "ferretnet": "ferretnet-s-median-3.pth",

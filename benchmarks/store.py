@@ -17,10 +17,10 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from fewshot.embeddings.chunks import ChunkWriter
-from fewshot.embeddings.schema import chunk_rows
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import LayerData, StoreWriter
+from fewshot.embeddings.store.chunks import ChunkWriter
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.schema import chunk_rows
+from fewshot.embeddings.store.writer import LayerData, StoreWriter
 
 _BLOCK_ROWS = 8192
 

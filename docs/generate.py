@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fewshot.cli import group
-from fewshot.embeddings import catalogue
+from fewshot.embeddings.backbones import catalogue
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 WIDTH = 100

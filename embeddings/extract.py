@@ -11,20 +11,20 @@ from fewshot.core.errors import FewshotError, InputError, OptionError, OutputErr
 from fewshot.core.progress import Progress
 from fewshot.core.provenance import stack_versions
 from fewshot.embeddings.backbones.base import BACKBONES, HEAD, Backbone, create
-from fewshot.embeddings.decoders import PILLOW, decoder_of, version_of
 from fewshot.embeddings.engines.base import Timing, Workload
 from fewshot.embeddings.engines.local import Local
-from fewshot.embeddings.forward import Device, device_of
-from fewshot.embeddings.history import History, Outcome
-from fewshot.embeddings.memory import fitting_batch
-from fewshot.embeddings.parts import PartsFolder
-from fewshot.embeddings.plan import Task, Unit, fingerprint, share_of, units
-from fewshot.embeddings.samples import AUTO, collect, require_expected
-from fewshot.embeddings.schema import CLEAN, LOGIT
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.tuning import compile_networks, lay_channels_last
-from fewshot.embeddings.views import PixelStep, View, parse
-from fewshot.embeddings.weights import notices, require_known, resolve
+from fewshot.embeddings.inputs.decoders import PILLOW, decoder_of, version_of
+from fewshot.embeddings.inputs.views import PixelStep, View, parse
+from fewshot.embeddings.layer_key import CLEAN, LOGIT
+from fewshot.embeddings.layouts.collection import AUTO, collect, require_expected
+from fewshot.embeddings.pipeline.forward import Device, device_of
+from fewshot.embeddings.pipeline.history import History, Outcome
+from fewshot.embeddings.pipeline.ledger import PartsFolder
+from fewshot.embeddings.pipeline.memory import fitting_batch
+from fewshot.embeddings.pipeline.plan import Task, Unit, fingerprint, share_of, units
+from fewshot.embeddings.pipeline.tuning import compile_networks, lay_channels_last
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.weights.locate import notices, require_known, resolve
 
 FISER_REENCODING = "jpeg:75"  # FiSeR's LMDB builder re-encodes every image so (specs/peers.md F)
 _IMAGES_PER_WORKER = 48

@@ -54,7 +54,7 @@ def _cores() -> str:
 
 def _faiss(distribution: str) -> str:
     try:
-        from fewshot.embeddings.index import faiss_build
+        from fewshot.embeddings.search.index import faiss_build
     except (ImportError, OSError) as error:
         return f"cannot be loaded ({error})"
     return f"{faiss_build()} from {distribution}"

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from fewshot.core.errors import StoreError
-from fewshot.embeddings.merge import EVERY
-from fewshot.embeddings.parts import PartsFolder
-from fewshot.embeddings.schema import COLUMNS, escape, feature_name
-from fewshot.embeddings.store import FeatureStore, LayerInfo
-from fewshot.embeddings.writer import layer_digest, sample_digest, store_digest
+from fewshot.embeddings.pipeline.ledger import PartsFolder
+from fewshot.embeddings.store.failures import EVERY
+from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
+from fewshot.embeddings.store.schema import COLUMNS, escape, feature_name
+from fewshot.embeddings.store.writer import layer_digest, sample_digest, store_digest
 
 _BLOCK_ROWS = 8192
 

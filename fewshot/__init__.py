@@ -7,22 +7,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fewshot.draws.episodes import Episode as Episode
     from fewshot.embeddings.extract import embed as embed
-    from fewshot.embeddings.index import SourceIndex as SourceIndex
-    from fewshot.embeddings.store import FeatureStore as FeatureStore
-    from fewshot.episodes import Episode as Episode
+    from fewshot.embeddings.search.index import SourceIndex as SourceIndex
+    from fewshot.embeddings.store.reader import FeatureStore as FeatureStore
     from fewshot.protocols.fiser import adapt as adapt
-    from fewshot.report import Report as Report
+    from fewshot.results.report import Report as Report
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "embed": "fewshot.embeddings.extract",
-    "FeatureStore": "fewshot.embeddings.store",
-    "SourceIndex": "fewshot.embeddings.index",
-    "Episode": "fewshot.episodes",
+    "FeatureStore": "fewshot.embeddings.store.reader",
+    "SourceIndex": "fewshot.embeddings.search.index",
+    "Episode": "fewshot.draws.episodes",
     "adapt": "fewshot.protocols.fiser",
-    "Report": "fewshot.report",
+    "Report": "fewshot.results.report",
 }
 
 __all__ = ["Episode", "FeatureStore", "Report", "SourceIndex", "__version__", "adapt", "embed"]

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fewshot.core.errors import OptionError, unknown_name
-from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.layercurves import run_layers
-from fewshot.protocols.layers import require_sense
-from fewshot.protocols.points import Points
-from fewshot.protocols.trainingset import SplitRule
+from fewshot.protocols.curve.finished_points import Points
+from fewshot.protocols.curve.layers import run_layers
+from fewshot.protocols.curve.split import SplitRule
+from fewshot.protocols.trials.layers import require_sense
 from fewshot.reconstruction.recipe import Recipe
-from fewshot.report import Report
+from fewshot.results.report import Report
 
 REFERENCES = ("linear-probe", "rbf-svm")
 

@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from fewshot.core.registry import Registry
-from fewshot.embeddings.store import FeatureStore
-from fewshot.report import Report
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.results.report import Report
 
 PROTOCOLS = Registry(group="fewshot.protocols", kind="protocol")
 

@@ -15,20 +15,17 @@ from fewshot.core.arrays import Float32Array, FloatArray
 from fewshot.core.errors import OptionError
 from fewshot.core.progress import Progress
 from fewshot.core.provenance import provenance
-from fewshot.embeddings.schema import LOGIT
-from fewshot.embeddings.store import FeatureStore
-from fewshot.episodes import Draw, Per
+from fewshot.draws.episodes import Draw, Per
+from fewshot.embeddings.layer_key import LOGIT
+from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.heads.knn import Knn
-from fewshot.kept_scores import name_of_scores, name_of_support
-from fewshot.metrics import Tpr
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
-from fewshot.protocols.drawing import Method, draw_all, draw_given, left_over
-from fewshot.protocols.layers import is_reported_fixed, layers_to_score, require_sense
-from fewshot.protocols.material import Material, gather
-from fewshot.protocols.measuring import Kind, facts, measure, query_mask, support_mask, with_intervals
-from fewshot.protocols.scoring import (
+from fewshot.protocols.trials.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
+from fewshot.protocols.trials.layers import is_reported_fixed, layers_to_score, require_sense
+from fewshot.protocols.trials.measures import Kind, facts, measure, query_mask, support_mask, with_intervals
+from fewshot.protocols.trials.pool import Material, gather
+from fewshot.protocols.trials.selection import (
     Candidate,
     Choice,
     chosen_by_cross_validation,
@@ -36,7 +33,10 @@ from fewshot.protocols.scoring import (
     score,
     score_best_k,
 )
-from fewshot.report import Report, Row
+from fewshot.protocols.trials.supports import Method, draw_all, draw_given, left_over
+from fewshot.results.report import Report, Row
+from fewshot.results.scores import name_of_scores, name_of_support
+from fewshot.stats.metrics import Tpr
 
 Solver = Literal["batched", "sklearn"]
 DEFAULT_SHOTS = 10

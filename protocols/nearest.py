@@ -11,18 +11,18 @@ from fewshot.audit import confound_warning
 from fewshot.core.arrays import Float64Array, IntArray
 from fewshot.core.errors import EpisodeError
 from fewshot.core.provenance import provenance
-from fewshot.embeddings.exact import exact_scores
-from fewshot.embeddings.index import SourceIndex
-from fewshot.embeddings.indexed_layer import Metric
-from fewshot.embeddings.neighbours import Neighbours, vote
-from fewshot.embeddings.openset import KnownScores, require_rate
-from fewshot.embeddings.query import own_rows
-from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.search.exact import exact_scores
+from fewshot.embeddings.search.index import SourceIndex
+from fewshot.embeddings.search.indexed_layer import Metric
+from fewshot.embeddings.search.neighbours import Neighbours, vote
+from fewshot.embeddings.search.openset import KnownScores, require_rate
+from fewshot.embeddings.search.query import own_rows
+from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.source_measures import ClosedSet as ClosedSet
-from fewshot.protocols.source_measures import Homophily, homophily, open_set_rate, unknown_auroc
-from fewshot.protocols.source_measures import closed_set as closed_set
-from fewshot.report import Confusion, Report, Row
+from fewshot.protocols.trials.source_measures import ClosedSet as ClosedSet
+from fewshot.protocols.trials.source_measures import Homophily, homophily, open_set_rate, unknown_auroc
+from fewshot.protocols.trials.source_measures import closed_set as closed_set
+from fewshot.results.report import Confusion, Report, Row
 
 _LEAST_QUERIES = 10  # of a new source, beyond its shots
 

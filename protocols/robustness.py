@@ -10,18 +10,18 @@ from fewshot.core.arrays import FloatArray
 from fewshot.core.errors import InputError, OptionError, unknown_name
 from fewshot.core.progress import Progress
 from fewshot.core.provenance import provenance
-from fewshot.embeddings.schema import CLEAN, LOGIT
-from fewshot.embeddings.store import FeatureStore
-from fewshot.episodes import Draw, Per
+from fewshot.draws.episodes import Draw, Per
+from fewshot.embeddings.layer_key import CLEAN, LOGIT
+from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
-from fewshot.protocols.drawing import draw_all
-from fewshot.protocols.layers import CHOSEN, is_reported_fixed, layers_to_score, require_sense
-from fewshot.protocols.material import Material, gather
-from fewshot.protocols.measuring import POOLED, measure
-from fewshot.protocols.scoring import Candidate, chosen_by_cross_validation, chosen_by_oracle
-from fewshot.report import Report, Row
+from fewshot.protocols.trials.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
+from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, layers_to_score, require_sense
+from fewshot.protocols.trials.measures import POOLED, measure
+from fewshot.protocols.trials.pool import Material, gather
+from fewshot.protocols.trials.selection import Candidate, chosen_by_cross_validation, chosen_by_oracle
+from fewshot.protocols.trials.supports import draw_all
+from fewshot.results.report import Report, Row
 
 FLIP_RATE = "flip_rate"
 INPUT_VIEW = "input-"

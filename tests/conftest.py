@@ -40,7 +40,7 @@ def quickly_filled() -> Callable[..., "Backbone"]:
         import torch
 
         from fewshot.embeddings.backbones.base import create
-        from fewshot.embeddings.unset import UnsetParameters
+        from fewshot.embeddings.weights.unset import UnsetParameters
 
         backbone = create(spec)
         with UnsetParameters():

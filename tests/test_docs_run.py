@@ -22,7 +22,7 @@ import fewshot
 from fewshot.cli import group
 from fewshot.demo.images import write_images
 from fewshot.demo.story import BACKBONES
-from fewshot.embeddings.trunks import ShortResNet
+from fewshot.embeddings.networks.trunks import ShortResNet
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = [ROOT / "README.md", ROOT / "docs/quickstart.md", *sorted((ROOT / "docs/how-to").glob("*.md"))]

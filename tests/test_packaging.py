@@ -219,9 +219,9 @@ def test_wheel_holds_the_packages_under_one_name_and_runs_from_elsewhere(tmp_pat
     assert inside == {import_name(path) + (".__init__" if path.name == "__init__.py" else "") for path in sources()}
     assert {"fewshot/py.typed"} <= set(names)
     (tmp_path / "elsewhere").mkdir()
-    code = "import fewshot, fewshot.embeddings.store as s; print(s.__file__); fewshot.FeatureStore"
+    code = "import fewshot, fewshot.embeddings.store.reader as s; print(s.__file__); fewshot.FeatureStore"
     where = run(code, folder=tmp_path / "elsewhere", path=str(tmp_path / "site"))
-    assert where == str(tmp_path / "site/fewshot/embeddings/store.py")
+    assert where == str(tmp_path / "site/fewshot/embeddings/store/reader.py")
 
 
 def _copy_tree(target: Path) -> None:

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import CLASSES, LOGIT, Backbone, BackboneCard
-from fewshot.embeddings.patches import ExtremePatches, extreme_patches, grades, resized
-from fewshot.embeddings.residuals import srm_filters
-from fewshot.embeddings.transforms import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, InputRule
-from fewshot.embeddings.trunks import ResNet50
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import CLASSES, Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, InputRule
+from fewshot.embeddings.layer_key import LOGIT
+from fewshot.embeddings.networks.patches import ExtremePatches, extreme_patches, grades, resized
+from fewshot.embeddings.networks.residuals import srm_filters
+from fewshot.embeddings.networks.trunks import ResNet50
 
 
 @final

@@ -1,9 +1,8 @@
 """What every frozen backbone is: a card of facts, weights loaded strictly, and features of a batch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 import torch
 from numpy.typing import NDArray
@@ -12,54 +11,19 @@ from torch import Tensor, nn
 
 from fewshot.core.errors import OptionError, WeightsError, unknown_name
 from fewshot.core.registry import Registry
-from fewshot.embeddings.checkpoint import State, fill_seeded, fill_strictly, read_checkpoint
-from fewshot.embeddings.transforms import AtLeast, CenterCrop, InputRule, TileTo
-from fewshot.embeddings.unset import UnsetParameters
-from fewshot.embeddings.weights import PartWeights, RandomWeights, WeightFile, Weights, missing, sha256
+from fewshot.embeddings.card import BackboneCard, PartWeights, RandomWeights, WeightFile, Weights
+from fewshot.embeddings.inputs.transforms import AtLeast, CenterCrop, TileTo
+from fewshot.embeddings.layer_key import LOGIT
+from fewshot.embeddings.weights.checkpoint import State, fill_seeded, fill_strictly, read_checkpoint
+from fewshot.embeddings.weights.locate import missing, sha256
+from fewshot.embeddings.weights.unset import UnsetParameters
 
-Equality = Literal["golden", "code-equivalent", "unverified"]
-LOGIT = "logit"
 CLASSES = "classes"  # both outputs of a two-class head, for comparison only; ``logit`` is their difference
 SMALL = "+"
 SMALL_RULES = ("pad", "tile", "resize")
 HEAD = "head"  # the part whose absence means that there is no logit
 
 BACKBONES = Registry(group="fewshot.backbones", kind="backbone")
-
-
-@dataclass(frozen=True)
-class BackboneCard:
-    """Facts of a backbone known without its weights.
-
-    Args:
-        name: id as users type it, with the variant where one is chosen, for example ``"npr:crop224"``.
-        layers: feature layer -> dimension, without the reserved ``logit``.
-        layer: the default layer, used when selection is ``fixed``.
-        input: the input rule.
-        weights: the files it needs, each with where it comes from; empty when it has none to load.
-        has_logit: whether a checkpoint's own head gives the reserved layer ``logit`` (N, 1), larger = synthetic.
-        equality: how the equality of this very variant with the authors' code is known: a recording of theirs, an
-            independent second writing in our tests, or not at all.
-        batch: the largest batch for which a row depends on its own image only (None: any); 1 for LGrad.
-        parameters: number of parameters; gflops: 2 x multiply-adds of one image, forward.
-        paper, reference, licence: citation; repository @ commit; licence of code and weights.
-        note: what a user must know, in one sentence.
-    """
-
-    name: str
-    layers: Mapping[str, int]
-    layer: str
-    input: InputRule
-    weights: tuple[WeightFile, ...] = ()
-    has_logit: bool = False
-    equality: Equality = "unverified"
-    batch: int | None = None
-    parameters: int | None = None
-    gflops: float | None = None
-    paper: str = ""
-    reference: str = ""
-    licence: str = ""
-    note: str = ""
 
 
 class Backbone(ABC):

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from fewshot.core.errors import WeightsError
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.checkpoint import State
-from fewshot.embeddings.clip_hf import TEXT_TOWER, image_tower_l14
-from fewshot.embeddings.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule, ShorterSide
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.networks.clip_hf import TEXT_TOWER, image_tower_l14
+from fewshot.embeddings.weights.checkpoint import State
 
 # peft's names of a tuned layer: the fixed matrix, and two factors under the adapter's name
 _FIXED = re.compile(r"(.*)\.base_layer\.(weight|bias)")

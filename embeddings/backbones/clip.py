@@ -7,11 +7,11 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from fewshot.core.errors import OptionError, unknown_name
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.clip import TEXT_TOWER, ImageTower
-from fewshot.embeddings.taps import POOLED, Shapes, Taps, Tokens, shapes
-from fewshot.embeddings.transforms import CenterCrop, InputRule, ShorterSide, Squash, Step
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, ShorterSide, Squash, Step
+from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower
+from fewshot.embeddings.networks.taps import POOLED, Shapes, Taps, Tokens, shapes
 
 _BLOCK = re.compile(r"(resblocks|blocks|stages|layer)\.?\d+\.(cls|mean)$")
 

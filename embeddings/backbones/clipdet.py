@@ -5,10 +5,10 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from fewshot.embeddings.backbones.base import HEAD, Backbone, BackboneCard
-from fewshot.embeddings.clip import TEXT_TOWER, ImageTower
-from fewshot.embeddings.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule, ShorterSide
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import HEAD, Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower
 
 _HOME = "https://github.com/grip-unina/ClipBased-SyntheticImageDetection/raw/main/weights"
 # variant: bytes and SHA-256 of its head (the repository's LFS pointers)

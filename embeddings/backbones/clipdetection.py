@@ -4,10 +4,9 @@ from typing import final
 
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.checkpoint import State
-from fewshot.embeddings.clip import TEXT_TOWER, ImageTower, from_hugging_face
-from fewshot.embeddings.transforms import (
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import (
     CLIP_MEAN,
     CLIP_STD,
     IMAGENET_MEAN,
@@ -17,7 +16,8 @@ from fewshot.embeddings.transforms import (
     ShorterSide,
     Squash,
 )
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower, from_hugging_face
+from fewshot.embeddings.weights.checkpoint import State
 
 
 @final

@@ -4,10 +4,10 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule
-from fewshot.embeddings.trunks import ResNet50
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule
+from fewshot.embeddings.networks.trunks import ResNet50
 
 _HOME = "https://github.com/grip-unina/ClipBased-SyntheticImageDetection/raw/main/weights"
 

@@ -5,10 +5,9 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import HEAD, Backbone, BackboneCard
-from fewshot.embeddings.clip import CLIP_L14, TEXT_TOWER, ImageTower
-from fewshot.embeddings.residuals import nearest_residual
-from fewshot.embeddings.transforms import (
+from fewshot.embeddings.backbones.base import HEAD, Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import (
     CLIP_MEAN,
     CLIP_STD,
     IMAGENET_MEAN,
@@ -17,8 +16,9 @@ from fewshot.embeddings.transforms import (
     InputRule,
     Triple,
 )
-from fewshot.embeddings.trunks import ShortResNet
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.networks.clip import CLIP_L14, TEXT_TOWER, ImageTower
+from fewshot.embeddings.networks.residuals import nearest_residual
+from fewshot.embeddings.networks.trunks import ShortResNet
 
 _SEMANTIC, _ARTIFACT = "semantic", "artifact"
 _ZIP = (

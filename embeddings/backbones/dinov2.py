@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.checkpoint import State
-from fewshot.embeddings.taps import POOLED, Taps, Tokens
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, ShorterSide
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.networks.taps import POOLED, Taps, Tokens
+from fewshot.embeddings.weights.checkpoint import State
 
 _HOME = "https://dl.fbaipublicfiles.com/dinov2"
 _LAST = "last"

@@ -2,10 +2,13 @@
 
 from typing import final
 
-from fewshot.embeddings.backbones.base import BackboneCard
-from fewshot.embeddings.dinov3 import OnDinov3, layer_dimensions
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, FloatSquash, InputRule
-from fewshot.embeddings.weights import WeightFile
+from torch import Tensor, nn
+
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, FloatSquash, InputRule
+from fewshot.embeddings.networks import dinov3
+from fewshot.embeddings.weights.checkpoint import State
 
 # variant: parameters, GFLOPs of one 224-pixel image, fixed layer (the block that is to this size what 18 of 24 is to L)
 _FACTS: dict[str, tuple[int, float, str]] = {
@@ -18,7 +21,7 @@ _FACTS: dict[str, tuple[int, float, str]] = {
 
 
 @final
-class Dinov3(OnDinov3):
+class Dinov3(Backbone):
     """Class tokens after the last ten blocks, un-normed, and the normed last one; the very path of ``fiser``."""
 
     name = "dinov3"
@@ -30,7 +33,7 @@ class Dinov3(OnDinov3):
         repository = f"facebook/dinov3-{size}-pretrain-lvd1689m"
         return BackboneCard(
             name=self.full_name,
-            layers=layer_dimensions(size),
+            layers=dinov3.layer_dimensions(size),
             layer=layer,
             input=InputRule((FloatSquash(224, 224),), IMAGENET_MEAN, IMAGENET_STD),
             weights=(
@@ -51,6 +54,14 @@ class Dinov3(OnDinov3):
             note="a control: never trained to detect anything; the files are behind a form",
         )
 
-    @property
-    def size(self) -> str:
-        return str(self.variant)
+    def build(self) -> nn.Module:
+        return dinov3.build(str(self.variant))
+
+    def reference(self, part: nn.Module) -> State:
+        return dinov3.published_names(part)
+
+    def adapt(self, state: State, *, part: str) -> State:
+        return dinov3.own_names(state)
+
+    def features(self, batch: Tensor) -> dict[str, Tensor]:
+        return dinov3.class_tokens(self.network, batch)

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.diffusion import AdmUNet, linear_schedule, reconstruct
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, Step
-from fewshot.embeddings.trunks import ResNet50
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, Step
+from fewshot.embeddings.networks.diffusion import AdmUNet, linear_schedule, reconstruct
+from fewshot.embeddings.networks.trunks import ResNet50
 
 DIFFUSION = "diffusion"
 SIZE = 256

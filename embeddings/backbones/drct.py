@@ -4,11 +4,11 @@ from typing import final
 
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.clip import TEXT_TOWER, ImageTower
-from fewshot.embeddings.opencv import OpencvLongestSide
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, Step
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.opencv import OpencvLongestSide
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, Step
+from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower
 
 _WIDTH = 1024  # --embedding_size
 # data/transform.py, create_val_transforms with and without is_crop; albumentations rounds odd margins down

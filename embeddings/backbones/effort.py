@@ -6,12 +6,12 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.checkpoint import State
-from fewshot.embeddings.clip_hf import TEXT_TOWER, image_tower_l14
-from fewshot.embeddings.opencv import OpencvSquash
-from fewshot.embeddings.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule, Step, TileTo
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.opencv import OpencvSquash
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule, Step, TileTo
+from fewshot.embeddings.networks.clip_hf import TEXT_TOWER, image_tower_l14
+from fewshot.embeddings.weights.checkpoint import State
 
 # UniversalFakeDetect_Benchmark/data/datasets.py and DeepfakeBench/training/demo.py
 _STEPS: dict[str, tuple[Step, ...]] = {

@@ -6,17 +6,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import BackboneCard
-from fewshot.embeddings.dinov3 import OnDinov3, layer_dimensions
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, FloatSquash, InputRule
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, FloatSquash, InputRule
+from fewshot.embeddings.networks import dinov3
+from fewshot.embeddings.weights.checkpoint import State
 
 _SIZE = "vitl16"
 
 
 @final
-class Fiser(OnDinov3):
+class Fiser(Backbone):
     """Class tokens after blocks 15 to 24, un-normed, and the normed last one, which is what the loss saw.
 
     The published evaluation reads block 18 (WildFake, AIGIBench), 19 (Community Forensics) and 23 (Chameleon,
@@ -31,7 +33,7 @@ class Fiser(OnDinov3):
     def make_card(self) -> BackboneCard:
         return BackboneCard(
             name=self.full_name,
-            layers=layer_dimensions(_SIZE),
+            layers=dinov3.layer_dimensions(_SIZE),
             layer="l18",
             input=InputRule((FloatSquash(224, 224),), IMAGENET_MEAN, IMAGENET_STD),
             weights=(
@@ -52,9 +54,17 @@ class Fiser(OnDinov3):
             note="the layer matters: the paper's numbers pick it per dataset on the query labels",
         )
 
-    @property
-    def size(self) -> str:
-        return _SIZE
+    def build(self) -> nn.Module:
+        return dinov3.build(_SIZE)
+
+    def reference(self, part: nn.Module) -> State:
+        return dinov3.published_names(part)
+
+    def adapt(self, state: State, *, part: str) -> State:
+        return dinov3.own_names(state)
+
+    def features(self, batch: Tensor) -> dict[str, Tensor]:
+        return dinov3.class_tokens(self.network, batch)
 
     def stages(self, image: Image.Image) -> dict[str, NDArray[Any]]:
         """Add ``cls_lN``, the hidden tokens at unit length as FiSeR's archives hold them, and ``cls_last``, raw."""

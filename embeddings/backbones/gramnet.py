@@ -5,8 +5,9 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.transforms import (
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     SHORTER_256_CROP_224,
@@ -14,7 +15,6 @@ from fewshot.embeddings.transforms import (
     InputRule,
     Squash,
 )
-from fewshot.embeddings.weights import WeightFile
 
 _STEPS = {
     "shorter256crop224": SHORTER_256_CROP_224,

@@ -4,10 +4,10 @@ from typing import final
 
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.residuals import nearest_residual
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Squash
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Squash
+from fewshot.embeddings.networks.residuals import nearest_residual
 
 # variant: file, factor of the residual (issue #3 of the repository: only the ForenSynth file needs 2/3)
 _VARIANTS = {"npr": ("WildRF_LaDeDa.pth", 1.0), "forensynth": ("ForenSynth_LaDeDa.pth", 2.0 / 3.0)}

@@ -5,11 +5,11 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.checkpoint import State
-from fewshot.embeddings.clip import TEXT_TOWER, ImageTower
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, PadTo
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, PadTo
+from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower
+from fewshot.embeddings.weights.checkpoint import State
 
 SIZE = 448
 

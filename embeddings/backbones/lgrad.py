@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Squash
-from fewshot.embeddings.trunks import ResNet50
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Squash
+from fewshot.embeddings.networks.trunks import ResNet50
 
 DISCRIMINATOR = "discriminator"
 _RESOLUTIONS = (256, 128, 64, 32, 16, 8)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.opencv import resize
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Step
-from fewshot.embeddings.trunks import ResNet50
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.opencv import resize
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Step
+from fewshot.embeddings.networks.trunks import ResNet50
 
 # bit_patch.py: patch_size, img_height, and (img_height // patch_size) ** 2 crops
 PATCH, SIZE, CROPS = 32, 256, 64

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.residuals import nearest_residual
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, Squash, Step
-from fewshot.embeddings.trunks import ShortResNet
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, Squash, Step
+from fewshot.embeddings.networks.residuals import nearest_residual
+from fewshot.embeddings.networks.trunks import ShortResNet
 
 # networks/resnet.py: ``self.conv1(NPR * 2.0 / 3.0)``
 RESIDUAL_SCALE = 2.0 / 3.0

@@ -4,8 +4,9 @@ from typing import final
 
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.transforms import (
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     CenterCrop,
@@ -13,8 +14,7 @@ from fewshot.embeddings.transforms import (
     InputRule,
     Squash,
 )
-from fewshot.embeddings.trunks import ResNet50, ShortResNet
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.networks.trunks import ResNet50, ShortResNet
 
 
 @final

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import HEAD, Backbone, BackboneCard
-from fewshot.embeddings.clip import CLIP_L14, TEXT_TOWER, ImageTower
-from fewshot.embeddings.taps import Taps, Tokens
-from fewshot.embeddings.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import HEAD, Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule
+from fewshot.embeddings.networks.clip import CLIP_L14, TEXT_TOWER, ImageTower
+from fewshot.embeddings.networks.taps import Taps, Tokens
 
 # The authors' scripts/best.py: variant -> projection layers, projection width
 _PROJECTIONS = {"2class": (4, 128), "1class": (4, 1024), "4class": (2, 1024), "ldm": (4, 1024)}

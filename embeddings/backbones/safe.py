@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import CLASSES, LOGIT, Backbone, BackboneCard
-from fewshot.embeddings.transforms import CenterCrop, InputRule
-from fewshot.embeddings.trunks import ShortResNet
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import CLASSES, Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule
+from fewshot.embeddings.layer_key import LOGIT
+from fewshot.embeddings.networks.trunks import ShortResNet
 
 _PADDING = 2  # of the six-tap filters of bior1.3, half-sample symmetric
 

@@ -4,9 +4,9 @@ from typing import Any, cast, final
 
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.transforms import InputRule, Squash
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import InputRule, Squash
 
 _HALF = (0.5, 0.5, 0.5)
 # variant: timm's name and tag, pixels, width, parameters, GFLOPs

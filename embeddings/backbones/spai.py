@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.checkpoint import State
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Step
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Step
+from fewshot.embeddings.weights.checkpoint import State
 
 # configs/spai.yaml
 TILE, LEAST_TILES, RADIUS = 224, 4, 16

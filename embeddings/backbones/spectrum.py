@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.transforms import InputRule, Step
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard
+from fewshot.embeddings.inputs.transforms import InputRule, Step
 
 BINS = 64
 LARGEST_SIDE = 256

@@ -7,10 +7,10 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from fewshot.core.errors import OptionError, UnknownNameError, unknown_name
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.taps import POOLED, Shapes, Taps, Tokens, shapes
-from fewshot.embeddings.transforms import CenterCrop, InputRule, ShorterSide
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.networks.taps import POOLED, Shapes, Taps, Tokens, shapes
 
 FIRST = "IMAGENET1K_V1"
 

@@ -4,10 +4,10 @@ from typing import final
 
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.clip import TEXT_TOWER, ImageTower
-from fewshot.embeddings.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule
+from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower
 
 _BOTTLENECK = 256
 

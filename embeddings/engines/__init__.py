@@ -1,1 +1,4 @@
-"""Where extraction runs: this machine, or a cluster; an engine only chooses who works on which shard."""
+"""Who runs which unit of work: this process, several processes, a cluster; ``base.py`` holds the contract.
+
+May import: embedder, pipeline and what stands below. Members never import each other.
+"""

@@ -7,19 +7,11 @@ from pathlib import Path
 
 from fewshot.core.progress import Progress
 from fewshot.embeddings.backbones.base import Backbone
-from fewshot.embeddings.forward import Device
-from fewshot.embeddings.parts import PartsFolder
-from fewshot.embeddings.plan import Unit
-from fewshot.embeddings.samples import Collection
-from fewshot.embeddings.views import PixelStep
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the store that is added to knows of an image: the hashes of its bytes and of its pixels."""
-
-    sha256: str
-    pixel_id: str
+from fewshot.embeddings.inputs.views import PixelStep
+from fewshot.embeddings.layouts.collection import Collection
+from fewshot.embeddings.pipeline.forward import Device
+from fewshot.embeddings.pipeline.ledger import PartsFolder
+from fewshot.embeddings.pipeline.plan import Known, Unit
 
 
 @dataclass

@@ -9,12 +9,12 @@ from typing import final
 
 from fewshot.core.errors import InputError, StoreError
 from fewshot.embeddings.engines.base import Engine, Workload
-from fewshot.embeddings.forward import UnitForward, Waiting
-from fewshot.embeddings.plan import Task, Unit
-from fewshot.embeddings.prepare import Input, Job, Prepared, Recipe
-from fewshot.embeddings.transfer import Downloads
-from fewshot.embeddings.unit import UnitResult
-from fewshot.embeddings.workers import prepared_in_order
+from fewshot.embeddings.pipeline.decode_pool import prepared_in_order
+from fewshot.embeddings.pipeline.forward import UnitForward, Waiting
+from fewshot.embeddings.pipeline.plan import Task, Unit
+from fewshot.embeddings.pipeline.prepare import Input, Job, Prepared, Recipe
+from fewshot.embeddings.pipeline.transfer import Downloads
+from fewshot.embeddings.pipeline.unit_result import UnitResult
 
 _UNITS_BEING_WRITTEN = 2
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from fewshot.core.errors import InputError
-from fewshot.embeddings.images import UnreadableImage
+from fewshot.embeddings.inputs.images import UnreadableImage
 from fewshot.embeddings.layouts.base import Layout, Sample
 
 NATURE = "nature"

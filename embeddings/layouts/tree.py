@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fewshot.core.errors import InputError
-from fewshot.embeddings.images import SUFFIXES
+from fewshot.embeddings.inputs.images import SUFFIXES
 from fewshot.embeddings.layouts.base import NATURAL_WORDS, SYNTHETIC_WORDS
 
 

@@ -1,4 +1,7 @@
-"""What could fool a reader of the numbers: duplicates and leaks, file facts that tell the classes, imbalance."""
+"""What could fool a reader of the numbers: duplicates and leaks, file metadata that tells the classes, imbalance.
+
+May import: draws, stats, embeddings, core.
+"""
 
 from fewshot.audit.confounds import Confound as Confound
 from fewshot.audit.confounds import confound_warning as confound_warning

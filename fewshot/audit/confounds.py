@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float64Array, IntArray
-from fewshot.embeddings.store import FeatureStore
-from fewshot.metrics import auroc
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.stats.metrics import auroc
 
 WARN_AT = 0.6  # AUROC from which a reader must be told, provided that chance is outside its 99 % interval
 FOLDS = 5

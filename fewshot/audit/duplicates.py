@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import OptionError
-from fewshot.embeddings.store import FeatureStore
-from fewshot.episodes import NEAR_BITS
+from fewshot.draws.episodes import NEAR_BITS
+from fewshot.embeddings.store.reader import FeatureStore
 
 if TYPE_CHECKING:
-    from fewshot.embeddings.index import SourceIndex
+    from fewshot.embeddings.search.index import SourceIndex
 
 Likeness = Literal["exact", "near"]
 RADIUS = NEAR_BITS  # what adapt takes out of the query, so that no audit is laxer than a protocol

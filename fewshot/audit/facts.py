@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fewshot.core.arrays import IntArray
-from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.store.reader import FeatureStore
 
 _SHOWN = 2  # values of a fact that are named; the rest is counted
 

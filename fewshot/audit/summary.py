@@ -10,10 +10,10 @@ from fewshot.audit.confounds import Confound, confounds, warning_of
 from fewshot.audit.duplicates import RADIUS, Leaks, Pair, duplicates, feature_duplicates, leaks, support_leaks
 from fewshot.audit.facts import SourceFacts, source_facts
 from fewshot.core.arrays import IntArray
-from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.store.reader import FeatureStore
 
 if TYPE_CHECKING:
-    from fewshot.embeddings.index import SourceIndex
+    from fewshot.embeddings.search.index import SourceIndex
 
 _FEW_IMAGES = 20  # of a source: below this a per-source number has no width worth printing
 _UNEQUAL = 4.0  # times as many images of one class as of the other

@@ -110,6 +110,6 @@ def command(stores: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     The table leads with the range in which a single draw lands nine times of ten.
     """
     from fewshot.cli.reporting import print_report
-    from fewshot.protocols.across import adapt_and_save
+    from fewshot.protocols.across_stores import adapt_and_save
 
     print_report(adapt_and_save(stores, **options), as_json=as_json)

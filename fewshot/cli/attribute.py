@@ -18,10 +18,10 @@ from fewshot.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from fewshot.embeddings.store import FeatureStore
+    from fewshot.embeddings.store.reader import FeatureStore
     from fewshot.protocols.attribution import Attribution
-    from fewshot.protocols.points import Points
-    from fewshot.report import Report
+    from fewshot.protocols.curve.finished_points import Points
+    from fewshot.results.report import Report
 
 
 def fractions_option(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
@@ -143,8 +143,8 @@ def command(store: Path, out: Path | None, **options: Any) -> None:
     Beside it stand a linear probe and an RBF SVM on the same images. Interrupted, the same command goes on at the
     last finished point (kept in the folder OUT.points until the report is written).
     """
-    from fewshot.embeddings.store import FeatureStore
-    from fewshot.protocols.layercurves import points_of
+    from fewshot.embeddings.store.reader import FeatureStore
+    from fewshot.protocols.curve.layers import points_of
 
     protocol, opened = _protocol(options), FeatureStore(store)
     folder = None if out is None else out.with_name(out.name + ".points")
@@ -179,8 +179,8 @@ def _protocol(options: dict[str, Any]) -> "Attribution":
 
 def _draw(report: "Report", points: "Points", store: "FeatureStore", folder: Path, formats: tuple[str, ...]) -> None:
     from fewshot.figures.attribution import draw_all
-    from fewshot.protocols.datacurve import largest_points
-    from fewshot.protocols.layercurves import main_layer
+    from fewshot.protocols.curve.layers import main_layer
+    from fewshot.protocols.curve.run import largest_points
 
     main = main_layer(report)
     for path in draw_all(main, largest_points(main, points), store, folder, formats):
@@ -188,8 +188,8 @@ def _draw(report: "Report", points: "Points", store: "FeatureStore", folder: Pat
 
 
 def _save(report: "Report", points: "Points", out: Path, store: "FeatureStore", *, keep_scores: bool) -> None:
-    from fewshot.protocols.datacurve import kept_scores
-    from fewshot.protocols.layercurves import main_layer
+    from fewshot.protocols.curve.layers import main_layer
+    from fewshot.protocols.curve.run import kept_scores
 
     report.save(out)
     if keep_scores:
@@ -198,11 +198,11 @@ def _save(report: "Report", points: "Points", out: Path, store: "FeatureStore", 
 
 
 def _text(report: "Report") -> str:
-    from fewshot.protocols.datacurve import METRICS
-    from fewshot.protocols.families import MACRO
-    from fewshot.protocols.layercurves import main_layer
+    from fewshot.protocols.curve.generator_families import MACRO
+    from fewshot.protocols.curve.layers import main_layer
+    from fewshot.protocols.curve.run import METRICS
     from fewshot.protocols.published import beside, in_layout_of_table_3
-    from fewshot.tables import report_table
+    from fewshot.results.tables import report_table
 
     curve = report_table(report.where(source=MACRO), METRICS)
     main = main_layer(report)

@@ -9,7 +9,7 @@ from fewshot.cli.options import STORE, json_option, seed_option, where_option
 
 if TYPE_CHECKING:
     from fewshot.audit import Audit
-    from fewshot.embeddings.store import FeatureStore
+    from fewshot.embeddings.store.reader import FeatureStore
 
 _PAIRS_SHOWN = 10
 
@@ -39,9 +39,9 @@ def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
 
     from fewshot.audit import audit
     from fewshot.core.errors import InputError
-    from fewshot.embeddings.index import SourceIndex
-    from fewshot.embeddings.store import FeatureStore
-    from fewshot.report import Report
+    from fewshot.embeddings.search.index import SourceIndex
+    from fewshot.embeddings.store.reader import FeatureStore
+    from fewshot.results.report import Report
 
     opened = FeatureStore(store)
     index = None
@@ -64,7 +64,7 @@ def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
 
 
 def _text(store: "FeatureStore", found: "Audit") -> str:
-    from fewshot.tables import text_table
+    from fewshot.results.tables import text_table
 
     parts = [f"{found.images} images: {found.natural} natural, {found.synthetic} synthetic"]
     header = ["source", "class", "images", "groups", "format", "JPEG quality", "tables", "size", "mode", "metadata"]

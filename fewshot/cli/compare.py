@@ -26,10 +26,10 @@ def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, 
     p-values are corrected for the number of comparisons (Holm) and, unless the interval is two-way, for overlapping
     draws (Nadeau and Bengio).
     """
-    from fewshot.comparison import compare_across, compare_within, comparison_notes, comparison_table
     from fewshot.core.errors import ReportError
-    from fewshot.kept_scores import scores_beside
-    from fewshot.report import Report
+    from fewshot.results.comparison import compare_across, compare_within, comparison_notes, comparison_table
+    from fewshot.results.report import Report
+    from fewshot.results.scores import scores_beside
 
     if len(reports) > 2:
         raise click.UsageError(f"one or two reports are compared, and here are {len(reports)}")

@@ -17,8 +17,8 @@ from fewshot.cli.options import STORE, json_option, split_commas
 @json_option
 def command(store: Path, out: Path, backbones: tuple[str, ...], as_json: bool) -> None:
     """Write STORE as samples.parquet, one .npy matrix per backbone and layer, and store.json."""
-    from fewshot.embeddings.export import export
-    from fewshot.embeddings.store import FeatureStore
+    from fewshot.embeddings.store.export import export
+    from fewshot.embeddings.store.reader import FeatureStore
 
     with FeatureStore(store) as opened:
         done = export(opened, out, backbones=backbones)

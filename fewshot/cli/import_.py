@@ -22,8 +22,8 @@ def command(
 
     Features that the archive marks as normalised are marked so in the store and are not normalised again.
     """
-    from fewshot.embeddings.archive import import_archive
-    from fewshot.embeddings.store import FeatureStore
+    from fewshot.embeddings.store.fiser_archive import import_archive
+    from fewshot.embeddings.store.reader import FeatureStore
 
     digest = import_archive(archive, out, backbone=backbone, layer=layer, dataset=dataset)
     store = FeatureStore(out)

@@ -19,15 +19,15 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _store(file: Path, as_json: bool) -> str:
-    from fewshot.embeddings.inspection import describe, lines
-    from fewshot.embeddings.store import FeatureStore
+    from fewshot.embeddings.store.description import describe, lines
+    from fewshot.embeddings.store.reader import FeatureStore
 
     with FeatureStore(file) as store:
         return json.dumps(describe(store)) if as_json else "\n".join(lines(store))
 
 
 def _report(file: Path, as_json: bool) -> str:
-    from fewshot.report import Report
+    from fewshot.results.report import Report
 
     report = Report.load(file)
     if as_json:

@@ -36,11 +36,11 @@ def command(family: str, names: tuple[str, ...], as_json: bool) -> None:
 
 def _rows(family: str, names: tuple[str, ...]) -> Rows:
     if family == "backbones":
-        from fewshot.embeddings.catalogue import backbones
+        from fewshot.embeddings.backbones.catalogue import backbones
 
         return backbones(names)
     if family == "views":
-        from fewshot.embeddings.views import KINDS
+        from fewshot.embeddings.inputs.views import KINDS
 
         rows: Rows = [{"name": kind.name, "argument": kind.argument, "what": kind.what} for kind in KINDS]
     else:
@@ -49,7 +49,7 @@ def _rows(family: str, names: tuple[str, ...]) -> Rows:
 
 
 def _members(family: str) -> Rows:
-    from fewshot.embeddings.catalogue import members
+    from fewshot.embeddings.backbones.catalogue import members
     from fewshot.embeddings.layouts.base import LAYOUTS
     from fewshot.heads.base import HEADS
     from fewshot.protocols.base import PROTOCOLS

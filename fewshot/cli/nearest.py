@@ -10,11 +10,11 @@ import click
 from fewshot.cli.options import STORE, json_option, pairs_option, seed_option, split_numbers, where_option
 
 if TYPE_CHECKING:
-    from fewshot.embeddings.index import SourceIndex
-    from fewshot.embeddings.lookup import Finding
-    from fewshot.embeddings.openset import KnownScores
-    from fewshot.embeddings.query import Queries
-    from fewshot.protocols.source_measures import ClosedSet
+    from fewshot.embeddings.search.index import SourceIndex
+    from fewshot.embeddings.search.lookup import Finding
+    from fewshot.embeddings.search.openset import KnownScores
+    from fewshot.embeddings.search.query import Queries
+    from fewshot.protocols.trials.source_measures import ClosedSet
 
 
 _TABLES = {
@@ -127,7 +127,7 @@ def command(store: Path, images: tuple[Path, ...], query: Path | None, as_json: 
 
 
 def _index(store: Path, options: dict[str, Any]) -> "SourceIndex":
-    from fewshot.embeddings.index import SourceIndex
+    from fewshot.embeddings.search.index import SourceIndex
 
     file: Path | None = options["index_file"]
     if file is not None and file.exists():
@@ -179,7 +179,7 @@ def _require_asked(index: "SourceIndex", file: Path, options: dict[str, Any]) ->
 def _experiment(store: Path, as_json: bool, options: dict[str, Any]) -> None:
     import json
 
-    from fewshot.embeddings.store import FeatureStore
+    from fewshot.embeddings.store.reader import FeatureStore
     from fewshot.protocols.nearest import Nearest
 
     result = Nearest(
@@ -201,8 +201,8 @@ def _experiment(store: Path, as_json: bool, options: dict[str, Any]) -> None:
 
 
 def _queries(index: "SourceIndex", images: tuple[Path, ...], query: Path | None, options: dict[str, Any]) -> "Queries":
-    from fewshot.embeddings.query import from_images, from_store
-    from fewshot.embeddings.store import FeatureStore
+    from fewshot.embeddings.search.query import from_images, from_store
+    from fewshot.embeddings.store.reader import FeatureStore
 
     if query is None:
         return from_images(index, images, weights=options["weights"], device=options["device"])
@@ -218,8 +218,8 @@ def _queries(index: "SourceIndex", images: tuple[Path, ...], query: Path | None,
 
 
 def _known(index: "SourceIndex", options: dict[str, Any]) -> "KnownScores | None":
-    from fewshot.embeddings.openset import known_scores
-    from fewshot.embeddings.query import own_rows
+    from fewshot.embeddings.search.openset import known_scores
+    from fewshot.embeddings.search.query import own_rows
 
     if not options["unknown_rate"]:
         return None
@@ -230,7 +230,7 @@ def _known(index: "SourceIndex", options: dict[str, Any]) -> "KnownScores | None
 def _look_up(
     index: "SourceIndex", queries: "Queries", known: "KnownScores | None", options: dict[str, Any]
 ) -> tuple["Finding", ...]:
-    from fewshot.embeddings.lookup import look_up
+    from fewshot.embeddings.search.lookup import look_up
 
     return look_up(
         index,
@@ -252,7 +252,7 @@ def _warnings(index: "SourceIndex") -> list[str]:
 
 def _measured(index: "SourceIndex", queries: "Queries", findings: Sequence["Finding"]) -> "ClosedSet | None":
     """Return the accuracy over the queries whose source is indexed; None when no true source is known."""
-    from fewshot.protocols.source_measures import closed_set
+    from fewshot.protocols.trials.source_measures import closed_set
 
     known = [
         (truth, finding.source)
@@ -312,7 +312,7 @@ def _text(
     measured: "ClosedSet | None",
     rate: float,
 ) -> str:
-    from fewshot.embeddings.neighbours import spoken_score
+    from fewshot.embeddings.search.neighbours import spoken_score
 
     parts = [_block(finding) for finding in findings]
     if known:
@@ -326,8 +326,8 @@ def _text(
 
 
 def _block(finding: "Finding") -> str:
-    from fewshot.embeddings.neighbours import spoken_score
-    from fewshot.tables import text_table
+    from fewshot.embeddings.search.neighbours import spoken_score
+    from fewshot.results.tables import text_table
 
     best = finding.sources[0]
     verdict = f"unknown, most like {best.source}" if finding.unknown else best.source
@@ -342,7 +342,7 @@ def _block(finding: "Finding") -> str:
 
 
 def _accuracy(index: "SourceIndex", measured: "ClosedSet") -> str:
-    from fewshot.tables import text_table
+    from fewshot.results.tables import text_table
 
     lines = []
     for number, name in enumerate(measured.names):
@@ -368,7 +368,7 @@ def _draw(
     options: dict[str, Any],
 ) -> None:
     if options["gallery"]:
-        from fewshot.embeddings.query import image_files
+        from fewshot.embeddings.search.query import image_files
         from fewshot.page.gallery import Shown, write_gallery
 
         truths = queries.sources or (None,) * len(findings)

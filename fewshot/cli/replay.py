@@ -20,8 +20,8 @@ def command(
     context: click.Context, report: Path, stores: tuple[Path, ...], tolerance: float, out: Path | None, as_json: bool
 ) -> None:
     """Repeat REPORT and say whether its numbers come out again; exit status 1 when they do not."""
-    from fewshot.protocols.replaying import replay
-    from fewshot.report import Report
+    from fewshot.protocols.replay import replay
+    from fewshot.results.report import Report
 
     found = replay(Report.load(report), stores=stores, tolerance=tolerance)
     if out is not None:

@@ -27,11 +27,11 @@ def command(reports: tuple[Path, ...], out: Path, title: str, store: Path | None
     --keep-scores left beside a report are drawn as ROC curves.
     """
     from fewshot.audit import audit
-    from fewshot.embeddings.store import FeatureStore
+    from fewshot.embeddings.store.reader import FeatureStore
     from fewshot.page.charts import feature_charts
     from fewshot.page.curves import all_roc_charts
     from fewshot.page.document import write_page
-    from fewshot.report import Report
+    from fewshot.results.report import Report
 
     loaded = {str(path): Report.load(path) for path in reports}
     beside = all_roc_charts(loaded)

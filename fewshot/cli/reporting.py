@@ -4,8 +4,8 @@ import json
 
 import click
 
-from fewshot.claims import claims, standings, standings_table
-from fewshot.report import Report
+from fewshot.results.leaderboard import claims, standings, standings_table
+from fewshot.results.report import Report
 
 
 def print_report(report: Report, *, as_json: bool) -> None:

@@ -56,9 +56,9 @@ def command(store: Path, out: Path | None, as_json: bool, quiet: bool, **options
     The flip rate is the share of verdicts that differ from those on the clean image. Add views to a store with
     `fewshot embed ... --view clean,jpeg:90,jpeg:50,blur:1`.
     """
-    from fewshot.embeddings.store import FeatureStore
+    from fewshot.embeddings.store.reader import FeatureStore
     from fewshot.protocols.robustness import FLIP_RATE, Robustness
-    from fewshot.tables import report_table
+    from fewshot.results.tables import report_table
 
     report = Robustness(**options).run(FeatureStore(store), quiet=quiet)
     if out is not None:

@@ -53,7 +53,7 @@ def list_files(names: tuple[str, ...], cache: Path | None, as_json: bool) -> Non
 def fetch(names: tuple[str, ...], cache: Path | None, offline: bool, quiet: bool, as_json: bool) -> None:
     """Fetch the weight files of the backbones NAMES, go on where a broken download stopped, and check them."""
     from fewshot.embeddings.backbones.base import create
-    from fewshot.embeddings.download import fetch as fetch_files
+    from fewshot.embeddings.weights.download import fetch as fetch_files
 
     if not names:
         raise click.UsageError("name the backbones to fetch, for example: fewshot weights fetch npr")
@@ -92,13 +92,13 @@ def convert(source: Path, target: Path, unsafe_pickle: bool) -> None:
 
     TARGET is a safetensors file that every other command takes without any such risk.
     """
-    from fewshot.embeddings.convert import convert as convert_file
+    from fewshot.embeddings.weights.convert import convert as convert_file
 
     click.echo(f"{convert_file(source, target)} tensors in {target}")
 
 
 def _rows(names: Sequence[str], cache: Path | None) -> list[dict[str, Any]]:
-    from fewshot.embeddings.catalogue import weight_files
+    from fewshot.embeddings.backbones.catalogue import weight_files
 
     return [dict(row) for row in weight_files(tuple(names), cache=cache)]
 
@@ -106,7 +106,7 @@ def _rows(names: Sequence[str], cache: Path | None) -> list[dict[str, Any]]:
 def _verified(row: Mapping[str, Any]) -> dict[str, str]:
     from fewshot.core.errors import WeightsError
     from fewshot.embeddings.backbones.base import create
-    from fewshot.embeddings.weights import verify as verify_file
+    from fewshot.embeddings.weights.locate import verify as verify_file
 
     (file,) = [file for file in create(row["backbone"]).card.weights if file.part == row["part"]]
     try:

@@ -1,1 +1,1 @@
-"""The ground floor: errors, arrays, registries, provenance and progress; imports nothing of ours."""
+"""The ground floor: errors, arrays, files, devices, registries, provenance, progress; imports nothing of ours."""

@@ -10,7 +10,7 @@ from PIL import Image
 from fewshot.core.arrays import ByteArray
 from fewshot.figures.bars import draw_bars, largest_support
 from fewshot.figures.canvas import drawn
-from fewshot.rows import Row
+from fewshot.results.row import Row
 
 SHOWN_TILE = "coffee-00.png"
 _MAGNIFIED_PIXELS = 64

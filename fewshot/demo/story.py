@@ -13,23 +13,23 @@ from fewshot.demo.images import NATURAL, TABLE, write_images
 from fewshot.demo.photographs import TILE_PIXELS, TILES_PER_PHOTOGRAPH
 from fewshot.demo.poster import poster
 from fewshot.embeddings.extract import embed
-from fewshot.embeddings.index import SourceIndex
-from fewshot.embeddings.lookup import look_up
-from fewshot.embeddings.query import image_files
-from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.search.index import SourceIndex
+from fewshot.embeddings.search.lookup import look_up
+from fewshot.embeddings.search.query import image_files
+from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.figures.bars import POOLED
 from fewshot.figures.canvas import save_png
 from fewshot.figures.confusion import confusion
-from fewshot.kept_scores import scores_beside
 from fewshot.page.charts import Chart, feature_charts
 from fewshot.page.curves import roc_charts
 from fewshot.page.document import write_page
 from fewshot.page.gallery import Shown, write_gallery
-from fewshot.protocols.across import adapt_and_save
+from fewshot.protocols.across_stores import adapt_and_save
 from fewshot.protocols.attribution import Attribution
-from fewshot.protocols.source_measures import ClosedSet, closed_set
-from fewshot.report import Report
-from fewshot.tables import report_table
+from fewshot.protocols.trials.source_measures import ClosedSet, closed_set
+from fewshot.results.report import Report
+from fewshot.results.scores import scores_beside
+from fewshot.results.tables import report_table
 
 BACKBONES = ("spectrum", "efficientnet-lite0")
 SHOTS = (1, 5, 10)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.figures.canvas import save_figure
 from fewshot.figures.data_curve import data_curve
 from fewshot.figures.deviations import deviation_violins
 from fewshot.figures.fisher import fisher_bars
 from fewshot.figures.logits import logit_scatter
-from fewshot.protocols.points import Point
-from fewshot.report import Report
+from fewshot.protocols.curve.finished_points import Point
+from fewshot.results.report import Report
 
 CURVE_METRICS = ("average_precision", "accuracy", "auroc")
 _PROBE = "linear-probe"

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from fewshot.core.errors import ReportError
 from fewshot.figures.canvas import colour, drawn
-from fewshot.rows import Row
+from fewshot.results.row import Row
 
 POOLED = ("all", "macro")
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from fewshot.core.errors import ReportError
 from fewshot.figures.bars import detector_name
 from fewshot.figures.canvas import colour, drawn, share_limits
-from fewshot.rows import Row
+from fewshot.results.row import Row
 
 
 def support_curves(rows: Sequence[Row], *, metric: str = "auroc", source: str = "all", title: str = "") -> Figure:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from fewshot.core.errors import ReportError
 from fewshot.figures.canvas import drawn
-from fewshot.rows import Row
+from fewshot.results.row import Row
 
 # Told apart by lightness, dash and marker as well as by colour, so that a grey print loses nothing.
 _STYLES = (

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.figures.canvas import colour, drawn
-from fewshot.statistics import mean_interval
+from fewshot.stats.intervals import mean_interval
 
 GRID = np.linspace(0, 1, 201)
 

@@ -4,10 +4,10 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from fewshot.batched import Draws, neighbour_scores
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import OptionError
 from fewshot.heads.base import Head, unit_length
+from fewshot.solvers.batched import Draws, neighbour_scores
 
 Rule = Literal["legacy", "exponential"]
 Metric = Literal["cosine", "ip"]
@@ -70,7 +70,7 @@ class Knn(Head):
     def score_draws(
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
-        """Score all draws at once (``fewshot.batched``); equal similarities may fall to another neighbour."""
+        """Score all draws at once (``fewshot.solvers.batched``); equal similarities may fall to another neighbour."""
         if self.metric != "cosine":
             return self.score_draws_one_by_one(features, synthetic, supports)
         draws = Draws(features, synthetic, supports, device)

@@ -5,9 +5,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from fewshot.batched import Draws, logistic_scores
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import Head
+from fewshot.solvers.batched import Draws, logistic_scores
 
 
 class Logistic(Head):
@@ -41,5 +41,5 @@ class Logistic(Head):
     def score_draws(
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
-        """Solve and score all draws at once (``fewshot.batched``), to the exact optimum."""
+        """Solve and score all draws at once (``fewshot.solvers.batched``), to the exact optimum."""
         return logistic_scores(Draws(features, synthetic, supports, device), C=self.C)

@@ -8,7 +8,7 @@ import numpy as np
 from fewshot.core.arrays import Float64Array, FloatArray
 from fewshot.core.errors import unknown_name
 from fewshot.heads.base import Head
-from fewshot.view_distance import Direction, calibrate, cosine_distance
+from fewshot.solvers.view_distance import Direction, calibrate, cosine_distance
 
 Combine = Literal["min", "max", "quantile-min"]
 

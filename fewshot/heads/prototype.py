@@ -4,9 +4,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from fewshot.batched import Draws, prototype_scores
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import Head, unit_length
+from fewshot.solvers.batched import Draws, prototype_scores
 
 
 class Prototype(Head):
@@ -35,5 +35,5 @@ class Prototype(Head):
     def score_draws(
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
-        """Score all draws at once (``fewshot.batched``)."""
+        """Score all draws at once (``fewshot.solvers.batched``)."""
         return prototype_scores(Draws(features, synthetic, supports, device))

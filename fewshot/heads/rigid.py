@@ -7,7 +7,7 @@ import numpy as np
 
 from fewshot.core.arrays import Float64Array, FloatArray
 from fewshot.heads.base import Head
-from fewshot.view_distance import Direction, calibrate, cosine_distance
+from fewshot.solvers.view_distance import Direction, calibrate, cosine_distance
 
 
 class Rigid(Head):

@@ -5,9 +5,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.svm import SVC
 
-from fewshot.batched import Draws, svm_scores
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import Head
+from fewshot.solvers.batched import Draws, svm_scores
 
 
 class Svm(Head):
@@ -42,5 +42,5 @@ class Svm(Head):
     def score_draws(
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
-        """Solve and score all draws at once (``fewshot.batched``), to libsvm's optimum."""
+        """Solve and score all draws at once (``fewshot.solvers.batched``), to libsvm's optimum."""
         return svm_scores(Draws(features, synthetic, supports, device), C=self.C, gamma=self.gamma)

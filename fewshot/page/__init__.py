@@ -1,1 +1,4 @@
-"""One self-contained HTML page of any reports: nothing is loaded from elsewhere, and everything on it is escaped."""
+"""One self-contained HTML page of any reports: nothing is loaded from elsewhere, and everything on it is escaped.
+
+May import: figures, results, audit, embeddings, core.
+"""

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.figures.bars import POOLED, generator_bars
 from fewshot.figures.canvas import to_svg
 from fewshot.figures.confusion import confusion
 from fewshot.figures.curves import has_curve, support_curves
 from fewshot.figures.projection import projection
-from fewshot.report import Report
+from fewshot.results.report import Report
 
 # The first of these that a report has is the one drawn.
 LEADING_METRICS = ("auroc", "accuracy", "average_precision")

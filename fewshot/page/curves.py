@@ -8,11 +8,11 @@ from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.core.errors import ReportError
 from fewshot.figures.bars import detector_name, largest_support
 from fewshot.figures.roc import roc_curves, roc_on_grid
-from fewshot.kept_scores import Arrays, kept_of_draws, name_at_point, scores_beside
-from fewshot.metrics import auroc
 from fewshot.page.charts import Chart
-from fewshot.report import Report
-from fewshot.rows import Row
+from fewshot.results.report import Report
+from fewshot.results.row import Row
+from fewshot.results.scores import Arrays, kept_of_draws, name_at_point, scores_beside
+from fewshot.stats.metrics import auroc
 
 MOST_CURVES = 6  # in one figure: more cannot be told apart
 _TOLERANCE = 1e-3  # between a report's AUROC and that of its scores, which are kept as float32

@@ -14,7 +14,7 @@ from fewshot.core.errors import OutputError
 from fewshot.page.charts import Chart, charts
 from fewshot.page.confounds import audit_section, warning_list
 from fewshot.page.table import csv_text, html_table
-from fewshot.report import Report
+from fewshot.results.report import Report
 
 
 def write_page(

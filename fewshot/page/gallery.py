@@ -11,9 +11,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from fewshot.core.errors import OptionError, OutputError
-from fewshot.embeddings.images import UnreadableImage, open_image
-from fewshot.embeddings.lookup import Finding
-from fewshot.embeddings.neighbours import spoken_score
+from fewshot.embeddings.inputs.images import UnreadableImage, open_image
+from fewshot.embeddings.search.lookup import Finding
+from fewshot.embeddings.search.neighbours import spoken_score
 
 SIDE = 144  # pixels of a thumbnail
 MOST_QUERIES = 100

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from fewshot.report import Report
+from fewshot.results.report import Report
 
 # Report columns in reading order: heading, then the key of ``Report.summary``.
 COLUMNS = {

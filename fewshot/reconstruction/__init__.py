@@ -1,1 +1,4 @@
-"""Encoder-decoders fitted on one class and the classifier on their deviation: networks, row streams and training."""
+"""Encoder-decoders fitted on one class and the classifier on their deviation: networks, row streams and training.
+
+May import: core.
+"""

@@ -1,4 +1,7 @@
-"""Tables that papers printed, as data, so that a user's numbers stand beside them with the difference."""
+"""Tables that papers printed, as data, so that a user's numbers stand beside them with the difference.
+
+May import: curve, results, core.
+"""
 
 import json
 from dataclasses import dataclass
@@ -7,10 +10,10 @@ from importlib.resources import files
 from typing import Any
 
 from fewshot.core.errors import unknown_name
-from fewshot.protocols.families import FAMILIES, MACRO, plain_name
-from fewshot.report import Report
-from fewshot.rows import Row
-from fewshot.tables import text_table
+from fewshot.protocols.curve.generator_families import FAMILIES, MACRO, plain_name
+from fewshot.results.report import Report
+from fewshot.results.row import Row
+from fewshot.results.tables import text_table
 
 PAPERS = ("acm",)
 _SHORT = {"average_precision": "AP", "accuracy": "ACC"}

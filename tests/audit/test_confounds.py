@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from fewshot.audit.confounds import _standard_error, confound_warning, confounds
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import write_store
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.writer import write_store
 
 IMAGES = 120
 

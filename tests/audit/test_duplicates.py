@@ -10,9 +10,9 @@ import pytest
 
 from fewshot.audit.duplicates import duplicates, feature_duplicates, leaks, support_leaks
 from fewshot.core.errors import OptionError
-from fewshot.embeddings.index import SourceIndex
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.embeddings.search.index import SourceIndex
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.writer import LayerData, write_store
 
 
 def store_of(path: Path, frame: pd.DataFrame, features: np.ndarray | None = None) -> FeatureStore:

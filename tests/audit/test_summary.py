@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from fewshot.audit import audit
 from fewshot.cli import group
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import LayerData, write_store
-from fewshot.report import Report
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.writer import LayerData, write_store
+from fewshot.results.report import Report
 
 
 def faulty(path: Path) -> Path:

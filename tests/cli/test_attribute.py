@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from fewshot.cli import group
-from fewshot.embeddings.writer import LayerData, write_store
-from fewshot.protocols.points import Point, Points
-from fewshot.report import Report
+from fewshot.embeddings.store.writer import LayerData, write_store
+from fewshot.protocols.curve.finished_points import Point, Points
+from fewshot.results.report import Report
 
 BRIEF = ["--fractions", "10%,100%", "--trials", "2", "--steps", "30", "--widths", "8", "--latent", "2", "--quiet"]
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from fewshot.cli import group
 from fewshot.embeddings.backbones.base import create
-from fewshot.embeddings.images import decode
-from fewshot.embeddings.views import parse, perturb
-from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.embeddings.inputs.images import decode
+from fewshot.embeddings.inputs.views import parse, perturb
+from fewshot.embeddings.store.writer import LayerData, write_store
 
 SOURCES = {"camera": (0.0, 12), "model-a": (4.0, 12), "model-b": (8.0, 12)}
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from fewshot.cli import group
 from fewshot.embeddings.backbones.base import BACKBONES
-from fewshot.embeddings.checkpoint import read_checkpoint
+from fewshot.embeddings.weights.checkpoint import read_checkpoint
 
 
 def run(*arguments: str | Path) -> Result:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone, create
-from fewshot.embeddings.weights import RandomWeights
+from fewshot.embeddings.card import RandomWeights
 
 # Generic adapters are tried on small models; others in all their variants.
 SAMPLES = {

@@ -19,10 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot.core.errors import UnknownNameError, WeightsError
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone, create
-from fewshot.embeddings.images import decode
-from fewshot.embeddings.parity import read_recipe
-from fewshot.embeddings.transforms import CenterCrop
-from fewshot.embeddings.weights import locate, resolve
+from fewshot.embeddings.backbones.parity import read_recipe
+from fewshot.embeddings.inputs.images import decode
+from fewshot.embeddings.inputs.transforms import CenterCrop
+from fewshot.embeddings.weights.locate import locate, resolve
 
 TESTS = Path(__file__).resolve().parents[1]
 TOLERANCE = 1e-4

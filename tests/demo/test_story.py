@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from fewshot.cli import group
 from fewshot.core.errors import OutputError
 from fewshot.demo.story import demo_store, nearest_of_other_photographs, tell
-from fewshot.embeddings.store import FeatureStore
-from fewshot.report import Report
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.results.report import Report
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from fewshot.embeddings.backbones.base import BACKBONES, Backbone, BackboneCard
-from fewshot.embeddings.transforms import InputRule, Squash
-from fewshot.embeddings.weights import WeightFile
+from fewshot.embeddings.backbones.base import BACKBONES, Backbone
+from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.transforms import InputRule, Squash
 
 
 @final

@@ -16,7 +16,7 @@ from PIL import Image
 import fewshot
 from fewshot.core.errors import InputError, OptionError, OutputError, StoreError, UnknownNameError, WeightsError
 from fewshot.embeddings.extract import extract
-from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.store.reader import FeatureStore
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
@@ -113,7 +113,7 @@ def test_worker_processes_give_the_same_store_as_none(tree: Path, tmp_path: Path
 
 
 def test_shards_run_apart_seal_to_the_same_store(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fewshot.embeddings.plan._UNIT_IMAGES", 4)
+    monkeypatch.setattr("fewshot.embeddings.pipeline.plan._UNIT_IMAGES", 4)
     damage(tree)
     run(tree, tmp_path / "whole.h5", "mean-colour")
 

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fewshot.embeddings.export import export
 from fewshot.embeddings.extract import extract
-from fewshot.embeddings.images import MAX_PIXELS
-from fewshot.embeddings.store import FeatureStore
+from fewshot.embeddings.inputs.images import MAX_PIXELS
+from fewshot.embeddings.store.export import export
+from fewshot.embeddings.store.reader import FeatureStore
 
 PHOTO = np.random.default_rng(0).integers(0, 256, size=(48, 64, 3), dtype=np.uint8)
 LONG = "n" * 300 + ".png"

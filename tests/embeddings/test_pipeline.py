@@ -16,11 +16,11 @@ from fewshot.cli import group
 from fewshot.core.errors import InputError, StoreError
 from fewshot.embeddings.engines.base import Timing
 from fewshot.embeddings.extract import extract
+from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, Squash, Step
+from fewshot.embeddings.inputs.views import gaussian_weights, parse
 from fewshot.embeddings.layouts.base import Layout, Sample
-from fewshot.embeddings.prepare import Input, Job, Recipe, prepare
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.transforms import CenterCrop, InputRule, Squash, Step
-from fewshot.embeddings.views import gaussian_weights, parse
+from fewshot.embeddings.pipeline.prepare import Input, Job, Recipe, prepare
+from fewshot.embeddings.store.reader import FeatureStore
 
 pytestmark = pytest.mark.usefixtures("fakes")
 

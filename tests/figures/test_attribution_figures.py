@@ -12,7 +12,7 @@ from fewshot.figures.data_curve import data_curve
 from fewshot.figures.deviations import deviation_violins
 from fewshot.figures.fisher import fisher_bars
 from fewshot.figures.logits import logit_scatter
-from fewshot.rows import Row
+from fewshot.results.row import Row
 
 
 def rows() -> list[Row]:

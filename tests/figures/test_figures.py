@@ -16,7 +16,7 @@ from fewshot.figures.confusion import confusion
 from fewshot.figures.curves import has_curve, support_curves
 from fewshot.figures.projection import principal_plane, projection
 from fewshot.figures.roc import GRID, roc_curves, roc_on_grid
-from fewshot.rows import Row
+from fewshot.results.row import Row
 
 
 def row(backbone: str, source: str, values: tuple[float, ...], *, shots: int = 10, head: str = "svm") -> Row:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fewshot.embeddings.archive import import_archive
+from fewshot.embeddings.store.fiser_archive import import_archive
 from fewshot.protocols.fiser import adapt
-from fewshot.report import Report
+from fewshot.results.report import Report
 
 HEADS = {"linear": "logistic"}
 METRICS = {"auroc": "auroc", "average_precision": "average_precision", "tpr_at_fpr": "tpr_at_5_fpr"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot.embeddings.parity import AUTHORS_PARTS, compare_file, read_recipe
+from fewshot.embeddings.backbones.parity import AUTHORS_PARTS, compare_file, read_recipe
 
 FOLDER = Path(__file__).parent
 RECIPE = read_recipe(FOLDER)

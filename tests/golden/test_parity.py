@@ -18,7 +18,7 @@ from torchvision import models, transforms
 
 from fewshot.core.errors import InputError
 from fewshot.embeddings.backbones.base import BACKBONES
-from fewshot.embeddings.parity import compare_file, compare_folder, read_recipe
+from fewshot.embeddings.backbones.parity import compare_file, compare_folder, read_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = {

@@ -6,9 +6,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from fewshot.core.errors import UnknownNameError
-from fewshot.embeddings.forward import perturbed_input
+from fewshot.embeddings.pipeline.forward import perturbed_input
 from fewshot.heads.minder import Minder
-from fewshot.view_distance import cosine_distance
+from fewshot.solvers.view_distance import cosine_distance
 from tests.heads.test_rigid import IDS, IMAGES, Flat, step
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from fewshot.core.errors import UnknownNameError
-from fewshot.embeddings.backbones.base import Backbone, BackboneCard
-from fewshot.embeddings.forward import perturbed_input
-from fewshot.embeddings.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Squash
-from fewshot.embeddings.views import InputStep, parse
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.card import BackboneCard
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Squash
+from fewshot.embeddings.inputs.views import InputStep, parse
+from fewshot.embeddings.pipeline.forward import perturbed_input
 from fewshot.heads.rigid import Rigid
-from fewshot.view_distance import cosine_distance
+from fewshot.solvers.view_distance import cosine_distance
 
 SIDE = 48
 IMAGES = np.random.default_rng(0).integers(90, 166, size=(12, 3, SIDE, SIDE), dtype=np.uint8)  # far from 0 and 255

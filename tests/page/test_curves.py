@@ -10,11 +10,11 @@ from sklearn.metrics import roc_auc_score
 from fewshot.cli import group
 from fewshot.core.errors import ReportError
 from fewshot.figures.roc import GRID
-from fewshot.kept_scores import scores_beside
 from fewshot.page.charts import charts
 from fewshot.page.curves import roc_charts
-from fewshot.report import Confusion, Report
-from fewshot.rows import Row
+from fewshot.results.report import Confusion, Report
+from fewshot.results.row import Row
+from fewshot.results.scores import scores_beside
 from tests.protocols.toy_store import toy_store
 
 BRIEF = ("--trials", "3", "--quiet")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fewshot.core.errors import OptionError, OutputError
-from fewshot.embeddings.lookup import Evidence, Finding, SourceScore
+from fewshot.embeddings.search.lookup import Evidence, Finding, SourceScore
 from fewshot.page.gallery import SIDE, Shown, write_gallery
 
 

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 
 from fewshot.cli import group
 from fewshot.core.errors import OutputError
-from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.page.document import page_html, write_page
 from fewshot.page.table import csv_text, html_table
-from fewshot.report import Report
-from fewshot.rows import Row
+from fewshot.results.report import Report
+from fewshot.results.row import Row
 
 HOSTILE = '<script>alert("x")</script>'
 

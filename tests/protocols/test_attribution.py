@@ -9,12 +9,12 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fewshot.core.errors import EpisodeError, OptionError, UnknownNameError
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.protocols.attribution import Attribution
-from fewshot.protocols.datacurve import fingerprint
-from fewshot.protocols.points import Points
-from fewshot.report import Report
+from fewshot.protocols.curve.finished_points import Points
+from fewshot.protocols.curve.run import fingerprint
+from fewshot.results.report import Report
 
 D = 16
 BRIEF: dict[str, Any] = {"steps": 60, "widths": (24,), "latent": 4, "learning_rate": 1e-3}
@@ -230,8 +230,8 @@ def test_unknown_choices_are_refused_when_stated() -> None:
 def test_above_the_bound_the_svm_is_by_landmarks_and_the_report_says_so(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fewshot.protocols.contestants.EXACT_SVM_ROWS", 100)
-    monkeypatch.setattr("fewshot.protocols.contestants.LANDMARKS", 50)
+    monkeypatch.setattr("fewshot.protocols.curve.models.EXACT_SVM_ROWS", 100)
+    monkeypatch.setattr("fewshot.protocols.curve.models.LANDMARKS", 50)
     options: dict[str, Any] = {"fractions": (0.5, 1.0), "trials": 1, "recipe": {**BRIEF, "steps": 2}}
     report = Attribution(**options, references=("rbf-svm",)).run(store)
     assert any("on 160 images is a linear SVM on Nystroem features of 50" in warning for warning in report.warnings)

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.protocols.attribution import Attribution
 from fewshot.protocols.base import Protocol
 from fewshot.protocols.fiser import Fiser
 from fewshot.protocols.nearest import Nearest
-from fewshot.report import Report
+from fewshot.results.report import Report
 
 PROTOCOLS: list[Protocol] = [
     Fiser(shots=(2,), trials=2),

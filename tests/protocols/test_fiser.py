@@ -11,11 +11,11 @@ from sklearn.svm import SVC
 
 import fewshot
 from fewshot.core.errors import EpisodeError, FewshotError, InputError, OptionError, StoreError, UnknownNameError
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import LayerData, write_store
-from fewshot.protocols.across import adapt_across, adapt_and_save
-from fewshot.report import Report, Row
-from fewshot.statistics import delong_interval
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.writer import LayerData, write_store
+from fewshot.protocols.across_stores import adapt_across, adapt_and_save
+from fewshot.results.report import Report, Row
+from fewshot.stats.intervals import delong_interval
 from tests.protocols.toy_store import GENERATORS, toy_layer, toy_samples, toy_store
 
 
@@ -401,5 +401,5 @@ def test_interval_over_images_too_is_wider_and_delong_is_of_one_draw(path: Path)
 def test_what_the_batched_solver_cannot_solve_is_solved_one_by_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {"trials": 2, "backbone": "net"}
     expected = fewshot.adapt(path, solver="sklearn", **options)
-    monkeypatch.setattr("fewshot.dual.ROUNDS", 1)
+    monkeypatch.setattr("fewshot.solvers.dual.ROUNDS", 1)
     assert fewshot.adapt(path, **options).compare(expected).equal

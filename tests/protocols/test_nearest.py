@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from fewshot.core.errors import EpisodeError, OptionError
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.protocols.base import PROTOCOLS
 from fewshot.protocols.nearest import Nearest
 

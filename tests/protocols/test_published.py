@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from fewshot.core.errors import OptionError, UnknownNameError
-from fewshot.protocols.families import FAMILIES, family_of, plain_name
+from fewshot.protocols.curve.generator_families import FAMILIES, family_of, plain_name
 from fewshot.protocols.published import attribution_sources, beside, tables
-from fewshot.report import Report
-from fewshot.rows import Row
+from fewshot.results.report import Report
+from fewshot.results.row import Row
 
 
 def group_means(values: dict[str, float]) -> dict[str, float]:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import LayerData, write_store
-from fewshot.protocols.material import gather
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.writer import LayerData, write_store
+from fewshot.protocols.trials.pool import gather
 
 
 def test_backbones_with_random_weights_are_named_in_a_warning(tmp_path: Path) -> None:

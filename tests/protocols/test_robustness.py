@@ -11,16 +11,16 @@ from sklearn.metrics import roc_auc_score
 
 from fewshot.cli import group
 from fewshot.core.errors import InputError, OptionError, StoreError, UnknownNameError
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.heads.base import HEADS
 from fewshot.heads.minder import Minder
 from fewshot.heads.rigid import Rigid
 from fewshot.protocols.fiser import adapt
-from fewshot.protocols.material import gather
 from fewshot.protocols.robustness import Robustness
-from fewshot.report import Report
-from fewshot.view_distance import cosine_distance
+from fewshot.protocols.trials.pool import gather
+from fewshot.results.report import Report
+from fewshot.solvers.view_distance import cosine_distance
 
 COUNT, D = 120, 6
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fewshot.embeddings.writer import LayerData, write_store
+from fewshot.embeddings.store.writer import LayerData, write_store
 
 GENERATORS = ("ldm", "sd15", "sd3")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fewshot.embeddings.store import FeatureStore
-from fewshot.embeddings.writer import LayerData, StoreWriter
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.writer import LayerData, StoreWriter
 from fewshot.reconstruction.recipe import Recipe
 from fewshot.reconstruction.stream import WINDOW_BYTES
 from fewshot.reconstruction.training import TrainingRows, train

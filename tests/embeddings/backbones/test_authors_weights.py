@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from fewshot.embeddings.backbones.base import create
-from fewshot.embeddings.weights import resolve
+from fewshot.embeddings.weights.locate import resolve
 
 # measured with the authors' code on the native track, each generator against all 120 natural files
 FERRETNET = {"all": 0.888, "ldm": 0.978, "dalle-mini": 0.986, "sd3": 0.513}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fewshot.core.errors import OptionError, UnknownNameError
 from fewshot.embeddings.backbones.base import create
-from fewshot.embeddings.unset import UnsetParameters
+from fewshot.embeddings.weights.unset import UnsetParameters
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 
 from fewshot.core.errors import WeightsError
 from fewshot.embeddings.backbones.base import HEAD, Backbone, create
-from fewshot.embeddings.checkpoint import State, fill_strictly, read_checkpoint
+from fewshot.embeddings.weights.checkpoint import State, fill_strictly, read_checkpoint
 
 
 def on_meta(spec: str) -> Backbone:

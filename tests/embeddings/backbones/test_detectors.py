@@ -15,8 +15,8 @@ from fewshot.embeddings.backbones.freqnet import channel_high_pass, high_pass
 from fewshot.embeddings.backbones.gramnet import gram
 from fewshot.embeddings.backbones.lgrad import quantise
 from fewshot.embeddings.backbones.safe import diagonal_band
-from fewshot.embeddings.clip_hf import image_tower_l14
-from fewshot.embeddings.weights import RandomWeights
+from fewshot.embeddings.card import RandomWeights
+from fewshot.embeddings.networks.clip_hf import image_tower_l14
 
 IMAGENET = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewshot.core.errors import WeightsError
-from fewshot.embeddings import dinov3
 from fewshot.embeddings.backbones.base import Backbone, create
-from fewshot.embeddings.checkpoint import fill_strictly
-from fewshot.embeddings.transforms import FloatSquash
-from fewshot.embeddings.weights import RandomWeights
+from fewshot.embeddings.card import RandomWeights
+from fewshot.embeddings.inputs.transforms import FloatSquash
+from fewshot.embeddings.networks import dinov3
+from fewshot.embeddings.weights.checkpoint import fill_strictly
 
 
 def noise(height: int, width: int, *, seed: int = 0) -> Image.Image:

@@ -15,7 +15,8 @@ from torch import nn
 
 from fewshot.core.errors import OptionError, UnknownNameError, WeightsError
 from fewshot.embeddings.backbones.base import Backbone, create
-from fewshot.embeddings.weights import RandomWeights, resolve
+from fewshot.embeddings.card import RandomWeights
+from fewshot.embeddings.weights.locate import resolve
 
 
 def picture(height: int = 300, width: int = 400) -> Image.Image:

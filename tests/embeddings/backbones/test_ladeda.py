@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fewshot.embeddings.backbones.base import create
-from fewshot.embeddings.weights import RandomWeights
+from fewshot.embeddings.card import RandomWeights
 
 
 @pytest.mark.second_writing("ladeda:forensynth")

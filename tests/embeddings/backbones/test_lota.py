@@ -8,7 +8,7 @@ from torchvision.transforms import RandomCrop
 
 from fewshot.embeddings.backbones.base import create
 from fewshot.embeddings.backbones.lota import BitPatch, low_bits, texture
-from fewshot.embeddings.opencv import OpencvSquash, resize
+from fewshot.embeddings.inputs.opencv import OpencvSquash, resize
 
 
 def noise(height: int, width: int, *, seed: int = 0) -> Image.Image:

@@ -8,10 +8,10 @@ from torch.nn import functional
 from transformers import CLIPVisionModelWithProjection
 
 from fewshot.embeddings.backbones.base import create
-from fewshot.embeddings.clip import ImageTower, from_hugging_face
-from fewshot.embeddings.clip_hf import image_tower_l14
-from fewshot.embeddings.unset import UnsetParameters
-from fewshot.embeddings.weights import RandomWeights
+from fewshot.embeddings.card import RandomWeights
+from fewshot.embeddings.networks.clip import ImageTower, from_hugging_face
+from fewshot.embeddings.networks.clip_hf import image_tower_l14
+from fewshot.embeddings.weights.unset import UnsetParameters
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

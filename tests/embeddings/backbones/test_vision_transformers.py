@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from fewshot.core.errors import WeightsError
 from fewshot.embeddings.backbones.base import Backbone, create
-from fewshot.embeddings.checkpoint import fill_strictly
-from fewshot.embeddings.weights import RandomWeights
+from fewshot.embeddings.card import RandomWeights
+from fewshot.embeddings.weights.checkpoint import fill_strictly
 
 
 def loaded(spec: str) -> Backbone:

@@ -1,0 +1,338 @@
+"""What is already there: the sealed store and finished parts, compared with the images and tasks of this run."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fewshot.core.arrays import BoolArray, IntArray
+from fewshot.core.errors import StoreError
+from fewshot.embeddings.layer_key import LayerKey
+from fewshot.embeddings.layouts.collection import Collection
+from fewshot.embeddings.pipeline.ledger import Part, PartsFolder
+from fewshot.embeddings.pipeline.plan import Known, Task, differences
+from fewshot.embeddings.store.failures import EVERY, Reasons
+from fewshot.embeddings.store.merge import Merge, Piece
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.schema import present_path
+
+_GONE = "missing: in the store's sample list, and no longer among the images"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an extraction did.
+
+    Args:
+        store: the sealed store; None while other shards are unfinished, or when no image could be used.
+        images: samples in; rows: images with features; failures: key -> reason of the images without a row.
+        lacking: features that single backbones could not make.
+        notes: what a user should know, in sentences; changed: whether the store was written.
+    """
+
+    store: FeatureStore | None
+    images: int
+    rows: int = 0
+    failures: Mapping[str, str] = field(default_factory=dict)
+    lacking: int = 0
+    notes: tuple[str, ...] = ()
+    changed: bool = False
+    unfinished: int = 0
+
+
+class History:
+    """The sample list of the store, what of it is done, and how to finish it.
+
+    Args:
+        folder: the parts folder, locked; collection: the images as found now.
+
+    Raises:
+        StoreError: the store holds other images, or the same ones with other labels.
+    """
+
+    def __init__(self, folder: PartsFolder, collection: Collection) -> None:
+        self.folder = folder
+        self.collection = collection
+        self.index = {key: place for place, key in enumerate(collection.keys)}
+        self.store = FeatureStore(folder.store) if folder.store.exists() else None
+        self.notes: list[str] = []
+        self.keys = self._sample_list()
+        self.place = {key: place for place, key in enumerate(self.keys)}
+        self.parts = self._sound_parts()
+
+    # -- the sample list -----------------------------------------------------------------------------------------------
+
+    def _sample_list(self) -> list[str]:
+        """Return the keys in the store's order: of the unfinished run, of the sealed store, or as found now."""
+        unfinished = self.folder.sample_list()
+        if unfinished is not None:
+            before = {key: (source, synthetic) for key, source, synthetic in unfinished}
+            self._require_same_images(before, set(before))
+            keys = [key for key, _, _ in unfinished]
+        elif self.store is not None:
+            keys = self._of_store(self.store)
+        else:
+            keys = list(self.collection.keys)
+        self._note_gone(keys)
+        return keys
+
+    def _of_store(self, store: FeatureStore) -> list[str]:
+        rows = [str(key) for key in store.column("key")]
+        failed = store.failed()
+        unread = [str(key) for key in failed["key"][failed["backbone"] == EVERY]]
+        labels = zip(store.source, store.synthetic.tolist(), strict=True)
+        self._require_same_images(dict(zip(rows, labels, strict=True)), {*rows, *unread})
+        return _interleaved(rows, self.collection.keys, unread)
+
+    def _require_same_images(self, before: Mapping[str, tuple[str, bool]], known: set[str]) -> None:
+        new = [key for key in self.collection.keys if key not in known]
+        if new:
+            raise StoreError(
+                f"{self.folder.store} was begun with {len(known)} images, and {len(new)} of the {len(self.index)} now "
+                f"found are not among them, the first is {new[0]!r}; give the same images, or another -o"
+            )
+        for key, sample in zip(self.collection.keys, self.collection.samples, strict=True):
+            label = before.get(key, (sample.source, sample.synthetic))
+            if label != (sample.source, sample.synthetic):
+                raise StoreError(
+                    f"{self.folder.store} has {key!r} as {_label(*label)}, and it is "
+                    f"{_label(sample.source, sample.synthetic)} now; give the same labels, or another -o"
+                )
+
+    def _note_gone(self, keys: Sequence[str]) -> None:
+        gone = [key for key in keys if key not in self.index]
+        if gone:
+            self.notes.append(f"{len(gone)} images of {self.folder.store} are gone since, the first is {gone[0]!r}")
+
+    # -- what is done --------------------------------------------------------------------------------------------------
+
+    def _sound_parts(self) -> list[Part]:
+        sound, damaged = self.folder.sound_parts()
+        if damaged:
+            self.notes.append(f"{len(damaged)} damaged unfinished files in {self.folder.folder} are made again")
+        stale = [part for part in sound if self._changed_since(part)]
+        if stale:
+            self.notes.append(f"images of {len(stale)} units changed since they were embedded; they are embedded again")
+        self.folder.forget({*damaged, *(part.file for part in stale)})
+        return [part for part in sound if part not in stale]
+
+    def _changed_since(self, part: Part) -> bool:
+        with self.folder.open(part) as store:
+            return bool(self.changed(store))
+
+    def changed(self, store: FeatureStore) -> list[str]:
+        """Return the keys whose file is another than when embedded: by size and time, then by the hash of its bytes."""
+        columns = ("key", "mtime_ns", "file_size", "file_sha256")
+        found = []
+        for key, mtime, size, digest in zip(*(store.column(name).tolist() for name in columns), strict=True):
+            if key in self.index and self._is_changed(self.index[key], mtime, size, digest):
+                found.append(str(key))
+        return found
+
+    def _is_changed(self, place: int, mtime: int, size: int, digest: str) -> bool:
+        root = self.collection.root[place]
+        layout, folder = self.collection.layouts[root], self.collection.roots[root]
+        sample = self.collection.samples[place]
+        try:
+            status = layout.location(folder, sample).stat()
+            same_size = bool(sample.member) or status.st_size == size
+            if status.st_mtime_ns == mtime and same_size:
+                return False
+            return hashlib.sha256(layout.read(folder, sample)).hexdigest() != digest
+        except OSError:
+            return False  # it cannot be read now; reading it for a new backbone tells so
+
+    def known(self) -> dict[str, Known]:
+        """Return what the sealed store knows of its images, to notice changed files and other decoders."""
+        if self.store is None:
+            return {}
+        columns = (self.store.column(name).tolist() for name in ("key", "file_sha256", "id"))
+        return {key: Known(digest, pixels) for key, digest, pixels in zip(*columns, strict=True)}
+
+    def require_same(self, tasks: Sequence[Task]) -> None:
+        """Refuse a task whose features exist and were made otherwise.
+
+        Raises:
+            StoreError: another weight file, preprocessing, decoder, precision or type; the message says which.
+        """
+        for task in tasks:
+            for info in self.store.layers if self.store else ():
+                if (info.backbone, info.view) == task.place:
+                    self._refuse_other(task, info.facts)
+            for part in self.parts:
+                for backbone, view, _, mark in part.tasks:
+                    if (backbone, view) == task.place and mark != task.fingerprint:
+                        self._refuse_other(task, self._facts_of(part, task))
+
+    def _facts_of(self, part: Part, task: Task) -> Mapping[str, Any]:
+        with self.folder.open(part) as store:
+            return next(info.facts for info in store.layers if (info.backbone, info.view) == task.place)
+
+    def _refuse_other(self, task: Task, facts: Mapping[str, Any]) -> None:
+        different = differences(facts, task.facts)
+        if different:
+            raise StoreError(
+                f"{self.folder.store} has {task.backbone!r} ({task.view.name}) made otherwise: {'; '.join(different)}; "
+                f"use the same, or another -o"
+            )
+
+    def missing(self, task: Task) -> BoolArray:
+        """Return (len(keys),) bool: the images this task still needs; failed ones count as needed, gone ones do not."""
+        needed = np.array([key in self.index for key in self.keys], dtype=bool)
+        if self._in_store(task):
+            assert self.store is not None
+            positions = self._positions_of(self.store)
+            needed[positions[self.store.present(task.backbone, view=task.view.name)]] = False
+        for part in self.parts:
+            if part.holds(task):
+                with self.folder.open(part) as store:
+                    there = store.present(task.backbone, view=task.view.name)
+                    needed[self._positions_of(store)[there]] = False
+        return needed
+
+    def _in_store(self, task: Task) -> bool:
+        if self.store is None:
+            return False
+        layers = {info.layer for info in self.store.layers if (info.backbone, info.view) == task.place}
+        return bool(layers) and set(task.feature_layers) <= layers
+
+    def _positions_of(self, store: FeatureStore) -> IntArray:
+        return np.array([self.place[key] for key in store.column("key")], dtype=np.int64)
+
+    # -- finishing -----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Keep the sample list, which the parts' positions refer to; before the first part is written."""
+        if self.folder.sample_list() is None:
+            self.folder.keep_sample_list([(key, *self._label_of(key)) for key in self.keys])
+
+    def _label_of(self, key: str) -> tuple[str, bool]:
+        if key in self.index:
+            sample = self.collection.samples[self.index[key]]
+            return sample.source, sample.synthetic
+        return "", False
+
+    def finish(self, tasks: Sequence[Task], *, facts: Mapping[str, Any]) -> Outcome:
+        """Seal when every task is done on every image, here and in other shards; else say what is left.
+
+        Args:
+            facts: more for the store's provenance.
+        """
+        parts = self.folder.parts()
+        left = sum(int((self.missing(task) & ~self._tried(task, parts)).sum()) for task in tasks)
+        if left:
+            note = f"{left} embeddings of other shards are left; run those shards, the last to end seals the store"
+            return Outcome(None, len(self.keys), notes=(*self.notes, note), unfinished=left)
+        used = [part for part in parts if any(part.holds(task) for task in tasks)]
+        merge = self._merge(used, tasks)
+        reasons = self._reasons(used)
+        if len(merge) == 0:
+            self.folder.forget({part.file for part in used})
+            return Outcome(None, len(self.keys), failures={key: reasons.of(key, EVERY, EVERY) for key in self.keys})
+        changed = self._adds(merge)
+        if changed:
+            self._seal(merge, reasons, facts)
+        sealed = FeatureStore(self.folder.store)
+        self._forget_sealed(parts, sealed)
+        return self._outcome(sealed, changed=changed)
+
+    def _merge(self, used: Sequence[Part], tasks: Sequence[Task]) -> Merge:
+        pieces = []
+        for part in used:
+            with self.folder.open(part) as store:
+                pieces.append(Piece(partial(self.folder.open, part), self._positions_of(store)))
+        old = None
+        if self.store is not None:
+            old = Piece(partial(FeatureStore, self.folder.store), self._positions_of(self.store))
+        return Merge(self.keys, old=old, pieces=pieces, wanted=frozenset(task.place for task in tasks))
+
+    def _tried(self, task: Task, parts: Sequence[Part]) -> BoolArray:
+        """Return (len(keys),) bool: images that this task was run on, with or without success."""
+        tried = np.full(len(self.keys), self._in_store(task))  # what a sealed store lacks was tried
+        for part in parts:
+            if part.holds(task):
+                tried[list(part.positions)] = True
+        return tried
+
+    def _reasons(self, used: Sequence[Part]) -> Reasons:
+        reasons = Reasons()
+        for key in self.keys:
+            if key not in self.index:
+                reasons.note(key, _GONE)
+        if self.store is not None:
+            reasons.add(self.store.failed())
+        for part in used:
+            if part.failures:
+                with self.folder.open(part) as store:
+                    reasons.add(store.failed())
+        return reasons
+
+    def _adds(self, merge: Merge) -> bool:
+        """Return whether the merged store has a row, a layer or a present row that the sealed one lacks."""
+        if self.store is None or len(merge) > len(self.store):
+            return True
+        before = {LayerKey(info.backbone, info.layer, info.view) for info in self.store.layers}
+        if set(merge.infos) - before:
+            return True
+        return any(
+            not np.array_equal(merge.present(key), self.store.file[present_path(key)][:])
+            for key in merge.infos
+            if (key.backbone, key.view) in merge.wanted
+        )
+
+    def _seal(self, merge: Merge, reasons: Reasons, facts: Mapping[str, Any]) -> None:
+        roots = [str(root) for root in self.collection.roots]
+        merge.write(self.folder.store, roots=roots, reasons=reasons, facts=facts)
+
+    def _forget_sealed(self, parts: Sequence[Part], sealed: FeatureStore) -> None:
+        """Delete the parts whose every task is in the sealed store."""
+        there = {(info.backbone, info.view) for info in sealed.layers}
+        done = {part.file for part in parts if {(task[0], task[1]) for task in part.tasks} <= there}
+        self.folder.forget(done)
+
+    def _outcome(self, sealed: FeatureStore, *, changed: bool) -> Outcome:
+        failed = sealed.failed()
+        whole = failed["backbone"] == EVERY
+        failures = dict(zip(failed["key"][whole], failed["reason"][whole], strict=True))
+        assert len(sealed) + len(failures) == len(self.keys), "samples in = rows + failures"
+        altered = [] if changed and self.store is None else self.changed(sealed)
+        if altered:
+            self.notes.append(f"{len(altered)} images changed since they were embedded, the first is {altered[0]!r}")
+        return Outcome(
+            store=sealed,
+            images=len(self.keys),
+            rows=len(sealed),
+            failures=failures,
+            lacking=int((~whole).sum()),
+            notes=tuple(self.notes),
+            changed=changed,
+        )
+
+
+def _interleaved(rows: Sequence[str], found: Sequence[str], unread: Sequence[str]) -> list[str]:
+    """Return the store's rows in their order, with the keys that have no row behind the row they follow in ``found``.
+
+    >>> _interleaved(["a", "c"], ["a", "b", "c"], ["b", "z"])
+    ['a', 'b', 'c', 'z']
+    """
+    known = set(rows)
+    behind: dict[str, list[str]] = {}
+    last = ""
+    for key in found:
+        if key in known:
+            last = key
+        else:
+            behind.setdefault(last, []).append(key)
+    ordered = list(behind.get("", []))
+    for row in rows:
+        ordered.append(row)
+        ordered += behind.get(row, [])
+    there = set(ordered)
+    return ordered + [key for key in unread if key not in there]
+
+
+def _label(source: str, synthetic: bool) -> str:
+    return f"{source} ({'synthetic' if synthetic else 'natural'})"

@@ -1,0 +1,170 @@
+"""What happens to one image before a network: read, decode, perturb, resize; in a worker process or in this one.
+
+No torch is imported here, unless the recipe names a decoder that needs it. Results are bytes (uint8) for ordinary
+geometries; every distinct pair of pixel view and geometry is computed once, and geometries that begin alike share their
+beginning.
+"""
+
+import errno
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fewshot.embeddings.inputs.decoders import PILLOW, decoder_of, resize_of
+from fewshot.embeddings.inputs.images import ImageFacts, UnreadableImage
+from fewshot.embeddings.inputs.transforms import Resize, Step
+from fewshot.embeddings.inputs.views import PixelStep, perturb
+from fewshot.embeddings.layouts.base import Layout, Sample
+
+
+@dataclass(frozen=True)
+class Input:
+    """One array that some backbone needs: the pixel view, then the geometry."""
+
+    view: tuple[PixelStep, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a worker needs to know beside the sample.
+
+    Args:
+        roots, layouts: where samples lie and how they are read, by the job's ``root``.
+        inputs: what to compute of each image.
+        reencode: applied to every decoded image first, whatever its class (``--match-format``, ``--fiser-compat``).
+        decoder: one of ``decoders.DECODERS``.
+    """
+
+    roots: tuple[Path, ...]
+    layouts: tuple[Layout, ...]
+    inputs: tuple[Input, ...]
+    reencode: tuple[PixelStep, ...] = ()
+    decoder: str = PILLOW
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to prepare.
+
+    Args:
+        number: its place in the run, counted from 0 without gaps.
+        root: which of the recipe's roots.
+        known_sha256, known_id: the hash of its bytes and of its pixels in the store that is added to, else empty.
+    """
+
+    number: int
+    root: int
+    sample: Sample
+    known_sha256: str = ""
+    known_id: str = ""
+
+
+@dataclass
+class Prepared:
+    """What became of one image.
+
+    Args:
+        facts: None when the image cannot be used; then ``failure`` says why.
+        inputs: one array per input of the recipe, or the reason (text) why that geometry failed for this image.
+        seconds: wall time of reading, decoding and preprocessing.
+        refused: why the whole run must stop, for example a decoder that gives other pixels than the store has.
+    """
+
+    number: int
+    facts: ImageFacts | None = None
+    mtime_ns: int = 0
+    failure: str = ""
+    inputs: list[NDArray[Any] | str] = field(default_factory=list)
+    seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    refused: str = ""
+
+
+def prepare(recipe: Recipe, job: Job) -> Prepared:
+    """Return the inputs of one image; whatever is wrong with the image is told in the result, not raised."""
+    started = time.perf_counter()
+    result = Prepared(job.number)
+    try:
+        encoded, result.mtime_ns = _read(recipe, job)
+        read = time.perf_counter()
+        image, facts = decoder_of(recipe.decoder)(encoded)
+        decoded = time.perf_counter()
+    except UnreadableImage as error:
+        result.failure = str(error)
+        return result
+    if job.known_sha256 and facts.file_sha256 != job.known_sha256:
+        result.failure = "changed: the file's bytes are not those the store was made from"
+        return result
+    if job.known_id and facts.id != job.known_id:
+        result.refused = f"{job.sample.key}: the same bytes decode to other pixels than when the store was made"
+        return result
+    result.facts = facts
+    image = perturb(image, recipe.reencode, pixel_id=facts.id)
+    result.inputs = _inputs(image, recipe.inputs, pixel_id=facts.id, resize=resize_of(recipe.decoder))
+    result.seconds = (read - started, decoded - read, time.perf_counter() - decoded)
+    return result
+
+
+def _read(recipe: Recipe, job: Job) -> tuple[bytes, int]:
+    layout, root = recipe.layouts[job.root], recipe.roots[job.root]
+    try:
+        mtime_ns = layout.location(root, job.sample).stat().st_mtime_ns
+        return layout.read(root, job.sample), mtime_ns
+    except FileNotFoundError as error:
+        raise UnreadableImage("missing", "there is no such file") from error
+    except OSError as error:
+        reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        raise UnreadableImage("unreadable", f"{error.strerror or error} ({reason})") from error
+
+
+def _inputs(image: Image.Image, inputs: Sequence[Input], *, pixel_id: str, resize: Resize) -> list[NDArray[Any] | str]:
+    views: dict[tuple[PixelStep, ...], Image.Image | str] = {}
+    between: dict[tuple[tuple[PixelStep, ...], tuple[Step, ...]], Image.Image] = {}
+    results: list[NDArray[Any] | str] = []
+    for wanted in inputs:
+        if wanted.view not in views:
+            views[wanted.view] = _perturbed(image, wanted.view, pixel_id)
+        seen = views[wanted.view]
+        if isinstance(seen, str):
+            results.append(seen)
+            continue
+        try:
+            results.append(_geometry(seen, wanted, between, resize))
+        except Exception as error:  # any failure of a plug-in's step is this image's failure, told with its text
+            results.append(f"geometry: {type(error).__name__}: {error}")
+    return results
+
+
+def _perturbed(image: Image.Image, steps: tuple[PixelStep, ...], pixel_id: str) -> Image.Image | str:
+    try:
+        return perturb(image, steps, pixel_id=pixel_id)
+    except Exception as error:  # an encoder that refuses a size, for example WebP above 16383 pixels
+        return f"view: {type(error).__name__}: {error}"
+
+
+def _geometry(
+    image: Image.Image,
+    wanted: Input,
+    between: dict[tuple[tuple[PixelStep, ...], tuple[Step, ...]], Image.Image],
+    resize: Resize,
+) -> NDArray[Any]:
+    result: Image.Image | NDArray[Any] = image
+    for count in range(1, len(wanted.steps) + 1):
+        done = (wanted.view, wanted.steps[:count])
+        if done in between:
+            result = between[done]
+            continue
+        if not isinstance(result, Image.Image):
+            raise TypeError(f"{wanted.steps[count - 2]} returns an array, so it must be the last step")
+        result = wanted.steps[count - 1].by(result, resize)
+        if isinstance(result, Image.Image):
+            between[done] = result
+    if isinstance(result, Image.Image):
+        return np.ascontiguousarray(np.asarray(result).transpose(2, 0, 1))
+    return np.ascontiguousarray(result)

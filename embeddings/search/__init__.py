@@ -1,0 +1,4 @@
+"""Nearest images of a store and the sources they speak for; ``index.py`` is the only importer of FAISS.
+
+May import: embedder, store, core.
+"""

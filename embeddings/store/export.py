@@ -1,0 +1,69 @@
+"""Write a store's content as files any tool reads: ``samples.parquet``, ``.npy`` matrices and a JSON description."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fewshot.core.errors import OutputError
+from fewshot.embeddings.layer_key import LOGIT
+from fewshot.embeddings.store.description import describe
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.schema import escape, feature_name
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the folder, and the files in it."""
+
+    folder: Path
+    files: tuple[str, ...]
+
+
+def export(store: FeatureStore, folder: Path | str, *, backbones: tuple[str, ...] = ()) -> Exported:
+    """Write samples, failures and features into a new folder.
+
+    ``samples.parquet`` has one row per image and a column ``present.BACKBONE[@VIEW]`` each;
+    ``BACKBONE/LAYER[@VIEW].npy`` is (N, D) in the store's type, absent rows NaN; ``store.json`` says how it was made.
+
+    Args:
+        backbones: only these; all when empty.
+
+    Raises:
+        OutputError: the folder exists or cannot be written.
+        UnknownNameError: no such backbone.
+    """
+    target = Path(folder)
+    if target.exists():
+        raise OutputError(f"{target} exists already; name a new folder, nothing is ever overwritten or deleted")
+    temporary = target.with_name(target.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        files = _write(store, temporary, backbones or store.backbones)
+        temporary.rename(target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written ({error}); give -o another place") from error
+    return Exported(target, tuple(files))
+
+
+def _write(store: FeatureStore, folder: Path, backbones: tuple[str, ...]) -> list[str]:
+    frame = store.samples()
+    files = []
+    for backbone in backbones:
+        for view in store.views(backbone):
+            frame[f"present.{feature_name(backbone, view)}"] = store.present(backbone, view=view)
+            with_logit = [LOGIT] if store.has_logit(backbone, view=view) else []
+            for layer in [*store.layer_names(backbone, view=view), *with_logit]:
+                name = f"{escape(backbone)}/{feature_name(layer, view)}.npy"
+                (folder / name).parent.mkdir(exist_ok=True)
+                np.save(folder / name, store.file[f"/features/{name.removesuffix('.npy')}"][:])
+                files.append(name)
+    text = frame.select_dtypes("object").columns
+    frame[text] = frame[text].map(lambda value: str(value).encode("utf-8", "backslashreplace").decode("utf-8"))
+    frame.to_parquet(folder / "samples.parquet", index=False)
+    store.failed().to_csv(folder / "failed.csv", index=False, errors="surrogateescape")
+    (folder / "store.json").write_text(json.dumps(describe(store), indent=1))
+    return [*files, "samples.parquet", "failed.csv", "store.json"]

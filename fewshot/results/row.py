@@ -1,0 +1,58 @@
+"""One line of a report: a measure of one head on one query set, with a value per trial."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from fewshot.stats.intervals import Summary, summarise
+
+Selection = Literal["fixed", "support-cv", "oracle"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure of one head on one query set, a value per trial.
+
+    Args:
+        selection: how the layer was chosen: ``fixed``, ``support-cv`` or (on query labels) ``oracle``.
+        head: the head's name; ``shipped`` is the checkpoint's own head, read from the store.
+        dataset: the data set queried, or ``A -> B`` when the support came from A.
+        source: ``"all"`` for the pooled query set, ``"macro"`` for the mean over generators, else the generator
+            that stands against all natural images.
+        shots: labelled images per class (or per source); None where ``fraction`` is given.
+        fraction: share of the training set used; None where ``shots`` is given.
+        values: one value per trial; NaN where a trial has none.
+        interval: low and high of the mean where not Student's over the trials (two-way bootstrap, DeLong).
+        choices: what was chosen in every trial (layers, k) when it was not the same for all; else empty.
+    """
+
+    backbone: str
+    layer: str
+    selection: Selection
+    head: str
+    dataset: str
+    source: str
+    metric: str
+    n_support: int
+    n_query: int
+    values: tuple[float, ...]
+    shots: int | None = None
+    fraction: float | None = None
+    view: str = "clean"
+    choices: tuple[str, ...] = ()
+    interval: tuple[float, float] | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What the row is about: everything but its numbers."""
+        return (*self.setting, self.metric)
+
+    @property
+    def setting(self) -> tuple[Any, ...]:
+        """What the row is about, whatever the metric."""
+        size = self.shots if self.fraction is None else self.fraction
+        return (self.backbone, self.layer, self.selection, self.head, self.dataset, self.source, size, self.view)
+
+    def summary(self, *, ddof: int = 1) -> Summary:
+        """Return mean, sd, interval and range over the trials."""
+        found = summarise(self.values, ddof=ddof)
+        return found if self.interval is None else replace(found, low=self.interval[0], high=self.interval[1])

@@ -1,0 +1,77 @@
+"""The scores that ``--keep-scores`` leaves beside a report, as ``.npz``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot.core.arrays import FloatArray
+from fewshot.core.errors import ReportError
+from fewshot.results.row import Row
+from fewshot.stats.two_way import Asked
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def scores_beside(path: Path | str) -> dict[str, NDArray[Any]]:
+    """Return the arrays that were kept beside a report file; empty when there are none.
+
+    Raises:
+        ReportError: the file cannot be read.
+    """
+    kept = Path(path).with_suffix(".npz")
+    if not kept.is_file():
+        return {}
+    try:
+        with np.load(kept, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise ReportError(f"the scores {kept} cannot be read ({error}); run again with --keep-scores") from error
+
+
+def name_of_scores(backbone: str, layer: str, head: str, shots: int | None) -> str:
+    """Return the name of the scores (T, n) that ``fewshot adapt`` keeps of one row."""
+    return f"{backbone}|{layer}|{head}|{shots}"
+
+
+def name_of_support(shots: int | None) -> str:
+    """Return the name of the support mask (T, n) of so many shots."""
+    return f"support|{shots}"
+
+
+def name_at_point(kind: str, head: str, fraction: float, trial: int) -> str:
+    """Return the name of the ``rows`` (k,) or the ``scores`` (k,) that ``fewshot attribute`` keeps of one point."""
+    return f"{kind} | {head} | {fraction:g} | {trial}"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The scores behind one row of ``fewshot adapt``.
+
+    Args:
+        scores: (T, n) floating, of every trial on all images.
+        asked: which of them each trial queried, and their classes.
+        source: (n,) name of each image's source.
+    """
+
+    scores: FloatArray
+    asked: Asked
+    source: NDArray[Any]
+
+    def against(self, generator: str) -> "Kept":
+        """Return the same with no other generator queried."""
+        chosen = ~self.asked.synthetic | (self.source == generator)
+        return replace(self, asked=replace(self.asked, query=self.asked.query & chosen))
+
+
+def kept_of_draws(row: Row, arrays: Arrays) -> Kept | None:
+    """Return what ``fewshot adapt`` kept of a row, by data set where there were several runs; None when nothing."""
+    title = "" if "query" in arrays else f"{row.dataset}|"
+    scores = arrays.get(title + name_of_scores(row.backbone, row.layer, row.head, row.shots))
+    support = arrays.get(title + name_of_support(row.shots))
+    if scores is None or support is None:
+        return None
+    return Kept(scores, Asked(arrays[f"{title}query"], arrays[f"{title}synthetic"], support), arrays[f"{title}source"])

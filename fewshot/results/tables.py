@@ -1,0 +1,101 @@
+"""Reports as plain text: a table a person can read in a terminal or paste into a document."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fewshot.results.row import Row
+from fewshot.stats.intervals import Summary
+
+_SHORT = {
+    "auroc": "AUROC",
+    "average_precision": "AP",
+    "tpr_at_5_fpr": "TPR@5%FPR",
+    "accuracy": "accuracy",
+    "natural_accuracy": "natural acc",
+    "synthetic_accuracy": "synthetic acc",
+}
+
+
+def text_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return aligned columns; a column whose cells are all numbers or ranges stands at the right.
+
+    >>> print(text_table(["head", "AUROC"], [["svm", "0.9"], ["logistic", "0.85"]]))
+    head      AUROC
+    svm         0.9
+    logistic   0.85
+    """
+    columns = list(zip(header, *lines, strict=True))
+    widths = [max(len(cell) for cell in column) for column in columns]
+    right = [bool(lines) and all(_numeric(cell) for cell in column[1:]) for column in columns]
+
+    def line(cells: Sequence[str]) -> str:
+        parts = [
+            cell.rjust(width) if at_right else cell.ljust(width)
+            for cell, width, at_right in zip(cells, widths, right, strict=True)
+        ]
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(header), *(line(cells) for cells in lines)])
+
+
+def report_table(rows: Sequence[Row], metrics: Sequence[str] | None = None, *, ddof: int = 1) -> str:
+    """Return a report's rows as text; see ``Report.table``."""
+    settings: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for row in rows:
+        settings.setdefault(row.setting, {})[row.metric] = row
+    present = list(dict.fromkeys(row.metric for row in rows))
+    shown = [name for name in metrics or present if name in present]
+    if not shown:
+        return "(no rows)"
+    places = [place for place in _PLACES if _varies(rows, place)] or ["backbone"]
+    first = shown[0]
+    title = _SHORT.get(first, first)
+    header = [*places, f"{title} 5-95 %", "mean", "95 % interval", "sd", *(_SHORT.get(n, n) for n in shown[1:])]
+    header += ["trials", "query"]
+    lines = []
+    for measures in settings.values():
+        if first not in measures:
+            continue
+        row, summary = measures[first], measures[first].summary(ddof=ddof)
+        others = [_number(measures[name].summary().mean) if name in measures else "" for name in shown[1:]]
+        cells = [_place(row, place) for place in places]
+        lines.append([*cells, *_numbers(summary), *others, str(summary.trials), str(row.n_query)])
+    return text_table(header, lines)
+
+
+_PLACES = ("backbone", "layer", "selection", "head", "dataset", "source", "shots", "fraction", "view")
+
+
+def _varies(rows: Sequence[Row], place: str) -> bool:
+    if place in ("backbone", "layer", "head", "source"):
+        return True
+    return len({getattr(row, place) for row in rows}) > 1
+
+
+def _place(row: Row, place: str) -> str:
+    value = getattr(row, place)
+    if value is None:
+        return ""
+    return f"{100 * value:g}%" if place == "fraction" else str(value)
+
+
+def _numbers(summary: Summary) -> list[str]:
+    return [
+        f"{_number(summary.p5)}-{_number(summary.p95)}",
+        _number(summary.mean),
+        f"{_number(summary.low)}-{_number(summary.high)}",
+        _number(summary.sd),
+    ]
+
+
+def _number(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.3f}"
+
+
+def _numeric(cell: str) -> bool:
+    return (
+        not cell
+        or cell == "n/a"
+        or cell.replace("n/a", "0").replace("-", "").replace(".", "").replace("%", "").isdigit()
+    )

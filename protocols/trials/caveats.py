@@ -1,0 +1,113 @@
+"""What a reader of the numbers must be told: duplicates, inverted labels, unsure intervals, oracles."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fewshot.core.arrays import BoolArray
+from fewshot.draws.episodes import Draw
+from fewshot.protocols.trials.measures import Kind
+from fewshot.results.report import Row
+
+SHIPPED = "shipped"  # the name of the checkpoint's own head in a report
+INVERTED_BELOW = 0.4
+# Where the simulation of docs/experiments/coverage.md found 93 to 97 %:
+NEAR_ONE = 0.98
+NEAR_ONE_OF_FEW = 0.9  # with fewer than MANY_TRIALS
+NEAR_ONE_OF_TWO_WAY = 0.995
+ENOUGH_TRIALS, MANY_TRIALS = 30, 100
+LEAST_IMAGES = 20
+LEAST_ERRORS = 2.0  # images of the scarcer class on the wrong side, about, for DeLong's interval
+
+
+def draw_caveats(draws: Sequence[Draw]) -> list[str]:
+    """Return what the draws took out of the query."""
+    notes = []
+    duplicates = [drawn.duplicates for drawn in draws]
+    relatives = [drawn.relatives for drawn in draws]
+    if any(duplicates):
+        notes.append(
+            f"duplicates of support images (same pixels, or perceptual hash within 4 bits) left the query: "
+            f"{np.mean(duplicates):.1f} a trial, at most {max(duplicates)}"
+        )
+    if any(relatives):
+        notes.append(
+            f"images that share a group with the support left the query: {np.mean(relatives):.1f} a trial, at most "
+            f"{max(relatives)}"
+        )
+    return notes
+
+
+def row_caveats(rows: Sequence[Row]) -> list[str]:
+    """Return what is suspicious or not honest in the pooled rows."""
+    notes = []
+    for row in rows:
+        mean = row.summary().mean
+        if row.metric != "auroc" or row.source != "all" or np.isnan(mean):
+            continue
+        if mean < INVERTED_BELOW:
+            notes.append(
+                f"{_spoken(row)}: AUROC {mean:.3f} is far under 0.5; the labels are probably inverted (natural = 0)"
+            )
+    return [*dict.fromkeys(notes), *oracle_caveats(rows)]
+
+
+def oracle_caveats(rows: Sequence[Row]) -> list[str]:
+    """Return which pooled rows were chosen on query labels."""
+    notes = [
+        f"{_spoken(row)}: chosen on query labels; what it promises cannot be had, read the fixed rows"
+        for row in rows
+        if row.selection == "oracle" and row.metric == "auroc" and row.source == "all"
+    ]
+    return list(dict.fromkeys(notes))
+
+
+def interval_caveats(rows: Sequence[Row], draws: Sequence[Draw], synthetic: BoolArray, *, kind: Kind) -> list[str]:
+    """Return which 95 % intervals of an AUROC may cover less, by the simulation in docs/experiments/coverage.md.
+
+    Args:
+        rows: of a report.
+        draws: that they were measured on.
+        synthetic: (n,) bool, of the pool that was drawn from.
+        kind: of interval, where a row has another than Student's over the trials.
+    """
+    few = MANY_TRIALS if kind == "two-way" else ENOUGH_TRIALS
+    if kind != "delong" and 1 < len(draws) < few:
+        return [
+            f"{len(draws)} draws are too few for 95 % intervals that cover 93 to 97 % (docs/experiments/coverage.md); "
+            f"take {few} or more"
+        ]
+    natural = float(np.mean([np.count_nonzero(~synthetic[drawn.query]) for drawn in draws]))
+    doubted: dict[str, list[str]] = {}
+    for row in rows:
+        if row.metric != "auroc" or row.head == SHIPPED or row.source == "macro":
+            continue
+        summary = row.summary()
+        scarcest = min(natural, row.n_query - natural)
+        sure = covers(kind if row.interval else "trials", summary.mean, trials=len(draws), scarcest=scarcest)
+        if not sure and not np.isnan(summary.low):
+            doubted.setdefault(_spoken(row), []).append(f"{row.source} {summary.mean:.3f}")
+    return [
+        f"{what}: the 95 % interval may cover less than 95 % of the time for AUROC {', '.join(dict.fromkeys(which))}: "
+        f"near 1 it needs more draws or images (docs/experiments/coverage.md)"
+        for what, which in doubted.items()
+    ]
+
+
+def covers(kind: Kind, auroc: float, *, trials: int, scarcest: float) -> bool:
+    """Return whether a 95 % interval covered 93 to 97 % in simulation; see ``benchmarks/coverage.py``.
+
+    Args:
+        auroc: the mean that the interval is of.
+        trials: number of draws.
+        scarcest: number of queried images of the class that has fewer.
+    """
+    if kind == "delong":
+        return scarcest * (1 - auroc) >= LEAST_ERRORS
+    if kind == "two-way":
+        return auroc <= NEAR_ONE_OF_TWO_WAY and trials >= MANY_TRIALS and scarcest >= LEAST_IMAGES
+    return trials >= ENOUGH_TRIALS and auroc <= (NEAR_ONE if trials >= MANY_TRIALS else NEAR_ONE_OF_FEW)
+
+
+def _spoken(row: Row) -> str:
+    return f"{row.backbone} {row.layer}, head {row.head}" + (f", {row.shots} shots" if row.shots else "")

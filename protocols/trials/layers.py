@@ -1,0 +1,51 @@
+"""Which layers of a backbone an experiment scores, and which it reports as they are."""
+
+from collections.abc import Sequence
+
+from fewshot.core.errors import OptionError
+from fewshot.embeddings.store.reader import FeatureStore
+
+CHOSEN = ("support-cv", "oracle")
+SELECTIONS = ("fixed", *CHOSEN, "all")
+
+
+def require_sense(wanted: Sequence[str]) -> None:
+    """Refuse ``all`` beside anything else.
+
+    Raises:
+        OptionError: it does not stand alone, or nothing is wanted.
+    """
+    if not wanted:
+        raise OptionError("no layer is wanted; give --layer fixed, a name, all, support-cv or oracle")
+    if "all" in wanted and len(wanted) > 1:
+        raise OptionError(f"--layer all stands alone, and here are {', '.join(wanted)}")
+
+
+def layers_to_score(store: FeatureStore, backbone: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the layers that must be scored, the default one first where something is chosen.
+
+    Args:
+        wanted: names of layers, and ``fixed``, ``all``, ``support-cv``, ``oracle``.
+
+    Raises:
+        UnknownNameError: no such layer.
+    """
+    default, names = store.default_layer(backbone), store.layer_names(backbone)
+    found: list[str] = []
+    for name in wanted:
+        if name == "fixed":
+            found.append(default)
+        elif name == "all":
+            found += names
+        elif name in CHOSEN:
+            found += [default, *names]
+        else:
+            found.append(store.info(backbone, name).layer)
+    return tuple(dict.fromkeys(found))
+
+
+def is_reported_fixed(layer: str, wanted: Sequence[str], *, default: str) -> bool:
+    """Return whether a scored layer has rows of its own: named ones, and the default one beside a choice."""
+    if any(name in CHOSEN for name in wanted):
+        return layer == default or layer in wanted
+    return True
