@@ -161,7 +161,7 @@ class History:
         for task in tasks:
             for info in self.store.layers if self.store else ():
                 if (info.backbone, info.view) == task.place:
-                    self._refuse_other(task, info.facts)
+                    self._refuse_other(task, info.provenance)
             for part in self.parts:
                 for backbone, view, _, mark in part.tasks:
                     if (backbone, view) == task.place and mark != task.fingerprint:
@@ -169,7 +169,7 @@ class History:
 
     def _facts_of(self, part: Part, task: Task) -> Mapping[str, Any]:
         with self.folder.open(part) as store:
-            return next(info.facts for info in store.layers if (info.backbone, info.view) == task.place)
+            return next(info.provenance for info in store.layers if (info.backbone, info.view) == task.place)
 
     def _refuse_other(self, task: Task, facts: Mapping[str, Any]) -> None:
         different = differences(facts, task.facts)

@@ -114,7 +114,7 @@ class UnitResult:
             view=task.view.name,
             present=present,
             default=layer == task.default,
-            facts=task.facts,
+            provenance=task.facts,
         )
 
 

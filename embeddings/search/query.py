@@ -63,7 +63,7 @@ def from_store(
         StoreError: the two layers were made with other weights or another input rule.
     """
     info = store.info(index.info.backbone, index.info.layer, view=index.info.view)
-    require_same_making(index, info.facts, where=str(store.path))
+    require_same_making(index, info.provenance, where=str(store.path))
     rows = store.select(where)
     rows = rows[store.present(info.backbone, view=info.view)[rows]]
     if per_source is not None:
@@ -111,7 +111,7 @@ def from_images(
         StoreError: the weights or the input rule are not those of the store.
         WeightsError: the weights are not on this machine.
     """
-    read, failed = _decoded(paths, decoder=str(index.info.facts.get("decoder", "pillow")))
+    read, failed = _decoded(paths, decoder=str(index.info.provenance.get("decoder", "pillow")))
     if not read:
         raise InputError(f"none of {len(failed)} images can be read; the first, {failed[0][0]}: {failed[0][1]}")
     backbone = backbone_of(index, weights=weights, device=device)
@@ -151,7 +151,7 @@ def require_same_making(index: SourceIndex, facts: Mapping[str, Any], *, where: 
         StoreError: one differs; features would not be comparable.
     """
     for name in PINNED:
-        wanted, found = index.info.facts.get(name), facts.get(name)
+        wanted, found = index.info.provenance.get(name), facts.get(name)
         if wanted is not None and found is not None and wanted != found:
             raise StoreError(
                 f"{index.indexed} was made with {name} = {wanted}, and {where} has {found}; "
@@ -218,10 +218,10 @@ def _embedded(backbone: "Backbone", image: Any, pixel_id: str, info: LayerInfo) 
     from fewshot.embeddings.inputs.decoders import resize_of
     from fewshot.embeddings.inputs.views import parse, perturb
 
-    view, reencoding = parse(info.view), parse(str(info.facts.get("reencode", "")) or CLEAN)
+    view, reencoding = parse(info.view), parse(str(info.provenance.get("reencode", "")) or CLEAN)
     if view.input is not None:
         raise InputError(f"the view {info.view!r} perturbs the network's input; look up images in the view clean")
     image = perturb(perturb(image, reencoding.pixels, pixel_id=pixel_id), view.pixels, pixel_id=pixel_id)
-    resize = resize_of(str(info.facts.get("decoder", "pillow")))
+    resize = resize_of(str(info.provenance.get("decoder", "pillow")))
     batch = torch.from_numpy(np.ascontiguousarray(backbone.card.input(image, resize=resize)[None]))
     return np.asarray(backbone.embed(batch)[info.layer].float().cpu().numpy(), dtype=np.float32)

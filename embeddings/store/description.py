@@ -64,20 +64,20 @@ def _layer(store: FeatureStore, info: LayerInfo) -> dict[str, Any]:
         "normalised": info.normalised,
         "present": int(store.present(info.backbone, view=info.view).sum()),
         "digest": info.digest,
-        "facts": dict(info.facts),
+        "provenance": dict(info.provenance),
     }
 
 
 def _layer_lines(layer: dict[str, Any]) -> list[str]:
-    facts, mark = layer["facts"], " (default)" if layer["default"] else ""
-    made = [f"{name} {facts[name]}" for name in ("precision", "device", "batch_size") if facts.get(name) is not None]
-    made += [f"weights {part}:{digest[:16]}" for part, digest in (facts.get("weights") or {}).items()]
-    made += [f"re-encoded {facts['reencode']}"] if facts.get("reencode") else []
+    made_by, mark = layer["provenance"], " (default)" if layer["default"] else ""
+    made = [f"{name} {made_by[name]}" for name in ("precision", "device", "batch_size") if made_by.get(name) is not None]
+    made += [f"weights {part}:{digest[:16]}" for part, digest in (made_by.get("weights") or {}).items()]
+    made += [f"re-encoded {made_by['reencode']}"] if made_by.get("reencode") else []
     name = f"{layer['backbone']}/{feature_name(layer['layer'], layer['view'])}"
     lines = [f"layer     {name}{mark}: {layer['present']} x {layer['dimension']} {layer['dtype']}"]
     if made:
-        made.append(f"decoder {facts.get('decoder', 'not known')}")
-        lines.append(f"          input {facts.get('input', 'not known')}; {', '.join(made)}")
+        made.append(f"decoder {made_by.get('decoder', 'not known')}")
+        lines.append(f"          input {made_by.get('input', 'not known')}; {', '.join(made)}")
     return lines
 
 

@@ -54,14 +54,14 @@ def import_archive(
     default = layer or list(layers)[-1]
     if default not in layers:
         raise unknown_name(f"layer in {path}", default, layers)
-    facts = {
+    provenance = {
         "archive": path.name,
         "archive_sha256": _sha256(path),
         "metadata": json.loads(json.dumps(metadata, default=str)),
     }
     normalised = bool(metadata.get("normalized", False))
     parts = [
-        LayerData(name, key, values, normalised=normalised, default=key == default, facts=facts)
+        LayerData(name, key, values, normalised=normalised, default=key == default, provenance=provenance)
         for key, values in layers.items()
     ]
     ids = [str(value) for value in _plain(content["ids"])]

@@ -150,7 +150,7 @@ class Merge:
             present=present,
             normalised=info.normalised,
             default=info.default,
-            facts=info.facts,
+            provenance=info.provenance,
         )
         writer.add_blocks(layer, self._blocks(key, info, present))
 

@@ -32,7 +32,7 @@ class LayerInfo:
     digest: str
     normalised: bool
     default: bool
-    facts: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
 
 class FeatureStore:
@@ -225,7 +225,7 @@ class FeatureStore:
                         digest=str(dataset.attrs["digest"]),
                         normalised=bool(dataset.attrs["normalised"]),
                         default=bool(dataset.attrs["default"]),
-                        facts=json.loads(dataset.attrs["facts"]),
+                        provenance=json.loads(dataset.attrs["facts"]),
                     )
                 )
         return tuple(found)

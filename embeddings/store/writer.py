@@ -49,7 +49,7 @@ class LayerData:
         present: (N,) bool; None when every row is there.
         normalised: whether the rows are already of unit length (imported archives); ours are raw.
         default: whether this is the backbone's default layer.
-        facts: JSON values: card, weights SHA-256, fingerprint of preprocessing and decoder, precision.
+        provenance: JSON values: card, weights SHA-256, fingerprint of preprocessing and decoder, precision.
     """
 
     backbone: str
@@ -59,7 +59,7 @@ class LayerData:
     present: BoolArray | None = None
     normalised: bool = False
     default: bool = False
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SampleColumns(Protocol):
@@ -263,7 +263,7 @@ class StoreWriter:
             {
                 "normalised": layer.normalised,
                 "default": layer.default,
-                "facts": json.dumps(dict(layer.facts), sort_keys=True),
+                "facts": json.dumps(dict(layer.provenance), sort_keys=True),
                 "digest": digest,
             }
         )

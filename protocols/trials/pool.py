@@ -233,7 +233,7 @@ def random_weights_warning(store: FeatureStore, backbones: Sequence[str]) -> str
         {
             layer.backbone
             for layer in store.layers
-            if layer.backbone in backbones and _holds_random(layer.facts.get("weights"))
+            if layer.backbone in backbones and _holds_random(layer.provenance.get("weights"))
         }
     )
     if not random:
@@ -256,7 +256,7 @@ def _require_same_making(store: FeatureStore, query: FeatureStore, backbones: Se
             if layer not in query.layer_names(name):
                 continue
             mine, theirs = store.info(name, layer), query.info(name, layer)
-            unlike = differences(mine.facts, theirs.facts)
+            unlike = differences(mine.provenance, theirs.provenance)
             if unlike:
                 raise StoreError(
                     f"{name!r} was made otherwise in {query.path} than in {store.path}: {'; '.join(unlike)}; "

@@ -41,7 +41,7 @@ def make_store(path: Path, *, seed: int = 0, weights: str = "abc", ids: str = "p
         }
     )
     facts = {"weights": {"net": weights}, "input": "native"}
-    write_store(path, samples, [LayerData("net", "pooled", features.astype(np.float32), default=True, facts=facts)])
+    write_store(path, samples, [LayerData("net", "pooled", features.astype(np.float32), default=True, provenance=facts)])
     return path
 
 
@@ -183,7 +183,7 @@ def spectrum_store(folder: Path, *, reencode: str = "") -> Path:
         rows.append({"key": path.name, "path": path.name, "id": facts.id, "source": ("fine", "coarse")[number % 2]})
         features.append(backbone.embed(torch.from_numpy(backbone.preprocess(image)[None]))["radial"].numpy()[0])
     made = {"weights": {}, "input": str(backbone.card.input), "reencode": reencode}
-    layer = LayerData("spectrum", "radial", np.array(features), default=True, facts=made)
+    layer = LayerData("spectrum", "radial", np.array(features), default=True, provenance=made)
     write_store(folder / "s.h5", pd.DataFrame(rows).assign(synthetic=False), [layer], roots=[str(folder)])
     return folder / "s.h5"
 
@@ -229,7 +229,7 @@ def test_readable_images_are_answered_before_the_others_are_named(tmp_path: Path
 
 def test_a_store_of_other_weights_or_input_is_refused(tmp_path: Path) -> None:
     samples = pd.DataFrame({"key": ["a"], "source": ["x"], "synthetic": [False]})
-    layer = LayerData("spectrum", "radial", np.ones((1, 64), np.float32), default=True, facts={"input": "squash(9x9)"})
+    layer = LayerData("spectrum", "radial", np.ones((1, 64), np.float32), default=True, provenance={"input": "squash(9x9)"})
     write_store(tmp_path / "s.h5", samples, [layer])
     result = fewshot(tmp_path / "s.h5", picture(tmp_path / "a.png", seed=1, fine=True))
     assert result.exit_code == 1

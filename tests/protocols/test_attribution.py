@@ -338,7 +338,7 @@ def test_a_choice_on_held_out_images_needs_some() -> None:
 
 def test_random_weights_are_named_in_the_warnings(store: FeatureStore, tmp_path: Path) -> None:
     features = store.read(None, "npr", "pooled")
-    layer = LayerData("npr", "pooled", features, default=True, facts={"weights": {"net": "random:0"}})
+    layer = LayerData("npr", "pooled", features, default=True, provenance={"weights": {"net": "random:0"}})
     write_store(tmp_path / "random.h5", store.samples(), [layer])
     report = Attribution(**{**LAYERS, "trials": 1, "references": ()}).run(FeatureStore(tmp_path / "random.h5"))
     assert any(warning.startswith("RANDOM WEIGHTS") for warning in report.warnings)

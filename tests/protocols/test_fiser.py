@@ -246,7 +246,7 @@ def test_supports_of_a_report_per_source_can_be_used_again(path: Path, tmp_path:
 
 def test_query_made_otherwise_is_refused(path: Path, tmp_path: Path) -> None:
     frame = toy_samples()
-    squashed = toy_layer(frame, "net", "late", signal=1.0, default=True, facts={"input": "squash(256)"})
+    squashed = toy_layer(frame, "net", "late", signal=1.0, default=True, provenance={"input": "squash(256)"})
     with pytest.raises(StoreError, match="the preprocessing"):
         fewshot.adapt(path, query=str(toy_store(tmp_path / "q.h5", layers={"late": squashed})), backbone="net")
 
@@ -358,7 +358,7 @@ def test_stores_made_with_other_weights_are_not_mixed(tmp_path: Path) -> None:
     samples = toy_samples()
     for name, weights in (("a", "11"), ("b", "22")):
         write_store(
-            tmp_path / f"{name}.h5", samples, [toy_layer(samples, "net", "x", signal=1.0, facts={"weights": weights})]
+            tmp_path / f"{name}.h5", samples, [toy_layer(samples, "net", "x", signal=1.0, provenance={"weights": weights})]
         )
     with pytest.raises(StoreError, match="the weight files"):
         fewshot.adapt(tmp_path / "a.h5", query=str(tmp_path / "b.h5"), trials=2)

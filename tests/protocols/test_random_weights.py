@@ -17,7 +17,7 @@ def test_backbones_with_random_weights_are_named_in_a_warning(tmp_path: Path) ->
     features = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     weights = {"trained": {"net": "5604ab1a"}, "untrained": {"net": "5604ab1a", "head": "random"}}
     layers = [
-        LayerData(backbone=name, layer="feature", features=features, default=True, facts={"weights": digests})
+        LayerData(backbone=name, layer="feature", features=features, default=True, provenance={"weights": digests})
         for name, digests in weights.items()
     ]
     write_store(tmp_path / "toy.h5", samples, layers)

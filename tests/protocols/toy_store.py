@@ -21,12 +21,12 @@ def toy_samples(images: int = 240, **columns: Any) -> pd.DataFrame:
     return pd.DataFrame({"key": keys, "id": ids, "source": source, "synthetic": synthetic, **columns})
 
 
-def toy_layer(samples: pd.DataFrame, backbone: str, layer: str, *, signal: float, **facts: Any) -> LayerData:
+def toy_layer(samples: pd.DataFrame, backbone: str, layer: str, *, signal: float, **fields: Any) -> LayerData:
     """Return normal features (N, 16) whose first column carries the class with the given strength."""
     generator = np.random.default_rng(sum(map(ord, backbone + layer)))
     features = generator.normal(size=(len(samples), 16)).astype(np.float32)
     features[:, 0] += np.where(samples["synthetic"], signal, -signal).astype(np.float32)
-    return LayerData(backbone, layer, features, **facts)
+    return LayerData(backbone, layer, features, **fields)
 
 
 def toy_logit(samples: pd.DataFrame, backbone: str, *, signal: float) -> LayerData:

@@ -149,7 +149,7 @@ def test_another_decoder_is_recorded_and_refused_with_what_differs(tree: Path, t
 
     store = fewshot.embed(tree, out=out, decoder="torchvision", workers=1, **options)
 
-    made = store.info("mean-colour", "mean").facts
+    made = store.info("mean-colour", "mean").provenance
     assert made["decoder"] == "torchvision"
     assert made["decoder_version"].startswith("torchvision of torchvision")
     np.testing.assert_allclose(

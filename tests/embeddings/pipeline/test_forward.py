@@ -188,7 +188,7 @@ def test_networks_without_convolutions_or_that_change_keep_their_layout(fakes: M
 def test_layout_and_compilation_are_recorded_with_the_features(tree: Path, tmp_path: Path) -> None:
     store = embed(tree, tmp_path / "a.h5", "tiny-ladeda", weights=["all=random"])
 
-    facts = store.info("tiny-ladeda", store.default_layer("tiny-ladeda")).facts
+    facts = store.info("tiny-ladeda", store.default_layer("tiny-ladeda")).provenance
     assert (facts["channels_last"], facts["compiled"], facts["batch_size"]) == (True, False, 32)
 
 
@@ -199,7 +199,7 @@ def test_a_compiled_network_gives_the_same_features(tree: Path, tmp_path: Path, 
 
     compiled = embed(tree, tmp_path / "b.h5", "projection", weights=weights, compile=True)
 
-    assert compiled.info("projection", "out").facts["compiled"] is True
+    assert compiled.info("projection", "out").provenance["compiled"] is True
     np.testing.assert_allclose(
         compiled.read(None, "projection", "out"), plain.read(None, "projection", "out"), rtol=1e-4, atol=1e-4
     )
