@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fewshot.embeddings.backbones.base import Backbone, create
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.inputs.decoders import decoder_of, resize_of, version_of
 from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, ShorterSide
 from fewshot.embeddings.weights.locate import resolve

@@ -20,7 +20,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from fewshot.embeddings.backbones.base import Backbone, create
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.extract import extract
 from fewshot.embeddings.inputs.images import decode
 from fewshot.embeddings.pipeline.tuning import lay_channels_last

@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from fewshot.core.errors import FewshotError
-from fewshot.embeddings.backbones.base import create
 from fewshot.embeddings.backbones.catalogue import backbones
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.backbones.parity import ArrayError, FileResult, compare_file, read_recipe
 
 ROOT = Path(__file__).resolve().parent.parent

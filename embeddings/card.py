@@ -29,6 +29,7 @@ class WeightFile:
         md5: hex digits where only that is published.
         optional: whether the backbone also works without it (then the layers it gives are missing).
         manual: what to do by hand where the file sits behind a form or a drive.
+        path: where it lies, for a file of the user's own.
     """
 
     file: str
@@ -46,6 +47,7 @@ class WeightFile:
     md5: str = ""
     optional: bool = False
     manual: str = ""
+    path: str = ""
 
     @property
     def source(self) -> str:

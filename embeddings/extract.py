@@ -10,7 +10,8 @@ from typing import Any, Literal
 from fewshot.core.errors import FewshotError, InputError, OptionError, OutputError, StoreError
 from fewshot.core.progress import Progress
 from fewshot.core.provenance import stack_versions
-from fewshot.embeddings.backbones.base import BACKBONES, HEAD, Backbone, create
+from fewshot.embeddings.backbones.base import BACKBONES, HEAD, Backbone
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.engines.base import Timing, Workload
 from fewshot.embeddings.engines.local import Local
 from fewshot.embeddings.inputs.decoders import PILLOW, decoder_of, version_of

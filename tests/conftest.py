@@ -39,7 +39,7 @@ def quickly_filled() -> Callable[..., "Backbone"]:
     def filled(spec: str, device: str = "cpu") -> "Backbone":
         import torch
 
-        from fewshot.embeddings.backbones.base import create
+        from fewshot.embeddings.backbones.creation import create
         from fewshot.embeddings.weights.unset import UnsetParameters
 
         backbone = create(spec)
@@ -54,7 +54,7 @@ def quickly_filled() -> Callable[..., "Backbone"]:
                 parameter.copy_(1 + 0.1 * values if name.endswith("weight") else 0.1 * values)
         backbone.network = network.to(device)
         backbone.device = torch.device(device)
-        backbone.loaded()
+        backbone.filled()
         return backbone
 
     return filled

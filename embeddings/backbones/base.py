@@ -1,6 +1,7 @@
 """What every frozen backbone is: a card of facts, weights loaded strictly, and features of a batch."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Container
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -107,7 +108,7 @@ class Backbone(ABC):
         return state
 
     def load(self, *, device: str | torch.device, weights: Weights) -> Self:
-        """Build the network, fill it strictly and put it in eval mode on ``device``.
+        """Fill the network, freeze it, and put it in eval mode on ``device``.
 
         Args:
             device: where to run.
@@ -115,6 +116,14 @@ class Backbone(ABC):
 
         Raises:
             WeightsError: a part without a file, or a file that does not fit the network key by key.
+        """
+        return self.fill(weights).freeze(device)
+
+    def fill(self, weights: Weights) -> Self:
+        """Build the network and fill it strictly; its parameters are on the CPU and can be trained.
+
+        Raises:
+            WeightsError: as ``load``.
         """
         parts = {
             file.part: weights if isinstance(weights, RandomWeights) else weights.get(file.part)
@@ -132,13 +141,17 @@ class Backbone(ABC):
                 self._leave_out(file)
             else:
                 self._fill(file.part, given)
-        self.device = torch.device(device)
-        self.network.eval().requires_grad_(False).to(self.device)
-        self.loaded()
+        self.filled()
         return self
 
-    def loaded(self) -> None:  # noqa: B027  # most members have nothing to do here
-        """Do what follows loading, such as resampling positions or hooking blocks; nothing by default."""
+    def freeze(self, device: str | torch.device) -> Self:
+        """Put a filled network in eval mode on ``device``, without gradients."""
+        self.device = torch.device(device)
+        self.network.eval().requires_grad_(False).to(self.device)
+        return self
+
+    def filled(self) -> None:  # noqa: B027  # most members have nothing to do here
+        """Do what follows filling, such as resampling positions; nothing by default."""
 
     def part(self, name: str) -> nn.Module:
         """Return the module that one weight file fills."""
@@ -166,6 +179,21 @@ class Backbone(ABC):
                 f"layer {LOGIT!r} of {self.card.name!r} needs the head {file.file}, which is not on this machine; give "
                 f"--weights {self.card.name}.{HEAD}=PATH, or leave the layer out"
             )
+
+    def leave_out_but(self, parts: Container[str]) -> None:
+        """Remove the optional parts of the built network that are not among ``parts``."""
+        for file in self.card.weights:
+            if file.optional and file.part not in parts:
+                self._leave_out(file)
+
+    def available_layers(self, parts: Container[str]) -> tuple[str, ...]:
+        """Return the wanted layers that can be computed when only ``parts`` of the weights are there.
+
+        The logit needs its head: a separate file that may be absent, or part of the network's own.
+        """
+        optional = {file.part for file in self.card.weights if file.optional}
+        has_head = HEAD not in optional or HEAD in parts
+        return tuple(layer for layer in self.layers if layer != LOGIT or has_head)
 
     def _leave_out(self, file: WeightFile) -> None:
         assert isinstance(self.network, nn.ModuleDict)
@@ -232,17 +260,3 @@ def _with_small_rule(card: BackboneCard, small: str) -> BackboneCard:
         input=replace(card.input, steps=(first, *card.input.steps)),
         equality="code-equivalent" if card.equality == "golden" else card.equality,  # recordings are of padded images
     )
-
-
-def create(spec: str, *, layers: tuple[str, ...] | None = None) -> Backbone:
-    """Return the unloaded backbone of ``NAME``, ``NAME:VARIANT`` or ``NAME:VARIANT+RULE``.
-
-    RULE says what becomes of images smaller than the crop: ``tile`` repeats them, ``resize`` enlarges them, ``pad``
-    surrounds them with black, which is every detector's default unless its card says otherwise.
-
-    Raises:
-        UnknownNameError: no such backbone or variant.
-    """
-    name, _, variant = spec.partition(":")
-    member: type[Backbone] = BACKBONES.load(name)
-    return member(variant or None, layers=layers)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewshot.core.errors import FewshotError, InputError
-from fewshot.embeddings.backbones.base import BACKBONES, CLASSES, Backbone, create
+from fewshot.embeddings.backbones.base import BACKBONES, CLASSES, Backbone
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.card import RandomWeights, Weights
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.weights.locate import locate, missing

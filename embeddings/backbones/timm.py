@@ -77,7 +77,7 @@ class Timm(Backbone):
     def build(self) -> nn.Module:
         return _model(self._name_and_size()[0])
 
-    def loaded(self) -> None:
+    def filled(self) -> None:
         """Resample the positions when another size than the model's own is wanted."""
         name, size = self._name_and_size()
         if size is not None:

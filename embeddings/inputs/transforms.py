@@ -6,13 +6,15 @@ No torch is imported here, so that workers start fast and small.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, final
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from fewshot.core.errors import OptionError
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 Triple = tuple[float, float, float]
@@ -297,3 +299,30 @@ class InputRule:
             scale = "[0, 1]" if self.divisor == 255 else f"/ {self.divisor:g}"
             return f"{self.geometry} > {scale}"
         return f"{self.geometry} > /{self.divisor:g}, mean {self.mean}, std {self.std}"
+
+
+def rule_to_json(rule: InputRule) -> dict[str, Any]:
+    """Return a rule as JSON values: the class and the numbers of every step, then the normalisation."""
+    steps = [{"step": type(step).__name__, **asdict(cast(Any, step))} for step in rule.steps]
+    return {"steps": steps, "mean": rule.mean, "std": rule.std, "divisor": rule.divisor}
+
+
+def rule_from_json(document: Mapping[str, Any]) -> InputRule:
+    """Return the rule that ``rule_to_json`` gave; its steps are looked up among those that are imported.
+
+    Raises:
+        OptionError: no such step, or one that does not take these numbers.
+    """
+    known = {kind.__name__: kind for kind in Step.__subclasses__()}
+    steps = []
+    try:
+        for entry in document["steps"]:
+            numbers = {name: value for name, value in entry.items() if name != "step"}
+            steps.append(known[entry["step"]](**numbers))
+        mean, std = (None if document[name] is None else tuple(map(float, document[name])) for name in ("mean", "std"))
+        return InputRule(tuple(steps), cast(Any, mean), cast(Any, std), float(document["divisor"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise OptionError(
+            f"the input rule {dict(document)} cannot be used ({type(error).__name__}: {error}); known steps are "
+            f"{', '.join(sorted(known))}"
+        ) from error

@@ -133,7 +133,7 @@ def backbone_of(index: SourceIndex, *, weights: Sequence[str], device: str) -> "
     """
     import torch
 
-    from fewshot.embeddings.backbones.base import create
+    from fewshot.embeddings.backbones.creation import create
     from fewshot.embeddings.weights.locate import resolve
 
     backbone = create(index.info.backbone, layers=(index.info.layer,))

@@ -69,15 +69,15 @@ def _layer(store: FeatureStore, info: LayerInfo) -> dict[str, Any]:
 
 
 def _layer_lines(layer: dict[str, Any]) -> list[str]:
-    made_by, mark = layer["provenance"], " (default)" if layer["default"] else ""
-    made = [f"{name} {made_by[name]}" for name in ("precision", "device", "batch_size") if made_by.get(name) is not None]
-    made += [f"weights {part}:{digest[:16]}" for part, digest in (made_by.get("weights") or {}).items()]
-    made += [f"re-encoded {made_by['reencode']}"] if made_by.get("reencode") else []
+    how, mark = layer["provenance"], " (default)" if layer["default"] else ""
+    made = [f"{name} {how[name]}" for name in ("precision", "device", "batch_size") if how.get(name) is not None]
+    made += [f"weights {part}:{digest[:16]}" for part, digest in (how.get("weights") or {}).items()]
+    made += [f"re-encoded {how['reencode']}"] if how.get("reencode") else []
     name = f"{layer['backbone']}/{feature_name(layer['layer'], layer['view'])}"
     lines = [f"layer     {name}{mark}: {layer['present']} x {layer['dimension']} {layer['dtype']}"]
     if made:
-        made.append(f"decoder {made_by.get('decoder', 'not known')}")
-        lines.append(f"          input {made_by.get('input', 'not known')}; {', '.join(made)}")
+        made.append(f"decoder {how.get('decoder', 'not known')}")
+        lines.append(f"          input {how.get('input', 'not known')}; {', '.join(made)}")
     return lines
 
 

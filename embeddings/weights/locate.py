@@ -89,6 +89,8 @@ def locate(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Pat
 
 def find(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Path | None:
     """Return where a file lies, unchecked, or None: in its package, in ``CACHE/FILE`` or in ``CACHE/BACKBONE/FILE``."""
+    if file.path:
+        return Path(file.path)
     if file.package:
         return _in_package(file)
     folder = cache or cache_folder()

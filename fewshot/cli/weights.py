@@ -52,7 +52,7 @@ def list_files(names: tuple[str, ...], cache: Path | None, as_json: bool) -> Non
 @json_option
 def fetch(names: tuple[str, ...], cache: Path | None, offline: bool, quiet: bool, as_json: bool) -> None:
     """Fetch the weight files of the backbones NAMES, go on where a broken download stopped, and check them."""
-    from fewshot.embeddings.backbones.base import create
+    from fewshot.embeddings.backbones.creation import create
     from fewshot.embeddings.weights.download import fetch as fetch_files
 
     if not names:
@@ -105,7 +105,7 @@ def _rows(names: Sequence[str], cache: Path | None) -> list[dict[str, Any]]:
 
 def _verified(row: Mapping[str, Any]) -> dict[str, str]:
     from fewshot.core.errors import WeightsError
-    from fewshot.embeddings.backbones.base import create
+    from fewshot.embeddings.backbones.creation import create
     from fewshot.embeddings.weights.locate import verify as verify_file
 
     (file,) = [file for file in create(row["backbone"]).card.weights if file.part == row["part"]]

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from fewshot.cli import group
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.inputs.images import decode
 from fewshot.embeddings.inputs.views import parse, perturb
 from fewshot.embeddings.store.writer import LayerData, write_store
@@ -41,7 +41,9 @@ def make_store(path: Path, *, seed: int = 0, weights: str = "abc", ids: str = "p
         }
     )
     facts = {"weights": {"net": weights}, "input": "native"}
-    write_store(path, samples, [LayerData("net", "pooled", features.astype(np.float32), default=True, provenance=facts)])
+    write_store(
+        path, samples, [LayerData("net", "pooled", features.astype(np.float32), default=True, provenance=facts)]
+    )
     return path
 
 
@@ -229,7 +231,9 @@ def test_readable_images_are_answered_before_the_others_are_named(tmp_path: Path
 
 def test_a_store_of_other_weights_or_input_is_refused(tmp_path: Path) -> None:
     samples = pd.DataFrame({"key": ["a"], "source": ["x"], "synthetic": [False]})
-    layer = LayerData("spectrum", "radial", np.ones((1, 64), np.float32), default=True, provenance={"input": "squash(9x9)"})
+    layer = LayerData(
+        "spectrum", "radial", np.ones((1, 64), np.float32), default=True, provenance={"input": "squash(9x9)"}
+    )
     write_store(tmp_path / "s.h5", samples, [layer])
     result = fewshot(tmp_path / "s.h5", picture(tmp_path / "a.png", seed=1, fine=True))
     assert result.exit_code == 1

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from fewshot.embeddings.backbones.base import BACKBONES, Backbone, create
+from fewshot.embeddings.backbones.base import BACKBONES, Backbone
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.card import RandomWeights
 
 # Generic adapters are tried on small models; others in all their variants.

@@ -18,7 +18,8 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot.core.errors import UnknownNameError, WeightsError
-from fewshot.embeddings.backbones.base import BACKBONES, Backbone, create
+from fewshot.embeddings.backbones.base import BACKBONES, Backbone
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.backbones.parity import read_recipe
 from fewshot.embeddings.inputs.images import decode
 from fewshot.embeddings.inputs.transforms import CenterCrop

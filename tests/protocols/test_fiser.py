@@ -358,7 +358,9 @@ def test_stores_made_with_other_weights_are_not_mixed(tmp_path: Path) -> None:
     samples = toy_samples()
     for name, weights in (("a", "11"), ("b", "22")):
         write_store(
-            tmp_path / f"{name}.h5", samples, [toy_layer(samples, "net", "x", signal=1.0, provenance={"weights": weights})]
+            tmp_path / f"{name}.h5",
+            samples,
+            [toy_layer(samples, "net", "x", signal=1.0, provenance={"weights": weights})],
         )
     with pytest.raises(StoreError, match="the weight files"):
         fewshot.adapt(tmp_path / "a.h5", query=str(tmp_path / "b.h5"), trials=2)

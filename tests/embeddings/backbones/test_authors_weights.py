@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.weights.locate import resolve
 
 # measured with the authors' code on the native track, each generator against all 120 natural files

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fewshot.core.errors import OptionError, UnknownNameError
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.weights.unset import UnsetParameters
 
 

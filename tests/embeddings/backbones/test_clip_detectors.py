@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from fewshot.core.errors import WeightsError
-from fewshot.embeddings.backbones.base import HEAD, Backbone, create
+from fewshot.embeddings.backbones.base import HEAD, Backbone
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.weights.checkpoint import State, fill_strictly, read_checkpoint
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 from torchvision import models, transforms
 
 from fewshot.core.errors import WeightsError
-from fewshot.embeddings.backbones.base import Backbone, create
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.backbones.freqnet import channel_high_pass, high_pass
 from fewshot.embeddings.backbones.gramnet import gram
 from fewshot.embeddings.backbones.lgrad import quantise

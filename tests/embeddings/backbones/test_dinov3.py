@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewshot.core.errors import WeightsError
-from fewshot.embeddings.backbones.base import Backbone, create
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.card import RandomWeights
 from fewshot.embeddings.inputs.transforms import FloatSquash
 from fewshot.embeddings.networks import dinov3

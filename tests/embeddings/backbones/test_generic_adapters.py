@@ -14,7 +14,8 @@ from timm.data import create_transform, resolve_model_data_config
 from torch import nn
 
 from fewshot.core.errors import OptionError, UnknownNameError, WeightsError
-from fewshot.embeddings.backbones.base import Backbone, create
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.card import RandomWeights
 from fewshot.embeddings.weights.locate import resolve
 

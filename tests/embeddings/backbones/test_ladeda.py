@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.card import RandomWeights
 
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import RandomCrop
 
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.backbones.lota import BitPatch, low_bits, texture
 from fewshot.embeddings.inputs.opencv import OpencvSquash, resize
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPVisionModelWithProjection
 
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.card import RandomWeights
 from fewshot.embeddings.networks.clip import ImageTower, from_hugging_face
 from fewshot.embeddings.networks.clip_hf import image_tower_l14

@@ -6,7 +6,7 @@ from PIL import Image
 from torchvision import transforms
 
 from fewshot.core.errors import OptionError, UnknownNameError
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 
 SMALL = Image.fromarray(np.random.default_rng(0).integers(1, 256, (100, 90, 3), dtype=np.uint8))
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import correlate
 
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.backbones.spectrum import FILTERS
 
 

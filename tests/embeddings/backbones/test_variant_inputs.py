@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 
 SIZES = [(301, 398), (151, 120), (40, 700), (449, 460), (5, 3)]
 IMAGENET = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

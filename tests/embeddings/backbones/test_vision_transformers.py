@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewshot.core.errors import WeightsError
-from fewshot.embeddings.backbones.base import Backbone, create
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.card import RandomWeights
 from fewshot.embeddings.weights.checkpoint import fill_strictly
 

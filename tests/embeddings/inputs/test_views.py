@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from fewshot.core.errors import OptionError, UnknownNameError
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.inputs.views import KINDS, View, noise, parse, perturb
 from fewshot.embeddings.pipeline.forward import perturbed_input
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.backbones.dire import AdmCrop, classifier_input, difference_map
 from fewshot.embeddings.networks.diffusion import AdmUNet, linear_schedule, reconstruct
 from fewshot.embeddings.networks.trunks import ResNet50

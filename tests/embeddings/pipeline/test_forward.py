@@ -17,7 +17,7 @@ from PIL import Image
 
 import fewshot
 from fewshot.core.errors import FewshotError
-from fewshot.embeddings.backbones.base import create
+from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.card import RandomWeights
 from fewshot.embeddings.extract import extract
 from fewshot.embeddings.pipeline.memory import bytes_for_one, fitting_batch, free_bytes

@@ -1,0 +1,47 @@
+"""From what a user types, or a store records, to an unloaded backbone: a registered one, or a weight file of ours."""
+
+from pathlib import Path
+
+from fewshot.core.errors import WeightsError
+from fewshot.embeddings.backbones.base import BACKBONES, Backbone
+from fewshot.embeddings.backbones.trained import SUFFIX, Trained
+from fewshot.embeddings.reference import BackboneReference
+
+
+def create(spec: str, *, layers: tuple[str, ...] | None = None) -> Backbone:
+    """Return the unloaded backbone of ``NAME``, ``NAME:VARIANT``, ``NAME:VARIANT+RULE`` or ``FILE.safetensors``.
+
+    RULE says what becomes of images smaller than the crop: ``tile`` repeats them, ``resize`` enlarges them, ``pad``
+    surrounds them with black, which is every detector's default unless its card says otherwise. A file is one that
+    ``fewshot weights pack`` or a trainer wrote; its header says which network it fills.
+
+    Raises:
+        UnknownNameError: no such backbone or variant.
+        WeightsError: the file is not there, or was not written by us.
+    """
+    if spec.endswith(SUFFIX):
+        return Trained.of_file(Path(spec).expanduser(), layers=layers)
+    name, _, variant = spec.partition(":")
+    member: type[Backbone] = BACKBONES.load(name)
+    return member(variant or None, layers=layers)
+
+
+def recreate(reference: BackboneReference, *, file: Path | None = None) -> Backbone:
+    """Return the unloaded backbone that a store's layer records.
+
+    Args:
+        reference: what the layer records.
+        file: the weight file, where the reference is of one of ours.
+
+    Raises:
+        WeightsError: a weight file of ours that was not named.
+    """
+    layers = reference.layers or None
+    if not reference.base:
+        return create(reference.name, layers=layers)
+    if file is None:
+        raise WeightsError(
+            f"{reference.name!r} is a weight file of yours (a {reference.base}), and stores keep no weights; "
+            f"name it with --weights {reference.name}=FILE{SUFFIX}"
+        )
+    return Trained.of_file(file, layers=layers)
