@@ -106,6 +106,11 @@ class Trained(Backbone):
             )
         return state
 
+    def to_reference(self, digests: Mapping[str, str]) -> BackboneReference:
+        """Return the header's reference with the layers wanted, and the SHA-256 of the file beside its digest."""
+        layers = self.available_layers(digests)
+        return replace(self.reference_of_file, layers=layers, weights=dict(digests), input=str(self.card.input))
+
     def features(self, batch: Tensor) -> dict[str, Tensor]:
         self.base.device = self.device
         found = self.base.features(batch)

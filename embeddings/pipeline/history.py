@@ -13,8 +13,9 @@ from fewshot.core.errors import StoreError
 from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.layouts.collection import Collection
 from fewshot.embeddings.pipeline.ledger import Part, PartsFolder
-from fewshot.embeddings.pipeline.plan import Known, Task, differences
+from fewshot.embeddings.pipeline.units import Known, Task
 from fewshot.embeddings.store.failures import EVERY, Reasons
+from fewshot.embeddings.store.layer_provenance import differences
 from fewshot.embeddings.store.merge import Merge, Piece
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.schema import present_path
@@ -153,30 +154,30 @@ class History:
         return {key: Known(digest, pixels) for key, digest, pixels in zip(*columns, strict=True)}
 
     def require_same(self, tasks: Sequence[Task]) -> None:
-        """Refuse a task whose features exist and were made otherwise.
+        """Refuse a task whose features exist and were produced differently.
 
         Raises:
             StoreError: another weight file, preprocessing, decoder, precision or type; the message says which.
         """
         for task in tasks:
             for info in self.store.layers if self.store else ():
-                if (info.backbone, info.view) == task.place:
+                if (info.backbone, info.view) == task.key:
                     self._refuse_other(task, info.provenance)
             for part in self.parts:
                 for backbone, view, _, mark in part.tasks:
-                    if (backbone, view) == task.place and mark != task.fingerprint:
-                        self._refuse_other(task, self._facts_of(part, task))
+                    if (backbone, view) == task.key and mark != task.fingerprint:
+                        self._refuse_other(task, self._provenance_of(part, task))
 
-    def _facts_of(self, part: Part, task: Task) -> Mapping[str, Any]:
+    def _provenance_of(self, part: Part, task: Task) -> Mapping[str, Any]:
         with self.folder.open(part) as store:
-            return next(info.provenance for info in store.layers if (info.backbone, info.view) == task.place)
+            return next(info.provenance for info in store.layers if (info.backbone, info.view) == task.key)
 
-    def _refuse_other(self, task: Task, facts: Mapping[str, Any]) -> None:
-        different = differences(facts, task.facts)
+    def _refuse_other(self, task: Task, provenance: Mapping[str, Any]) -> None:
+        different = differences(provenance, task.provenance)
         if different:
             raise StoreError(
-                f"{self.folder.store} has {task.backbone!r} ({task.view.name}) made otherwise: {'; '.join(different)}; "
-                f"use the same, or another -o"
+                f"{self.folder.store} has {task.backbone!r} ({task.view.name}) produced differently: "
+                f"{'; '.join(different)}; use the same, or another -o"
             )
 
     def missing(self, task: Task) -> BoolArray:
@@ -196,7 +197,7 @@ class History:
     def _in_store(self, task: Task) -> bool:
         if self.store is None:
             return False
-        layers = {info.layer for info in self.store.layers if (info.backbone, info.view) == task.place}
+        layers = {info.layer for info in self.store.layers if (info.backbone, info.view) == task.key}
         return bool(layers) and set(task.feature_layers) <= layers
 
     def _positions_of(self, store: FeatureStore) -> IntArray:
@@ -215,11 +216,11 @@ class History:
             return sample.source, sample.synthetic
         return "", False
 
-    def finish(self, tasks: Sequence[Task], *, facts: Mapping[str, Any]) -> Outcome:
+    def finish(self, tasks: Sequence[Task], *, provenance: Mapping[str, Any]) -> Outcome:
         """Seal when every task is done on every image, here and in other shards; else say what is left.
 
         Args:
-            facts: more for the store's provenance.
+            provenance: more for the store's provenance.
         """
         parts = self.folder.parts()
         left = sum(int((self.missing(task) & ~self._tried(task, parts)).sum()) for task in tasks)
@@ -234,7 +235,7 @@ class History:
             return Outcome(None, len(self.keys), failures={key: reasons.of(key, EVERY, EVERY) for key in self.keys})
         changed = self._adds(merge)
         if changed:
-            self._seal(merge, reasons, facts)
+            self._seal(merge, reasons, provenance)
         sealed = FeatureStore(self.folder.store)
         self._forget_sealed(parts, sealed)
         return self._outcome(sealed, changed=changed)
@@ -247,7 +248,7 @@ class History:
         old = None
         if self.store is not None:
             old = Piece(partial(FeatureStore, self.folder.store), self._positions_of(self.store))
-        return Merge(self.keys, old=old, pieces=pieces, wanted=frozenset(task.place for task in tasks))
+        return Merge(self.keys, old=old, pieces=pieces, wanted=frozenset(task.key for task in tasks))
 
     def _tried(self, task: Task, parts: Sequence[Part]) -> BoolArray:
         """Return (len(keys),) bool: images that this task was run on, with or without success."""
@@ -283,9 +284,9 @@ class History:
             if (key.backbone, key.view) in merge.wanted
         )
 
-    def _seal(self, merge: Merge, reasons: Reasons, facts: Mapping[str, Any]) -> None:
+    def _seal(self, merge: Merge, reasons: Reasons, provenance: Mapping[str, Any]) -> None:
         roots = [str(root) for root in self.collection.roots]
-        merge.write(self.folder.store, roots=roots, reasons=reasons, facts=facts)
+        merge.write(self.folder.store, roots=roots, reasons=reasons, provenance=provenance)
 
     def _forget_sealed(self, parts: Sequence[Part], sealed: FeatureStore) -> None:
         """Delete the parts whose every task is in the sealed store."""

@@ -125,7 +125,7 @@ class Merge:
                     found[np.searchsorted(self.rows, piece.positions)] |= store.file[present_path(key)][:]
         return found
 
-    def write(self, path: Path, *, roots: Sequence[str], reasons: Reasons, facts: Mapping[str, Any]) -> str:
+    def write(self, path: Path, *, roots: Sequence[str], reasons: Reasons, provenance: Mapping[str, Any]) -> str:
         """Write and seal the merged store; return its digest."""
         present: dict[tuple[str, str], BoolArray] = {}
         with StoreWriter(path, self, roots=roots) as writer:
@@ -134,7 +134,7 @@ class Merge:
                 if place not in present:
                     present[place] = self.present(key)
                 self._write_layer(writer, key, info, present[place])
-            return writer.seal(self.failures(present, reasons), facts=facts)
+            return writer.seal(self.failures(present, reasons), provenance=provenance)
 
     def _write_layer(self, writer: StoreWriter, key: LayerKey, info: LayerInfo, present: BoolArray) -> None:
         if self.old is not None and len(self.old.positions) == len(self.rows):

@@ -150,6 +150,18 @@ def sha256(path: Path) -> str:
     return _digest(path, "sha256")
 
 
+def digests_of(card: BackboneCard, weights: Weights) -> dict[str, str]:
+    """Return {part: SHA-256 of its file, or ``random...``} of the parts that are there."""
+    given = {
+        file.part: weights if isinstance(weights, RandomWeights) else weights.get(file.part) for file in card.weights
+    }
+    return {
+        part: str(found) if isinstance(found, RandomWeights) else sha256(found)
+        for part, found in given.items()
+        if found is not None
+    }
+
+
 def notices(card: BackboneCard, weights_sha256: Mapping[str, str]) -> tuple[str, ...]:
     """Return what a user must be told on use: files whose licence forbids commercial use, and random weights.
 

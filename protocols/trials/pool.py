@@ -12,7 +12,7 @@ from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArra
 from fewshot.core.errors import InputError, StoreError
 from fewshot.draws.episodes import Pool, require_both
 from fewshot.embeddings.layer_key import CLEAN, LOGIT
-from fewshot.embeddings.pipeline.plan import differences
+from fewshot.embeddings.store.layer_provenance import differences
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
 from fewshot.heads.base import Head
 

@@ -16,17 +16,17 @@ from fewshot.embeddings.inputs.views import parse
 from fewshot.embeddings.layouts.base import Sample
 from fewshot.embeddings.layouts.folder import Folder
 from fewshot.embeddings.pipeline.decode_pool import WorkerPool, prepared_in_order
-from fewshot.embeddings.pipeline.prepare import Input, Job, Prepared, Recipe
+from fewshot.embeddings.pipeline.prepare import Input, Job, Preparation, Prepared
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
+def recipe(tmp_path: Path) -> Preparation:
     """40 images; each is wanted in small, in small after JPEG, and at its own size."""
     for number in range(40):
         pixels = np.random.default_rng(number).integers(0, 256, (16 + number, 20, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
     inputs = (Input((), (Squash(8, 8),)), Input(parse("jpeg:50").pixels, (Squash(8, 8),)), Input())
-    return Recipe((tmp_path,), (Folder(),), inputs)
+    return Preparation((tmp_path,), (Folder(),), inputs)
 
 
 def jobs(count: int = 40) -> list[Job]:
@@ -36,12 +36,12 @@ def jobs(count: int = 40) -> list[Job]:
 def assert_same(one: list[Prepared], other: list[Prepared]) -> None:
     assert [each.number for each in one] == [each.number for each in other]
     for first, second in zip(one, other, strict=True):
-        assert (first.facts, first.failure) == (second.facts, second.failure)
+        assert (first.metadata, first.failure) == (second.metadata, second.failure)
         for left, right in zip(first.inputs, second.inputs, strict=True):
             np.testing.assert_array_equal(left, right)
 
 
-def test_workers_give_what_this_process_gives_in_order(recipe: Recipe) -> None:
+def test_workers_give_what_this_process_gives_in_order(recipe: Preparation) -> None:
     alone = list(prepared_in_order(recipe, jobs(41), workers=0))
 
     assert_same(list(prepared_in_order(recipe, jobs(41), workers=2)), alone)
@@ -50,13 +50,13 @@ def test_workers_give_what_this_process_gives_in_order(recipe: Recipe) -> None:
     assert all(part.dtype == np.uint8 for part in alone[3].inputs if not isinstance(part, str))
 
 
-def test_a_killed_worker_is_replaced_and_nothing_is_lost(recipe: Recipe) -> None:
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(recipe: Preparation) -> None:
     alone = list(prepared_in_order(recipe, jobs(), workers=0))
 
     with WorkerPool(recipe, 1) as pool:
         results = pool.run(jobs())
         found = [next(results)]
-        os.kill(pool._workers[0].process.pid, signal.SIGKILL)
+        os.kill(pool._workers[0].child.process.pid, signal.SIGKILL)
         found += list(results)
 
     assert_same(found, alone)
