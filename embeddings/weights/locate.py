@@ -62,6 +62,11 @@ def resolve(card: BackboneCard, requests: Iterable[str] = (), *, cache: Path | N
     return found
 
 
+def value_of(requests: Iterable[str], name: str) -> str | None:
+    """Return what ``NAME=VALUE`` says of a name, None when no request is of it."""
+    return next((value for left, value in map(_split, requests) if left == name), None)
+
+
 def require_known(requests: Sequence[str], cards: Iterable[BackboneCard]) -> None:
     """Raise when a ``--weights`` request names no backbone of the run, so that a typing error is not passed over.
 
