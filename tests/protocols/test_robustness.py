@@ -18,7 +18,7 @@ from fewshot.heads.minder import Minder
 from fewshot.heads.rigid import Rigid
 from fewshot.protocols.fiser import adapt
 from fewshot.protocols.robustness import Robustness
-from fewshot.protocols.trials.pool import gather
+from fewshot.protocols.trials.pool import load_pool
 from fewshot.results.report import Report
 from fewshot.solvers.view_distance import cosine_distance
 
@@ -150,12 +150,12 @@ def test_the_command_prints_views_with_their_flip_rate(path: Path, tmp_path: Pat
 
 def test_a_head_gets_raw_features_where_it_wants_them_and_unit_ones_elsewhere(path: Path) -> None:
     store = FeatureStore(path)
-    material = gather(store, backbones=["npr"])
+    pool = load_pool(store, backbones=["npr"])
     clean = store.read(None, "npr", "pooled")
-    raw, unit = (material.for_head(HEADS.load(name)(), "npr", "pooled") for name in ("acm", "svm"))
+    raw, unit = (pool.for_head(HEADS.load(name)(), "npr", "pooled") for name in ("acm", "svm"))
     np.testing.assert_array_equal(raw, clean)
     np.testing.assert_allclose(unit, clean / np.linalg.norm(clean, axis=1, keepdims=True), rtol=1e-6)
-    np.testing.assert_array_equal(unit, material.features("npr", "pooled"))
+    np.testing.assert_array_equal(unit, pool.features("npr", "pooled"))
 
 
 @pytest.fixture
