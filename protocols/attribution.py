@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 from fewshot.core.errors import OptionError, unknown_name
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.curve.finished_points import Points
+from fewshot.protocols.curve.finished_points import ResultCache
 from fewshot.protocols.curve.layers import run_layers
+from fewshot.protocols.curve.models import HELD_OUT
 from fewshot.protocols.curve.split import SplitRule
 from fewshot.protocols.trials.layers import require_sense
 from fewshot.reconstruction.recipe import Recipe
@@ -32,8 +33,8 @@ class Attribution(Protocol):
         query: which are asked; empty is every image that does not train (``split=test`` where the store has that).
         train_share: the share drawn for training where no column says it.
         group: images that share a value of this column never stand on both sides of a drawn split.
-        validation: ``carved`` from each subset, ``none``, or ``COLUMN=VALUE``; chooses the step that is kept.
-        validation_share: of a subset, when carved.
+        validation: ``held-out`` from each subset, ``none``, or ``COLUMN=VALUE``; chooses the step that is kept.
+        validation_share: of a subset, when held out.
         references: heads on the same subsets: ``linear-probe``, ``rbf-svm``.
         trials: draws per fraction; None is 5 below 10 %, 3 from there, 1 at 100 %.
         recipe: changes to the defaults of ``Recipe``.
@@ -54,7 +55,7 @@ class Attribution(Protocol):
     query: Mapping[str, str] = field(default_factory=dict)
     train_share: float = 0.5
     group: str = "group"
-    validation: str = "carved"
+    validation: str = HELD_OUT
     validation_share: float = 0.1
     references: tuple[str, ...] = REFERENCES
     trials: int | None = None
@@ -68,15 +69,15 @@ class Attribution(Protocol):
         for name in self.references:
             if name not in REFERENCES:
                 raise unknown_name("reference", name, REFERENCES)
-        if self.validation not in ("carved", "none") and "=" not in self.validation:
-            raise OptionError(f"validation is {self.validation!r}; give carved, none or COLUMN=VALUE")
+        if self.validation not in (HELD_OUT, "none") and "=" not in self.validation:
+            raise OptionError(f"validation is {self.validation!r}; give {HELD_OUT}, none or COLUMN=VALUE")
         if not self.fit_on:
             raise OptionError("nothing to fit on; give natural, synthetic or a source")
         require_sense(self.layer)
         if "support-cv" in self.layer and self.validation == "none":
             raise OptionError("--layer support-cv chooses on held-out images, and --validation none holds out no image")
 
-    def run(self, store: FeatureStore, *, points: Points | None = None, quiet: bool = True) -> Report:
+    def run(self, store: FeatureStore, *, points: ResultCache | None = None, quiet: bool = True) -> Report:
         """Run every point that ``points`` does not hold yet, and report all.
 
         Raises:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fewshot.core.errors import OutputError, ReportError
+from fewshot.results.legacy_names import entry_of_today, head_of_today
 from fewshot.results.row import Row as Row
 from fewshot.results.row import Selection as Selection
 from fewshot.results.tables import report_table
@@ -139,7 +140,7 @@ class Report:
                 protocol=document["protocol"],
                 config=document["config"],
                 rows=tuple(_row_from_json(row) for row in document["rows"]),
-                supports=document.get("supports", {}),
+                supports={entry_of_today(name): said for name, said in document.get("supports", {}).items()},
                 warnings=tuple(document.get("warnings", ())),
                 provenance=document.get("provenance", {}),
                 confusion=_confusion_from_json(document.get("confusion")),
@@ -198,6 +199,7 @@ def _row_to_json(row: Row) -> dict[str, Any]:
 def _row_from_json(entry: Mapping[str, Any]) -> Row:
     known = {item.name for item in fields(Row)}
     given = {name: value for name, value in entry.items() if name in known}
+    given["head"] = head_of_today(given["head"])
     given["values"] = tuple(float("nan") if value is None else float(value) for value in given["values"])
     given["choices"] = tuple(given.get("choices", ()))
     low, high = given.get("interval") or (None, None)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fewshot.core.arrays import FloatArray
 from fewshot.core.errors import ReportError
+from fewshot.results.legacy_names import entry_of_today
 from fewshot.results.row import Row
 from fewshot.stats.two_way import Asked
 
@@ -27,7 +28,7 @@ def scores_beside(path: Path | str) -> dict[str, NDArray[Any]]:
         return {}
     try:
         with np.load(kept, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {entry_of_today(name): archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError) as error:
         raise ReportError(f"the scores {kept} cannot be read ({error}); run again with --keep-scores") from error
 

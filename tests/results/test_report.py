@@ -47,6 +47,15 @@ def test_file_has_the_keys_of_the_interface(tmp_path: Path) -> None:
     assert "fraction" not in document["rows"][0]
 
 
+def test_a_report_that_says_carved_is_read_as_held_out(tmp_path: Path) -> None:
+    document = _report(_row(head="acm:natural, carved")).to_json()
+    document["supports"] = {"acm:natural, carved 10% trial 0": {"support": "abc"}}
+    (tmp_path / "old.json").write_text(json.dumps(document))
+    loaded = Report.load(tmp_path / "old.json")
+    assert loaded.rows[0].head == "acm:natural, held-out"
+    assert list(loaded.supports) == ["acm:natural, held-out 10% trial 0"]
+
+
 def test_undefined_values_are_null_in_the_file_and_left_out_of_the_mean(tmp_path: Path) -> None:
     path = _report(_row((0.5, float("nan"), 0.7))).save(tmp_path / "r.json")
     assert json.loads(path.read_text())["rows"][0]["values"] == [0.5, None, 0.7]
