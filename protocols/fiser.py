@@ -21,7 +21,7 @@ from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.heads.knn import Knn
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.trials.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
+from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.layers import is_reported_fixed, layers_to_score, require_sense
 from fewshot.protocols.trials.measures import Kind, facts, measure, query_mask, support_mask, with_intervals
 from fewshot.protocols.trials.pool import EvaluationPool, load_pool
@@ -34,7 +34,8 @@ from fewshot.protocols.trials.selection import (
     score_best_k,
 )
 from fewshot.protocols.trials.supports import Method, draw_all, draw_given, left_over
-from fewshot.results.report import Report, Row
+from fewshot.results.report import Report
+from fewshot.results.row import PRETRAINED, Row
 from fewshot.results.scores import name_of_scores, name_of_support
 from fewshot.stats.metrics import Tpr
 
@@ -138,7 +139,7 @@ class Fiser(Protocol):
         work = sum(len(read) for read in layers.values()) * len(self.head)
         with Progress(work, label="adapt", unit="heads", quiet=quiet) as progress:
             for name in backbones:
-                rows += self._shipped(pool, draws, name)
+                rows += self._pretrained(pool, draws, name)
                 rows += self._backbone(pool, draws, name, store.default_layer(name), layers[name], progress, scores)
         if scores is not None:
             scores.update(_asked(pool, draws, self.shots))
@@ -280,13 +281,13 @@ class Fiser(Protocol):
             rows += best.measures.rows(facts(layer="oracle", selection="oracle", **about), choices=best.labels)
         return rows
 
-    def _shipped(self, pool: EvaluationPool, draws: Sequence[Draw], backbone: str) -> list[Row]:
+    def _pretrained(self, pool: EvaluationPool, draws: Sequence[Draw], backbone: str) -> list[Row]:
         """The checkpoint's own head on the same queries; it needs no support, so its shots are 0."""
         logit = pool.logit(backbone)
         if logit is None:
             return []
         found = measure(pool, draws, np.broadcast_to(logit, (len(draws), len(logit))), tpr=self.tpr)
-        about = facts(backbone=backbone, layer=LOGIT, selection="fixed", head=SHIPPED, n_support=0, shots=0)
+        about = facts(backbone=backbone, layer=LOGIT, selection="fixed", head=PRETRAINED, n_support=0, shots=0)
         return found.rows(about)
 
     def _config(

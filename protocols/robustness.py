@@ -15,13 +15,14 @@ from fewshot.embeddings.layer_key import CLEAN, LOGIT
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.trials.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
+from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, layers_to_score, require_sense
 from fewshot.protocols.trials.measures import POOLED, measure
 from fewshot.protocols.trials.pool import EvaluationPool, load_pool
 from fewshot.protocols.trials.selection import Candidate, chosen_by_cross_validation, chosen_by_oracle
 from fewshot.protocols.trials.supports import draw_all
-from fewshot.results.report import Report, Row
+from fewshot.results.report import Report
+from fewshot.results.row import PRETRAINED, Row
 
 FLIP_RATE = "flip_rate"
 INPUT_VIEW = "input-"
@@ -29,9 +30,9 @@ INPUT_VIEW = "input-"
 
 @dataclass(frozen=True)
 class Robustness(Protocol):
-    """Measure heads and shipped detectors over views (methods.md 2.5: JPEG 100 to 30, blur 0 to 4, or any other).
+    """Measure heads and pretrained detectors over views (methods.md 2.5: JPEG 100 to 30, blur 0 to 4, or any other).
 
-    Support and border come from clean images; the queries of a draw are the same under every view, so that the flip
+    Support and threshold come from clean images; the queries of a draw are the same under every view, so that the flip
     rate (share of verdicts that differ from those on the clean image) stands beside each measure. In the row of a
     generator it counts that generator's images, in the pooled row all.
 
@@ -78,7 +79,7 @@ class Robustness(Protocol):
         work = sum(len(found) for found in views.values()) * len(self.head)
         with Progress(work, label="robustness", unit="views", quiet=quiet) as progress:
             for name in backbones:
-                rows += self._shipped(pool, draws, name, views[name])
+                rows += self._pretrained(pool, draws, name, views[name])
                 for head in self.head:
                     for label, fresh in _heads(head):
                         rows += self._head_rows(pool, draws, name, label, fresh, views[name])
@@ -180,9 +181,11 @@ class Robustness(Protocol):
         labels = np.tile(pool.images.synthetic, 2)
         return head.score_draws(both, labels, supports, device=self.device)[:, len(clean) :]
 
-    def _shipped(self, pool: EvaluationPool, draws: Sequence[Draw], backbone: str, views: Sequence[str]) -> list[Row]:
+    def _pretrained(
+        self, pool: EvaluationPool, draws: Sequence[Draw], backbone: str, views: Sequence[str]
+    ) -> list[Row]:
         store, chosen = pool.parts[0]
-        about = {"backbone": backbone, "layer": LOGIT, "head": SHIPPED, "n_support": 0, "shots": 0}
+        about = {"backbone": backbone, "layer": LOGIT, "head": PRETRAINED, "n_support": 0, "shots": 0}
         scored = {}
         for view in views:
             if store.has_logit(backbone, view=view):

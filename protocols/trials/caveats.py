@@ -7,9 +7,8 @@ import numpy as np
 from fewshot.core.arrays import BoolArray
 from fewshot.draws.episodes import Draw
 from fewshot.protocols.trials.measures import Kind
-from fewshot.results.report import Row
+from fewshot.results.row import PRETRAINED, Row
 
-SHIPPED = "shipped"  # the name of the checkpoint's own head in a report
 INVERTED_BELOW = 0.4
 # Where the simulation of docs/experiments/coverage.md found 93 to 97 %:
 NEAR_ONE = 0.98
@@ -80,7 +79,7 @@ def interval_caveats(rows: Sequence[Row], draws: Sequence[Draw], synthetic: Bool
     natural = float(np.mean([np.count_nonzero(~synthetic[drawn.query]) for drawn in draws]))
     doubted: dict[str, list[str]] = {}
     for row in rows:
-        if row.metric != "auroc" or row.head == SHIPPED or row.source == "macro":
+        if row.metric != "auroc" or row.head == PRETRAINED or row.source == "macro":
             continue
         summary = row.summary()
         scarcest = min(natural, row.n_query - natural)

@@ -91,7 +91,7 @@ class EvaluationPool:
         return read[0] if len(read) == 1 else np.concatenate(read)
 
     def logit(self, backbone: str) -> Float64Array | None:
-        """Return (n,) the scores of the head that the checkpoint shipped with, or None when it has none."""
+        """Return (n,) the scores of the pretrained head that came with the checkpoint, or None when it has none."""
         if not all(store.has_logit(backbone) for store, _ in self.parts):
             return None
         read = np.concatenate([store.read(rows, backbone, LOGIT) for store, rows in self.parts])

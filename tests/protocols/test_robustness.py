@@ -81,15 +81,15 @@ def test_a_view_that_inverts_the_evidence_flips_the_verdicts(report: Report) -> 
     assert min(values(report, head="svm", view="blur:4", source="all", metric="flip_rate")) > 0.8
 
 
-def test_the_shipped_head_is_measured_without_support(report: Report, path: Path) -> None:
+def test_the_pretrained_head_is_measured_without_support(report: Report, path: Path) -> None:
     store = FeatureStore(path)
     for view in ("clean", "jpeg:30"):
         logit = store.read(None, "npr", "logit", view=view)[:, 0]
         expected = roc_auc_score(store.synthetic, logit)
-        found = values(report, head="shipped", view=view, source="all", metric="auroc")
+        found = values(report, head="pretrained", view=view, source="all", metric="auroc")
         np.testing.assert_allclose(found, expected, atol=0.05)  # each draw asks all but its 20 support images
     said = [store.read(None, "npr", "logit", view=view)[:, 0] > 0 for view in ("clean", "jpeg:30")]
-    flips = values(report, head="shipped", view="jpeg:30", source="all", metric="flip_rate")
+    flips = values(report, head="pretrained", view="jpeg:30", source="all", metric="flip_rate")
     np.testing.assert_allclose(np.mean(flips), np.mean(said[0] != said[1]), atol=0.05)
 
 

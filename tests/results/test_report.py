@@ -47,6 +47,11 @@ def test_file_has_the_keys_of_the_interface(tmp_path: Path) -> None:
     assert "fraction" not in document["rows"][0]
 
 
+def test_a_report_that_says_shipped_is_read_as_pretrained() -> None:
+    (row,) = Report.from_json(_report(_row(head="shipped", layer="logit", shots=0)).to_json()).rows
+    assert row.head == "pretrained"
+
+
 def test_a_report_that_says_carved_is_read_as_held_out(tmp_path: Path) -> None:
     document = _report(_row(head="acm:natural, carved")).to_json()
     document["supports"] = {"acm:natural, carved 10% trial 0": {"support": "abc"}}
