@@ -12,7 +12,7 @@ from fewshot.protocols.curve.layers import run_layers
 from fewshot.protocols.curve.models import HELD_OUT
 from fewshot.protocols.curve.split import SplitRule
 from fewshot.protocols.trials.layers import require_sense
-from fewshot.reconstruction.recipe import Recipe
+from fewshot.reconstruction.training_settings import TrainingSettings
 from fewshot.results.report import Report
 
 REFERENCES = ("linear-probe", "rbf-svm")
@@ -37,7 +37,7 @@ class Attribution(Protocol):
         validation_share: of a subset, when held out.
         references: heads on the same subsets: ``linear-probe``, ``rbf-svm``.
         trials: draws per fraction; None is 5 below 10 %, 3 from there, 1 at 100 %.
-        recipe: changes to the defaults of ``Recipe``.
+        recipe: changes to the defaults of ``TrainingSettings``.
         families: generator -> ``gans``, ``diffusion`` or ``others``, where it is not known or wrong.
         seed: what all draws follow from.
         device: where to train.
@@ -99,10 +99,10 @@ class Attribution(Protocol):
             seed=self.seed,
         )
 
-    def training_recipe(self) -> Recipe:
+    def training_recipe(self) -> TrainingSettings:
         """Return the recipe with this protocol's changes."""
         try:
-            return Recipe(**self.recipe)
+            return TrainingSettings(**self.recipe)
         except TypeError as error:
             raise OptionError(f"the training cannot be set so ({error}); see `fewshot attribute --help`") from error
 

@@ -175,7 +175,9 @@ class Fiser(Protocol):
     def _draws(self, pool: EvaluationPool, store: FeatureStore, backbones: Sequence[str]) -> list[Draw]:
         if self.support:
             most = max(self.shots, default=None)
-            return draw_given(pool, self.support, shots=most, per=self.per, spotless=self.draw != "fiser")
+            return draw_given(
+                pool, self.support, shots=most, per=self.per, drop_near_duplicates=self.draw != "fiser"
+            )
         most = max(self.shots)
         features = None
         if self.draw in ("herding", "kcenter"):

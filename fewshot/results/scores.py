@@ -12,7 +12,7 @@ from fewshot.core.arrays import FloatArray
 from fewshot.core.errors import ReportError
 from fewshot.results.legacy_names import entry_of_today
 from fewshot.results.row import Row
-from fewshot.stats.two_way import Asked
+from fewshot.stats.two_way import TrialMasks
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -59,7 +59,7 @@ class Kept:
     """
 
     scores: FloatArray
-    asked: Asked
+    asked: TrialMasks
     source: NDArray[Any]
 
     def against(self, generator: str) -> "Kept":
@@ -75,4 +75,6 @@ def kept_of_draws(row: Row, arrays: Arrays) -> Kept | None:
     support = arrays.get(title + name_of_support(row.shots))
     if scores is None or support is None:
         return None
-    return Kept(scores, Asked(arrays[f"{title}query"], arrays[f"{title}synthetic"], support), arrays[f"{title}source"])
+    return Kept(
+        scores, TrialMasks(arrays[f"{title}query"], arrays[f"{title}synthetic"], support), arrays[f"{title}source"]
+    )

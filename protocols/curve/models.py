@@ -15,8 +15,8 @@ from fewshot.heads.base import HEADS
 from fewshot.protocols.curve.fisher import FisherRatio
 from fewshot.protocols.curve.split import Split
 from fewshot.reconstruction.device import training_device
-from fewshot.reconstruction.recipe import Recipe, budget
 from fewshot.reconstruction.training import Advance, Trained, TrainingRows, train
+from fewshot.reconstruction.training_settings import TrainingSettings, budget
 
 HELD_OUT = "held-out"  # validation on a part of each subset
 EXACT_SVM_ROWS = 20_000  # above this an exact RBF SVM takes hours; the issue's bound
@@ -101,7 +101,7 @@ class Model(ABC):
     name: str
     features: Features
     takes_rows: BoolArray
-    recipe: Recipe
+    recipe: TrainingSettings
     device: str
     holds_out: bool = False
 
@@ -273,7 +273,7 @@ def models(
     *,
     fit_on: Sequence[str],
     references: Sequence[str],
-    recipe: Recipe,
+    recipe: TrainingSettings,
     device: str,
 ) -> tuple[Model, ...]:
     """Return the attributed classes and, per distinct set of training images, the references.
@@ -297,7 +297,7 @@ def models(
 
 
 def _references(
-    tail: str, references: Sequence[str], features: Features, takes: BoolArray, recipe: Recipe, device: str
+    tail: str, references: Sequence[str], features: Features, takes: BoolArray, recipe: TrainingSettings, device: str
 ) -> list[Model]:
     probe = replace(recipe, learning_rate=PROBE_LEARNING_RATE, classifier="linear")
     kinds: dict[str, Callable[[], Model]] = {

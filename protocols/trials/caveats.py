@@ -23,16 +23,16 @@ def draw_caveats(draws: Sequence[Draw]) -> list[str]:
     """Return what the draws took out of the query."""
     notes = []
     duplicates = [drawn.duplicates for drawn in draws]
-    relatives = [drawn.relatives for drawn in draws]
+    same_group = [drawn.same_group for drawn in draws]
     if any(duplicates):
         notes.append(
             f"duplicates of support images (same pixels, or perceptual hash within 4 bits) left the query: "
             f"{np.mean(duplicates):.1f} a trial, at most {max(duplicates)}"
         )
-    if any(relatives):
+    if any(same_group):
         notes.append(
-            f"images that share a group with the support left the query: {np.mean(relatives):.1f} a trial, at most "
-            f"{max(relatives)}"
+            f"images that share a group with the support left the query: {np.mean(same_group):.1f} a trial, at most "
+            f"{max(same_group)}"
         )
     return notes
 

@@ -14,7 +14,7 @@ from fewshot.protocols.trials.pool import EvaluationPool
 from fewshot.results.row import Row, Selection
 from fewshot.stats.intervals import Interval, delong_interval
 from fewshot.stats.metrics import METRICS, Ranked, Tpr
-from fewshot.stats.two_way import Asked, two_way_bootstrap
+from fewshot.stats.two_way import TrialMasks, two_way_bootstrap
 
 Kind = Literal["trials", "two-way", "delong"]
 POOLED, MACRO = "all", "macro"
@@ -90,7 +90,7 @@ def with_intervals(
         kept = ~pool.images.synthetic | (pool.images.source == source) | (source == POOLED)
         query, synthetic = asked & kept, pool.images.synthetic
         if kind == "two-way":
-            found[dataset, source] = two_way_bootstrap(scores, Asked(query, synthetic, support), seed=seed)
+            found[dataset, source] = two_way_bootstrap(scores, TrialMasks(query, synthetic, support), seed=seed)
         else:
             sides = (scores[0, query[0] & (synthetic == side)].astype(np.float64) for side in (False, True))
             found[dataset, source] = delong_interval(*sides)

@@ -61,7 +61,7 @@ def draw_all(
                 name: _order(pool, method, rows, shots, seed, trial, name, stratified, features)
                 for name, rows in groups.items()
             }
-        draws.append(_closed(pool, orders, shots, trial, spotless=method != "fiser"))
+        draws.append(_closed(pool, orders, shots, trial, drop_near_duplicates=method != "fiser"))
     return draws
 
 
@@ -71,13 +71,13 @@ def draw_given(
     *,
     shots: int | None,
     per: Per = "class",
-    spotless: bool = True,
+    drop_near_duplicates: bool = True,
 ) -> list[Draw]:
     """Return one trial per given list of sample keys (or pixel ids).
 
     Args:
         shots: each list is cut at so many per class (or source); every image is taken when None.
-        spotless: remove duplicates of the support from the query.
+        drop_near_duplicates: remove duplicates of the support from the query.
 
     Raises:
         InputError: a key is not among the chosen images.
@@ -100,7 +100,7 @@ def draw_given(
                     f"leave it out to take every image listed"
                 )
         most = shots or max(len(order) for order in orders.values())
-        draws.append(_closed(pool, orders, most, trial, spotless=spotless))
+        draws.append(_closed(pool, orders, most, trial, drop_near_duplicates=drop_near_duplicates))
     return draws
 
 
@@ -156,8 +156,10 @@ def _lists(document: object) -> list[list[str]]:
     return [[str(key) for key in listed] for listed in document] if isinstance(document, list) else []
 
 
-def _closed(pool: EvaluationPool, orders: Mapping[str, IntArray], shots: int, trial: int, *, spotless: bool) -> Draw:
-    drawn = close(pool.images, orders, shots=shots, trial=trial, spotless=spotless)
+def _closed(
+    pool: EvaluationPool, orders: Mapping[str, IntArray], shots: int, trial: int, *, drop_near_duplicates: bool
+) -> Draw:
+    drawn = close(pool.images, orders, shots=shots, trial=trial, drop_near_duplicates=drop_near_duplicates)
     require_query(pool.images, drawn)
     return drawn
 
