@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,6 +65,30 @@ def atomic_path(path: Path | str, *, option: str = "-o") -> Iterator[Path]:
         raise output_error(target, error, option=option) from error
 
 
+@contextmanager
+def atomic_folder(path: Path, *, option: str = "-o") -> Iterator[Path]:
+    """Yield an empty temporary folder that becomes the new folder ``path`` when the block ends without an error.
+
+    Args:
+        path, option: as for ``atomic_write``.
+
+    Raises:
+        OutputError: it cannot be written; nothing is left.
+    """
+    temporary = path.with_name(_temporary_name(path))
+    try:
+        temporary.mkdir()
+        try:
+            yield temporary
+            temporary.rename(path)
+            fsync_folder(path.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise output_error(path, error, option=option) from error
+
+
 def write_text(path: Path | str, text: str, *, option: str = "-o") -> Path:
     """Write ``text`` as UTF-8 and return the path; see ``atomic_write``.
 
@@ -84,6 +109,20 @@ def write_bytes(path: Path | str, content: bytes, *, option: str = "-o") -> Path
     return Path(path)
 
 
+def make_folder(path: Path, *, option: str = "-o") -> Path:
+    """Make a folder, and those above it, unless it is there already; return it.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "it is a file" if path.is_file() else error.strerror or str(error)
+        raise OutputError(f"the folder {path} cannot be made: {why}; give another path by {option}") from error
+    return path
+
+
 def create_temporary(path: Path) -> Path:
     """Return a new empty file beside ``path``, with a name that nobody can guess and the permissions of ``path``.
 
@@ -94,7 +133,7 @@ def create_temporary(path: Path) -> Path:
         OSError: it cannot be created, or ``path`` is something other than a file.
     """
     _require_replaceable(path)
-    temporary = path.with_name(f"{_temporary_stem(path)}.{secrets.token_hex(_TOKEN_BYTES)}.tmp")
+    temporary = path.with_name(_temporary_name(path))
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with suppress(FileNotFoundError):
@@ -176,6 +215,10 @@ def _require_replaceable(path: Path) -> None:
     """Raise where a rename would replace a device, a pipe or a folder by a file."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EISDIR if path.is_dir() else errno.EINVAL, "not a file", str(path))
+
+
+def _temporary_name(path: Path) -> str:
+    return f"{_temporary_stem(path)}.{secrets.token_hex(_TOKEN_BYTES)}.tmp"
 
 
 def _temporary_stem(path: Path) -> str:

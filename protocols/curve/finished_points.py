@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot.core.errors import OutputError
+from fewshot.core.files import atomic_write, make_folder
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,7 @@ class Points:
         self._belongs = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._memory: dict[str, Point] = {}
         if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(
-                    f"finished points cannot be kept in {folder} ({error}); give -o another place"
-                ) from error
+            make_folder(folder)
 
     def of(self, fingerprint: Mapping[str, Any]) -> "Points":
         """Return the points of another fingerprint in the same folder; these themselves when it is their own."""
@@ -75,15 +70,9 @@ class Points:
         if self.folder is None:
             self._memory[name] = point
             return
-        path = self._path(name)
-        temporary = path.with_suffix(".tmp")
-        try:
-            with temporary.open("wb") as file:
-                arrays: dict[str, Any] = {_FACTS: np.array(json.dumps(dict(point.facts))), **point.arrays}
-                np.savez(file, **arrays)
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"the point {path} cannot be written ({error}); free room and run again") from error
+        arrays: dict[str, Any] = {_FACTS: np.array(json.dumps(dict(point.facts))), **point.arrays}
+        with atomic_write(self._path(name)) as stream:
+            np.savez(stream, **arrays)
 
     def clear(self) -> None:
         """Remove the folder of points, this run's and those of others like it."""

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from fewshot.core import files
 from fewshot.core.errors import OutputError
 from fewshot.core.files import (
+    atomic_folder,
     atomic_path,
     atomic_write,
     file_digest,
     file_sha256,
+    make_folder,
     remove_abandoned,
     write_bytes,
     write_text,
@@ -173,7 +174,7 @@ def test_what_the_disk_refuses_has_its_sentence_and_leaves_nothing(
     def refuse(_: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files.os, "fsync", refuse)
+    monkeypatch.setattr("fewshot.core.files.os.fsync", refuse)
 
     with pytest.raises(OutputError, match=f"a.txt cannot be written: {sentence}"):
         write_text(path, "new", option="--index-file")
@@ -208,7 +209,7 @@ def test_a_folder_one_may_not_write_to_is_said(tmp_path: Path, monkeypatch: pyte
     def refuse(*_: object, **__: object) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(files.os, "open", refuse)  # root, as whom tests may run, is refused nothing
+    monkeypatch.setattr("fewshot.core.files.os.open", refuse)  # root, as whom tests may run, is refused nothing
 
     with pytest.raises(OutputError, match=f"you may not write to {tmp_path}; give another path by -o"):
         write_text(tmp_path / "a.txt", "")
@@ -223,3 +224,27 @@ def test_the_hash_of_a_file_is_that_of_its_bytes_and_of_a_folder_that_of_its_fil
     assert file_sha256(tmp_path / "a") == hashlib.sha256(b"one").hexdigest()
     assert file_digest(tmp_path / "a", "md5") == hashlib.md5(b"one").hexdigest()
     assert file_sha256(tmp_path) == hashlib.sha256(b"onetwo").hexdigest()
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_folder(tmp_path / "bad") as folder:
+            (folder / "a").write_text("")
+            raise OSError(errno.ENOSPC, "full")
+
+    with atomic_folder(tmp_path / "good") as folder:
+        (folder / "a").write_text("one")
+        assert not (tmp_path / "good").exists()
+    with pytest.raises(OutputError, match="bad cannot be written: no space is left"):
+        fail()
+
+    assert names(tmp_path) == ["good"]
+    assert (tmp_path / "good/a").read_text() == "one"
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    assert make_folder(tmp_path / "a/b") == make_folder(tmp_path / "a/b")
+    with pytest.raises(OutputError, match=r"the folder .*/file cannot be made: it is a file; give another path by -o"):
+        make_folder(tmp_path / "file")
