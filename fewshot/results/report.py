@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from fewshot.core.errors import OutputError, ReportError
+from fewshot.core.errors import ReportError
+from fewshot.core.files import write_text
 from fewshot.results.legacy_names import entry_of_today, head_of_today
 from fewshot.results.row import Row as Row
 from fewshot.results.row import Selection as Selection
@@ -154,15 +155,7 @@ class Report:
         Raises:
             OutputError: the file cannot be written.
         """
-        target = Path(path)
-        temporary = target.with_name(target.name + ".tmp")
-        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(target)
-        except OSError as error:
-            raise OutputError(f"the report {target} cannot be written ({error}); give -o another place") from error
-        return target
+        return write_text(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: Path | str) -> Self:

@@ -10,11 +10,24 @@ from numpy.typing import NDArray
 
 from fewshot.core.arrays import FloatArray
 from fewshot.core.errors import ReportError
+from fewshot.core.files import atomic_write
 from fewshot.results.legacy_names import entry_of_today
 from fewshot.results.row import Row
 from fewshot.stats.two_way import TrialMasks
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+def save_scores(path: Path, arrays: Arrays) -> Path:
+    """Write arrays as a compressed ``.npz`` file and return the path.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with atomic_write(path) as stream:
+        named: dict[str, Any] = dict(arrays)
+        np.savez_compressed(stream, **named)
+    return path
 
 
 def scores_beside(path: Path | str) -> dict[str, NDArray[Any]]:

@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot.core.errors import OutputError
+from fewshot.core.files import atomic_write, make_folder
 
 FORMAT = 2  # of the files; those of another format are not found
 _RECORD = "record_json"
@@ -46,8 +46,8 @@ class FinishedPoint:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays, for ``.npz``: the per-image ones, and the rest as one JSON text."""
-        record = asdict(self) | {"values": [[source, metric, value] for (source, metric), value in self.values.items()]}
-        del record["arrays"]
+        record = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "arrays"}
+        record["values"] = [[source, metric, value] for (source, metric), value in self.values.items()]
         return {_RECORD: np.array(json.dumps(record)), **self.arrays}
 
     @classmethod
@@ -75,12 +75,7 @@ class ResultCache:
         self._belongs = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._memory: dict[str, FinishedPoint] = {}
         if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(
-                    f"finished points cannot be kept in {folder} ({error}); give -o another place"
-                ) from error
+            make_folder(folder)
 
     def of(self, fingerprint: Mapping[str, Any]) -> "ResultCache":
         """Return the cache of another fingerprint in the same folder; this one itself when it is its own."""
@@ -106,15 +101,9 @@ class ResultCache:
         if self.folder is None:
             self._memory[name] = point
             return
-        path = self._path(name)
-        temporary = path.with_suffix(".tmp")
-        try:
-            with temporary.open("wb") as file:
-                arrays: dict[str, Any] = point.to_arrays()
-                np.savez(file, **arrays)
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"the point {path} cannot be written ({error}); free room and run again") from error
+        arrays: dict[str, Any] = point.to_arrays()
+        with atomic_write(self._path(name)) as stream:
+            np.savez(stream, **arrays)
 
     def clear(self) -> None:
         """Remove the folder of points, this run's and those of others like it."""

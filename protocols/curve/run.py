@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, FloatArray, IntArray
-from fewshot.core.errors import OutputError
 from fewshot.core.progress import Progress
 from fewshot.draws.fractions import PAPER_FRACTIONS, draw_fractions, smallest_fraction
 from fewshot.embeddings.store.reader import FeatureStore
@@ -19,7 +18,7 @@ from fewshot.protocols.curve.models import HELD_OUT, Features, FittedModel, Mode
 from fewshot.protocols.curve.split import Split, split
 from fewshot.results.report import Report
 from fewshot.results.row import Row
-from fewshot.results.scores import name_at_point
+from fewshot.results.scores import name_at_point, save_scores
 from fewshot.stats.metrics import Ranked
 
 if TYPE_CHECKING:
@@ -305,11 +304,7 @@ def kept_scores(report: Report, points: ResultCache, path: Path, *, synthetic: B
                 arrays |= {
                     name_at_point(kind, row.head, fraction, trial): values for kind, values in point.arrays.items()
                 }
-    try:
-        np.savez_compressed(path, **arrays)
-    except OSError as error:
-        raise OutputError(f"the scores {path} cannot be written ({error}); give -o another place") from error
-    return path
+    return save_scores(path, arrays)
 
 
 def _point_name(model: str, fraction: float, trial: int) -> str:

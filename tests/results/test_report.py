@@ -132,5 +132,5 @@ def test_what_is_no_report_says_so(tmp_path: Path, text: str, message: str) -> N
 def test_missing_report_and_unwritable_place_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="cannot be read"):
         Report.load(tmp_path / "none.json")
-    with pytest.raises(OutputError, match="another place"):
+    with pytest.raises(OutputError, match="another path by -o"):
         _report(_row()).save(tmp_path / "no" / "folder" / "r.json")
