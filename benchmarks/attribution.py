@@ -25,9 +25,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.reconstruction.perceptron import PerceptronStack
-from fewshot.reconstruction.recipe import Recipe, budget
 from fewshot.reconstruction.stream import WINDOW_BYTES, RowStream
 from fewshot.reconstruction.training import CLASSIFIER_STD, TELL_EVERY_STEPS, TrainingRows, train
+from fewshot.reconstruction.training_settings import TrainingSettings, budget
 
 D, SEED = 768, 0
 Lap = Callable[[], None]
@@ -58,7 +58,7 @@ def as_module(stack: PerceptronStack, device: torch.device) -> nn.Sequential:
 
 def start(device: torch.device) -> tuple[nn.Sequential, nn.Sequential]:
     """Both networks as our training starts them."""
-    widths, relu = Recipe().autoencoder(D)
+    widths, relu = TrainingSettings().autoencoder(D)
     encoder_decoder = PerceptronStack(widths, relu=relu, seeds=[SEED])
     classifier = PerceptronStack((D, 1), relu=(False,), seeds=[SEED + (1 << 32)], std=CLASSIFIER_STD)
     return as_module(encoder_decoder, device), as_module(classifier, device)
@@ -74,7 +74,9 @@ def our_batches(class_rows: Any, other_rows: Any, steps: int, half: int) -> list
     return [[int(row) for stream in streams for row in stream.take(half)[:, 0]] for _ in range(steps)]
 
 
-def ours(store: FeatureStore, class_rows: Any, other_rows: Any, recipe: Recipe, device: torch.device, lap: Lap) -> Any:
+def ours(
+    store: FeatureStore, class_rows: Any, other_rows: Any, recipe: TrainingSettings, device: torch.device, lap: Lap
+) -> Any:
     entry = TrainingRows(lambda rows: store.read_stored(rows, "clip", "projected"), class_rows, other_rows, SEED)
     (trained,) = train([entry], recipe, fit_on_synthetic=False, device=device, advance=lambda *_: lap())
     return np.column_stack([trained.attribution_loss, trained.classification_loss])
@@ -168,8 +170,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "features.h5", options.rows)
         class_rows, other_rows = np.flatnonzero(~store.synthetic), np.flatnonzero(store.synthetic)
-        plan = budget(Recipe(), class_rows=len(class_rows), other_rows=len(other_rows))
-        recipe = Recipe(steps=plan.epoch)
+        plan = budget(TrainingSettings(), class_rows=len(class_rows), other_rows=len(other_rows))
+        recipe = TrainingSettings(steps=plan.epoch)
         batches = our_batches(class_rows, other_rows, plan.epoch, plan.half)
         features = torch.from_numpy(store.read_stored(None, "clip", "projected"))
         labels = torch.from_numpy(store.synthetic.astype(np.float32))

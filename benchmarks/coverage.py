@@ -17,7 +17,7 @@ from scipy import stats
 from fewshot.results.tables import text_table
 from fewshot.stats.intervals import Interval, Paired, delong_interval, mean_interval, paired
 from fewshot.stats.metrics import auroc_without
-from fewshot.stats.two_way import Asked, TwoWayDifference, two_way_bootstrap, two_way_difference
+from fewshot.stats.two_way import TrialMasks, TwoWayDifference, two_way_bootstrap, two_way_difference
 
 DIMENSION, SHOTS = 8, 5
 MANY = 2000  # draws that stand for all draws on these images
@@ -107,9 +107,9 @@ def over_images(
     support = np.zeros((len(supports), len(pool.synthetic)), bool)
     np.put_along_axis(support, supports, True, axis=1)
     scores, gap = pool.scores(supports), everywhere[0] - everywhere[1]
-    told = {"asked": Asked(~support, pool.synthetic, support), "seed": int(generator.integers(1 << 31))}
-    alone = two_way_bootstrap(scores[0], **told, resamples=RESAMPLES)
-    both = two_way_difference(scores[0], scores[1], **told, resamples=RESAMPLES)
+    options = {"masks": TrialMasks(~support, pool.synthetic, support), "seed": int(generator.integers(1 << 31))}
+    alone = two_way_bootstrap(scores[0], **options, resamples=RESAMPLES)
+    both = two_way_difference(scores[0], scores[1], **options, resamples=RESAMPLES)
     difference = paired(*pool.values(supports), n_support=2 * SHOTS, n_query=2 * per_class)
     return {
         "two-way, 100 trials": _covers(alone, everywhere[0]),

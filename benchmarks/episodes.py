@@ -47,7 +47,7 @@ def loop(features: np.ndarray, synthetic: np.ndarray, supports: np.ndarray, tol:
 
 def ours(features: np.ndarray, synthetic: np.ndarray, supports: np.ndarray, device: str) -> np.ndarray:
     """Do it all at once."""
-    draws = batched.Draws(features, synthetic, supports, device)
+    draws = batched.Supports(features, synthetic, supports, device)
     return batched.query_auroc(draws, batched.svm_scores(draws))
 
 

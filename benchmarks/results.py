@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fewshot.protocols.fiser import adapt
-from fewshot.results.leaderboard import claims, standings, standings_table
+from fewshot.results.leaderboard import leaderboard, leaderboard_table, paper_comparison
 from fewshot.results.report import Report
 from fewshot.results.tables import report_table
 
@@ -49,13 +49,13 @@ def embed(data: Path, weights: Path, store: Path) -> None:
 
 def section(track: str, report: Report) -> str:
     """Return the Markdown of one track."""
-    found = standings(report)
+    found = leaderboard(report)
     rows = [row for row in report.rows if row.source not in ("all", "macro") and row.metric == "auroc"]
     parts = [
         f"## Track `{track}`",
-        "Pooled over all query images; the head the checkpoint shipped with is measured on the same queries.",
-        f"```\n{standings_table(found)}\n```",
-        "\n".join(f"- {line}" for line in claims(found)),
+        "Pooled over all query images; pretrained: the head that came with the checkpoint, on the same queries.",
+        f"```\n{leaderboard_table(found)}\n```",
+        "\n".join(f"- {line}" for line in paper_comparison(found)),
         "Every generator against all natural images:",
         f"```\n{report_table(rows)}\n```",
     ]
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         report.save(options.reports / f"results-{track}.json")
         parts += [section(track, report), hidden_layers(options.store, track=track, trials=options.trials)]
-        summary[track] = {one.backbone: round(one.refitted.mean, 4) for one in standings(report)}
+        summary[track] = {one.backbone: round(one.refitted.mean, 4) for one in leaderboard(report)}
     text = "\n\n".join(parts) + "\n"
     print(text)
     if options.docs:

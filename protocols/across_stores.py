@@ -5,14 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fewshot.core.arrays import FloatArray
 from fewshot.core.errors import OptionError, OutputError
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.protocols.fiser import adapt
 from fewshot.protocols.trials.supports import read_supports
 from fewshot.results.report import Report
+from fewshot.results.scores import save_scores
 
 
 def adapt_across(
@@ -97,6 +96,5 @@ def adapt_and_save(
     if out is not None:
         report.save(out)
         if scores is not None:
-            arrays: dict[str, Any] = dict(scores)
-            np.savez_compressed(out.with_suffix(".npz"), **arrays)
+            save_scores(out.with_suffix(".npz"), scores)
     return report

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from fewshot.core.errors import OptionError, unknown_name
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.curve.finished_points import Points
+from fewshot.protocols.curve.finished_points import ResultCache
 from fewshot.protocols.curve.layers import run_layers
+from fewshot.protocols.curve.models import HELD_OUT
 from fewshot.protocols.curve.split import SplitRule
 from fewshot.protocols.trials.layers import require_sense
-from fewshot.reconstruction.recipe import Recipe
+from fewshot.reconstruction.training_settings import TrainingSettings
 from fewshot.results.report import Report
 
 REFERENCES = ("linear-probe", "rbf-svm")
@@ -32,11 +33,11 @@ class Attribution(Protocol):
         query: which are asked; empty is every image that does not train (``split=test`` where the store has that).
         train_share: the share drawn for training where no column says it.
         group: images that share a value of this column never stand on both sides of a drawn split.
-        validation: ``carved`` from each subset, ``none``, or ``COLUMN=VALUE``; chooses the step that is kept.
-        validation_share: of a subset, when carved.
+        validation: ``held-out`` from each subset, ``none``, or ``COLUMN=VALUE``; chooses the step that is kept.
+        validation_share: of a subset, when held out.
         references: heads on the same subsets: ``linear-probe``, ``rbf-svm``.
         trials: draws per fraction; None is 5 below 10 %, 3 from there, 1 at 100 %.
-        recipe: changes to the defaults of ``Recipe``.
+        recipe: changes to the defaults of ``TrainingSettings``.
         families: generator -> ``gans``, ``diffusion`` or ``others``, where it is not known or wrong.
         seed: what all draws follow from.
         device: where to train.
@@ -54,7 +55,7 @@ class Attribution(Protocol):
     query: Mapping[str, str] = field(default_factory=dict)
     train_share: float = 0.5
     group: str = "group"
-    validation: str = "carved"
+    validation: str = HELD_OUT
     validation_share: float = 0.1
     references: tuple[str, ...] = REFERENCES
     trials: int | None = None
@@ -68,15 +69,15 @@ class Attribution(Protocol):
         for name in self.references:
             if name not in REFERENCES:
                 raise unknown_name("reference", name, REFERENCES)
-        if self.validation not in ("carved", "none") and "=" not in self.validation:
-            raise OptionError(f"validation is {self.validation!r}; give carved, none or COLUMN=VALUE")
+        if self.validation not in (HELD_OUT, "none") and "=" not in self.validation:
+            raise OptionError(f"validation is {self.validation!r}; give {HELD_OUT}, none or COLUMN=VALUE")
         if not self.fit_on:
             raise OptionError("nothing to fit on; give natural, synthetic or a source")
         require_sense(self.layer)
         if "support-cv" in self.layer and self.validation == "none":
             raise OptionError("--layer support-cv chooses on held-out images, and --validation none holds out no image")
 
-    def run(self, store: FeatureStore, *, points: Points | None = None, quiet: bool = True) -> Report:
+    def run(self, store: FeatureStore, *, points: ResultCache | None = None, quiet: bool = True) -> Report:
         """Run every point that ``points`` does not hold yet, and report all.
 
         Raises:
@@ -98,10 +99,10 @@ class Attribution(Protocol):
             seed=self.seed,
         )
 
-    def training_recipe(self) -> Recipe:
+    def training_recipe(self) -> TrainingSettings:
         """Return the recipe with this protocol's changes."""
         try:
-            return Recipe(**self.recipe)
+            return TrainingSettings(**self.recipe)
         except TypeError as error:
             raise OptionError(f"the training cannot be set so ({error}); see `fewshot attribute --help`") from error
 

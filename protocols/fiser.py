@@ -21,10 +21,10 @@ from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.heads.knn import Knn
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.trials.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
+from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.layers import is_reported_fixed, layers_to_score, require_sense
 from fewshot.protocols.trials.measures import Kind, facts, measure, query_mask, support_mask, with_intervals
-from fewshot.protocols.trials.pool import Material, gather
+from fewshot.protocols.trials.pool import EvaluationPool, load_pool
 from fewshot.protocols.trials.selection import (
     Candidate,
     Choice,
@@ -34,7 +34,8 @@ from fewshot.protocols.trials.selection import (
     score_best_k,
 )
 from fewshot.protocols.trials.supports import Method, draw_all, draw_given, left_over
-from fewshot.results.report import Report, Row
+from fewshot.results.report import Report
+from fewshot.results.row import PRETRAINED, Row
 from fewshot.results.scores import name_of_scores, name_of_support
 from fewshot.stats.metrics import Tpr
 
@@ -108,26 +109,26 @@ class Fiser(Protocol):
         backbones = tuple(self.backbone) or store.backbones
         for name in backbones:
             store.info(name, store.default_layer(name))
-        material, draws = self._drawn(store, backbones)
+        pool, draws = self._drawn(store, backbones)
         if not self.shots:
             most = max(len(rows) for drawn in draws for rows in drawn.order.values())
-            return replace(self, shots=(most,))._measured(store, material, draws, backbones, quiet, scores)
-        return self._measured(store, material, draws, backbones, quiet, scores)
+            return replace(self, shots=(most,))._measured(store, pool, draws, backbones, quiet, scores)
+        return self._measured(store, pool, draws, backbones, quiet, scores)
 
     def drawn(self, store: FeatureStore) -> tuple[tuple[str, ...], ...]:
         """Return the sample keys of every trial's support, without measuring anything."""
-        material, draws = self._drawn(store, tuple(self.backbone) or store.backbones)
-        return tuple(tuple(_keys(material, drawn)) for drawn in draws)
+        pool, draws = self._drawn(store, tuple(self.backbone) or store.backbones)
+        return tuple(tuple(_keys(pool, drawn)) for drawn in draws)
 
-    def _drawn(self, store: FeatureStore, backbones: Sequence[str]) -> tuple[Material, Sequence[Draw]]:
+    def _drawn(self, store: FeatureStore, backbones: Sequence[str]) -> tuple[EvaluationPool, Sequence[Draw]]:
         query = FeatureStore(self.query) if self.query else None
-        material = gather(store, backbones=backbones, where=self.where, group=self.group, query=query)
-        return material, self._draws(material, store, backbones)
+        pool = load_pool(store, backbones=backbones, where=self.where, group=self.group, query=query)
+        return pool, self._draws(pool, store, backbones)
 
     def _measured(
         self,
         store: FeatureStore,
-        material: Material,
+        pool: EvaluationPool,
         draws: Sequence[Draw],
         backbones: Sequence[str],
         quiet: bool,
@@ -138,18 +139,18 @@ class Fiser(Protocol):
         work = sum(len(read) for read in layers.values()) * len(self.head)
         with Progress(work, label="adapt", unit="heads", quiet=quiet) as progress:
             for name in backbones:
-                rows += self._shipped(material, draws, name)
-                rows += self._backbone(material, draws, name, store.default_layer(name), layers[name], progress, scores)
+                rows += self._pretrained(pool, draws, name)
+                rows += self._backbone(pool, draws, name, store.default_layer(name), layers[name], progress, scores)
         if scores is not None:
-            scores.update(_asked(material, draws, self.shots))
-        unsure = interval_caveats(rows, draws, material.pool.synthetic, kind=self.interval)
+            scores.update(_asked(pool, draws, self.shots))
+        unsure = interval_caveats(rows, draws, pool.images.synthetic, kind=self.interval)
         return Report(
             protocol=self.name,
-            config=self._config(material, backbones, layers),
+            config=self._config(pool, backbones, layers),
             rows=tuple(rows),
-            supports={str(drawn.trial): _keys(material, drawn) for drawn in draws},
+            supports={str(drawn.trial): _keys(pool, drawn) for drawn in draws},
             warnings=(
-                *material.warnings,
+                *pool.warnings,
                 *(left_over(self.support, draws) if self.support else ()),
                 *draw_caveats(draws),
                 *row_caveats(rows),
@@ -171,19 +172,19 @@ class Fiser(Protocol):
             raise OptionError("--layer support-cv needs at least 2 shots, one to fit and one to judge; raise --shots")
         require_sense(self.layer)
 
-    def _draws(self, material: Material, store: FeatureStore, backbones: Sequence[str]) -> list[Draw]:
+    def _draws(self, pool: EvaluationPool, store: FeatureStore, backbones: Sequence[str]) -> list[Draw]:
         if self.support:
             most = max(self.shots, default=None)
-            return draw_given(material, self.support, shots=most, per=self.per, spotless=self.draw != "fiser")
+            return draw_given(pool, self.support, shots=most, per=self.per, drop_near_duplicates=self.draw != "fiser")
         most = max(self.shots)
         features = None
         if self.draw in ("herding", "kcenter"):
             layers = layers_to_score(store, backbones[0], self.layer)
             if len(backbones) != 1 or len(layers) != 1:
                 raise OptionError(f"--draw {self.draw} looks at features: choose one --backbone and one --layer")
-            features = material.features(backbones[0], layers[0])
+            features = pool.features(backbones[0], layers[0])
         return draw_all(
-            material,
+            pool,
             method=self.draw,
             shots=most,
             trials=self.trials,
@@ -195,7 +196,7 @@ class Fiser(Protocol):
 
     def _backbone(
         self,
-        material: Material,
+        pool: EvaluationPool,
         draws: Sequence[Draw],
         backbone: str,
         default: str,
@@ -205,18 +206,18 @@ class Fiser(Protocol):
     ) -> list[Row]:
         found: dict[tuple[str, int], list[Candidate]] = {}
         for layer in layers:
-            features = material.features(backbone, layer)
+            features = pool.features(backbone, layer)
             for name in self.head:
                 like_others = not HEADS.load(name).raw and len(HEADS.load(name).views) == 1
-                wanted = features if like_others else material.for_head(_head(name), backbone, layer)
+                wanted = features if like_others else pool.for_head(_head(name), backbone, layer)
                 for shots in self.shots:
                     head = _head(name, **self._head_options(name))
-                    scored = score(head, material, draws, wanted, shots, self.solver, self.device)
-                    measures = measure(material, draws, scored, tpr=self.tpr)
+                    scored = score(head, pool, draws, wanted, shots, self.solver, self.device)
+                    measures = measure(pool, draws, scored, tpr=self.tpr)
                     if self.interval != "trials":
                         kind, seed = self.interval, self.seed
-                        measures = with_intervals(measures, material, draws, scored, kind=kind, shots=shots, seed=seed)
-                    best = self._best_k(head, material, draws, features, shots, layer) if name == "knn" else None
+                        measures = with_intervals(measures, pool, draws, scored, kind=kind, shots=shots, seed=seed)
+                    best = self._best_k(head, pool, draws, features, shots, layer) if name == "knn" else None
                     found.setdefault((name, shots), []).append(Candidate(layer, head, measures, best))
                     if scores is not None:
                         scores[name_of_scores(backbone, layer, name, shots)] = scored.astype(np.float32)
@@ -225,7 +226,7 @@ class Fiser(Protocol):
         for (name, shots), candidates in found.items():
             about = {"backbone": backbone, "head": name, "shots": shots, "n_support": len(draws[0].support(shots))}
             rows += self._fixed_rows(about, candidates, default)
-            rows += self._chosen_rows(about, candidates, material, draws, default)
+            rows += self._chosen_rows(about, candidates, pool, draws, default)
         return rows
 
     def _head_options(self, name: str) -> dict[str, Any]:
@@ -235,12 +236,12 @@ class Fiser(Protocol):
         return {"k": k, "rule": self.rule, "metric": "ip" if self.draw == "fiser" else "cosine"}
 
     def _best_k(
-        self, head: Head, material: Material, draws: Sequence[Draw], features: Float32Array, shots: int, layer: str
+        self, head: Head, pool: EvaluationPool, draws: Sequence[Draw], features: Float32Array, shots: int, layer: str
     ) -> Choice | None:
         if self.k != "oracle" or not isinstance(head, Knn):
             return None
-        scored, ks = score_best_k(head, material, draws, features, shots, largest=LARGEST_K, tpr=self.tpr)
-        return Choice(measure(material, draws, scored, tpr=self.tpr), tuple(f"{layer} k={k}" for k in ks))
+        scored, ks = score_best_k(head, pool, draws, features, shots, largest=LARGEST_K, tpr=self.tpr)
+        return Choice(measure(pool, draws, scored, tpr=self.tpr), tuple(f"{layer} k={k}" for k in ks))
 
     def _fixed_rows(self, about: Mapping[str, Any], candidates: Sequence[Candidate], default: str) -> list[Row]:
         """The rows of every layer that was named, or of the default one beside a choice."""
@@ -258,7 +259,7 @@ class Fiser(Protocol):
         self,
         about: Mapping[str, Any],
         candidates: Sequence[Candidate],
-        material: Material,
+        pool: EvaluationPool,
         draws: Sequence[Draw],
         default: str,
     ) -> list[Row]:
@@ -266,7 +267,7 @@ class Fiser(Protocol):
         if "support-cv" in self.layer:
             best = chosen_by_cross_validation(
                 candidates,
-                material,
+                pool,
                 draws,
                 backbone=about["backbone"],
                 shots=about["shots"],
@@ -280,23 +281,23 @@ class Fiser(Protocol):
             rows += best.measures.rows(facts(layer="oracle", selection="oracle", **about), choices=best.labels)
         return rows
 
-    def _shipped(self, material: Material, draws: Sequence[Draw], backbone: str) -> list[Row]:
+    def _pretrained(self, pool: EvaluationPool, draws: Sequence[Draw], backbone: str) -> list[Row]:
         """The checkpoint's own head on the same queries; it needs no support, so its shots are 0."""
-        logit = material.logit(backbone)
+        logit = pool.logit(backbone)
         if logit is None:
             return []
-        found = measure(material, draws, np.broadcast_to(logit, (len(draws), len(logit))), tpr=self.tpr)
-        about = facts(backbone=backbone, layer=LOGIT, selection="fixed", head=SHIPPED, n_support=0, shots=0)
+        found = measure(pool, draws, np.broadcast_to(logit, (len(draws), len(logit))), tpr=self.tpr)
+        about = facts(backbone=backbone, layer=LOGIT, selection="fixed", head=PRETRAINED, n_support=0, shots=0)
         return found.rows(about)
 
     def _config(
-        self, material: Material, backbones: Sequence[str], layers: Mapping[str, Sequence[str]]
+        self, pool: EvaluationPool, backbones: Sequence[str], layers: Mapping[str, Sequence[str]]
     ) -> dict[str, Any]:
         fields = asdict(self)
         fields.update(
             where=dict(self.where),
             ddof=0 if self.draw == "fiser" else 1,
-            stores=material.digests(backbones, layers),
+            stores=pool.digests(backbones, layers),
             support=[list(listed) for listed in self.support],
         )
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
@@ -356,13 +357,13 @@ def _head(name: str, **options: Any) -> Head:
     return head
 
 
-def _keys(material: Material, drawn: Draw) -> list[str]:
+def _keys(pool: EvaluationPool, drawn: Draw) -> list[str]:
     """The support in the order drawn, group by group, so that every smaller one can be read off."""
-    return [str(material.keys[row]) for rows in drawn.order.values() for row in rows]
+    return [str(pool.keys[row]) for rows in drawn.order.values() for row in rows]
 
 
-def _asked(material: Material, draws: Sequence[Draw], shots: Sequence[int]) -> dict[str, Any]:
+def _asked(pool: EvaluationPool, draws: Sequence[Draw], shots: Sequence[int]) -> dict[str, Any]:
     """What the scores are of, beside them: query and support masks (T, n), class, source and key of every image."""
-    supports = {name_of_support(count): support_mask(material, draws, count) for count in shots}
-    images = {"synthetic": material.pool.synthetic, "source": material.pool.source.astype(str)}
-    return {"query": query_mask(material, draws), **supports, **images, "key": material.keys.astype(str)}
+    supports = {name_of_support(count): support_mask(pool, draws, count) for count in shots}
+    images = {"synthetic": pool.images.synthetic, "source": pool.images.source.astype(str)}
+    return {"query": query_mask(pool, draws), **supports, **images, "key": pool.keys.astype(str)}

@@ -15,13 +15,14 @@ from fewshot.embeddings.layer_key import CLEAN, LOGIT
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import Protocol
-from fewshot.protocols.trials.caveats import SHIPPED, draw_caveats, interval_caveats, row_caveats
+from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, layers_to_score, require_sense
 from fewshot.protocols.trials.measures import POOLED, measure
-from fewshot.protocols.trials.pool import Material, gather
+from fewshot.protocols.trials.pool import EvaluationPool, load_pool
 from fewshot.protocols.trials.selection import Candidate, chosen_by_cross_validation, chosen_by_oracle
 from fewshot.protocols.trials.supports import draw_all
-from fewshot.results.report import Report, Row
+from fewshot.results.report import Report
+from fewshot.results.row import PRETRAINED, Row
 
 FLIP_RATE = "flip_rate"
 INPUT_VIEW = "input-"
@@ -29,9 +30,9 @@ INPUT_VIEW = "input-"
 
 @dataclass(frozen=True)
 class Robustness(Protocol):
-    """Measure heads and shipped detectors over views (methods.md 2.5: JPEG 100 to 30, blur 0 to 4, or any other).
+    """Measure heads and pretrained detectors over views (methods.md 2.5: JPEG 100 to 30, blur 0 to 4, or any other).
 
-    Support and border come from clean images; the queries of a draw are the same under every view, so that the flip
+    Support and threshold come from clean images; the queries of a draw are the same under every view, so that the flip
     rate (share of verdicts that differ from those on the clean image) stands beside each measure. In the row of a
     generator it counts that generator's images, in the pooled row all.
 
@@ -72,28 +73,28 @@ class Robustness(Protocol):
         if self.trials < 1 or self.shots < 1:
             raise OptionError(f"shots and trials must be at least 1, and are {self.shots} and {self.trials}")
         require_sense(self.layer)
-        material = gather(store, backbones=backbones, where=self.where, group=self.group)
-        draws = draw_all(material, method="nested", shots=self.shots, trials=self.trials, seed=self.seed, per=self.per)
+        pool = load_pool(store, backbones=backbones, where=self.where, group=self.group)
+        draws = draw_all(pool, method="nested", shots=self.shots, trials=self.trials, seed=self.seed, per=self.per)
         rows: list[Row] = []
         work = sum(len(found) for found in views.values()) * len(self.head)
         with Progress(work, label="robustness", unit="views", quiet=quiet) as progress:
             for name in backbones:
-                rows += self._shipped(material, draws, name, views[name])
+                rows += self._pretrained(pool, draws, name, views[name])
                 for head in self.head:
                     for label, fresh in _heads(head):
-                        rows += self._head_rows(material, draws, name, label, fresh, views[name])
+                        rows += self._head_rows(pool, draws, name, label, fresh, views[name])
                     progress.advance(len(views[name]), note=f"{name} {head}")
         clean = [row for row in rows if row.view == CLEAN]
         return Report(
             protocol=self.name,
             config=_config(self, store, views),
             rows=tuple(rows),
-            supports={str(drawn.trial): material.keys[drawn.support(self.shots)].tolist() for drawn in draws},
+            supports={str(drawn.trial): pool.keys[drawn.support(self.shots)].tolist() for drawn in draws},
             warnings=(
-                *material.warnings,
+                *pool.warnings,
                 *draw_caveats(draws),
                 *row_caveats(clean),
-                *interval_caveats(clean, draws, material.pool.synthetic, kind="trials"),
+                *interval_caveats(clean, draws, pool.images.synthetic, kind="trials"),
             ),
             provenance=provenance(),
         )
@@ -115,7 +116,7 @@ class Robustness(Protocol):
 
     def _head_rows(
         self,
-        material: Material,
+        pool: EvaluationPool,
         draws: Sequence[Draw],
         backbone: str,
         label: str,
@@ -123,32 +124,32 @@ class Robustness(Protocol):
         views: Sequence[str],
     ) -> list[Row]:
         """Return the rows of one head: of every fixed layer, and of those chosen on clean images trial by trial."""
-        store = material.parts[0][0]
+        store = pool.parts[0][0]
         default, layers = store.default_layer(backbone), layers_to_score(store, backbone, self.layer)
         supports = np.stack([drawn.support(self.shots) for drawn in draws])
         about = {"backbone": backbone, "head": label, "n_support": supports.shape[1], "shots": self.shots}
         choices = [name for name in CHOSEN if name in self.layer]
         rows, scored = [], {}
         for layer in layers:
-            found = self._scores_by_view(material, head, backbone, layer, supports, views)
+            found = self._scores_by_view(pool, head, backbone, layer, supports, views)
             if is_reported_fixed(layer, self.layer, default=default):
-                rows += _rows_by_view(material, draws, found, {**about, "layer": layer, "selection": "fixed"})
+                rows += _rows_by_view(pool, draws, found, {**about, "layer": layer, "selection": "fixed"})
             if choices:
                 scored[layer] = found
         for name in choices:
-            candidates = [Candidate(layer, head, measure(material, draws, scored[layer][CLEAN])) for layer in layers]
-            labels = self._chosen(name, candidates, material, draws, backbone, default)
+            candidates = [Candidate(layer, head, measure(pool, draws, scored[layer][CLEAN])) for layer in layers]
+            labels = self._chosen(name, candidates, pool, draws, backbone, default)
             taken = {
                 view: np.stack([scored[layer][view][trial] for trial, layer in enumerate(labels)]) for view in views
             }
-            rows += _rows_by_view(material, draws, taken, {**about, "layer": name, "selection": name}, labels)
+            rows += _rows_by_view(pool, draws, taken, {**about, "layer": name, "selection": name}, labels)
         return rows
 
     def _chosen(
         self,
         name: str,
         candidates: Sequence[Candidate],
-        material: Material,
+        pool: EvaluationPool,
         draws: Sequence[Draw],
         backbone: str,
         default: str,
@@ -157,38 +158,40 @@ class Robustness(Protocol):
         if name == "oracle":
             return chosen_by_oracle(candidates).labels
         return chosen_by_cross_validation(
-            candidates, material, draws, backbone=backbone, shots=self.shots, default=default
+            candidates, pool, draws, backbone=backbone, shots=self.shots, default=default
         ).labels
 
     def _scores_by_view(
-        self, material: Material, head: Head, backbone: str, layer: str, supports: Any, views: Sequence[str]
+        self, pool: EvaluationPool, head: Head, backbone: str, layer: str, supports: Any, views: Sequence[str]
     ) -> dict[str, FloatArray]:
-        clean = material.for_head(head, backbone, layer)
+        clean = pool.for_head(head, backbone, layer)
         return {
-            view: self._scores(material, head, clean, material.for_head(head, backbone, layer, view=view), supports)
+            view: self._scores(pool, head, clean, pool.for_head(head, backbone, layer, view=view), supports)
             for view in views
         }
 
     def _scores(
-        self, material: Material, head: Head, clean: FloatArray, perturbed: FloatArray, supports: Any
+        self, pool: EvaluationPool, head: Head, clean: FloatArray, perturbed: FloatArray, supports: Any
     ) -> FloatArray:
         """Return (T, n) scores of the perturbed images by heads fitted on clean ones.
 
         Both halves are one pool to the head: supports lie in the first, and the second is what is asked.
         """
         both = np.concatenate([clean, perturbed])
-        labels = np.tile(material.pool.synthetic, 2)
+        labels = np.tile(pool.images.synthetic, 2)
         return head.score_draws(both, labels, supports, device=self.device)[:, len(clean) :]
 
-    def _shipped(self, material: Material, draws: Sequence[Draw], backbone: str, views: Sequence[str]) -> list[Row]:
-        store, chosen = material.parts[0]
-        about = {"backbone": backbone, "layer": LOGIT, "head": SHIPPED, "n_support": 0, "shots": 0}
+    def _pretrained(
+        self, pool: EvaluationPool, draws: Sequence[Draw], backbone: str, views: Sequence[str]
+    ) -> list[Row]:
+        store, chosen = pool.parts[0]
+        about = {"backbone": backbone, "layer": LOGIT, "head": PRETRAINED, "n_support": 0, "shots": 0}
         scored = {}
         for view in views:
             if store.has_logit(backbone, view=view):
                 logit = store.read(chosen, backbone, LOGIT, view=view)[:, 0].astype(np.float64)
                 scored[view] = np.broadcast_to(logit, (len(draws), len(logit)))
-        return _rows_by_view(material, draws, scored, {**about, "selection": "fixed"})
+        return _rows_by_view(pool, draws, scored, {**about, "selection": "fixed"})
 
 
 def _heads(name: str) -> list[tuple[str, Head]]:
@@ -200,7 +203,7 @@ def _heads(name: str) -> list[tuple[str, Head]]:
 
 
 def _rows_by_view(
-    material: Material,
+    pool: EvaluationPool,
     draws: Sequence[Draw],
     scored: Mapping[str, FloatArray],
     about: Mapping[str, Any],
@@ -210,26 +213,26 @@ def _rows_by_view(
     rows: list[Row] = []
     for view, scores in scored.items():
         facts = {**about, "view": view}
-        found = measure(material, draws, scores).rows(facts, choices=choices)
+        found = measure(pool, draws, scores).rows(facts, choices=choices)
         clean = scored.get(CLEAN)
-        rows += found if clean is None else found + _flip_rows(material, draws, scores, clean, found)
+        rows += found if clean is None else found + _flip_rows(pool, draws, scores, clean, found)
     return rows
 
 
 def _flip_rows(
-    material: Material, draws: Sequence[Draw], scores: FloatArray, clean: FloatArray, measured: Sequence[Row]
+    pool: EvaluationPool, draws: Sequence[Draw], scores: FloatArray, clean: FloatArray, measured: Sequence[Row]
 ) -> list[Row]:
     """Return the flip rate beside each place that was measured."""
     flipped = (scores > 0) != (clean > 0)
     rows = []
     for row in {(row.dataset, row.source): row for row in measured}.values():
-        of_source = material.pool.synthetic & (material.pool.source == row.source)
+        of_source = pool.images.synthetic & (pool.images.source == row.source)
         if row.source != POOLED and not of_source.any():
             continue
         values = []
         for trial, drawn in enumerate(draws):
             asked = drawn.query if row.source == POOLED else drawn.query[of_source[drawn.query]]
-            asked = asked if row.dataset == material.title else asked[material.dataset[asked] == row.dataset]
+            asked = asked if row.dataset == pool.title else asked[pool.dataset[asked] == row.dataset]
             values.append(float(flipped[trial, asked].mean()) if len(asked) else float("nan"))
         rows.append(replace(row, metric=FLIP_RATE, values=tuple(values), interval=None))
     return rows

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot.core.errors import OptionError, OutputError, WeightsError
+from fewshot.core.files import atomic_path
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.transforms import rule_from_json
@@ -186,10 +187,8 @@ def write_weight_file(
         digest=state_digest(tensors),
         note=note,
     )
-    try:
-        save_file(tensors, path, metadata={_HEADER: json.dumps(reference.to_json())})
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error}); choose another path") from error
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={_HEADER: json.dumps(reference.to_json())})
     return reference
 
 

@@ -5,7 +5,6 @@ counted and renamed; only then does the ledger name it. Whatever a killed run le
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -20,9 +19,9 @@ import numpy as np
 
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import StoreError
+from fewshot.core.files import file_sha256, output_error, remove_abandoned, write_text
 from fewshot.embeddings.pipeline.units import Task, Unit
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.store.writer import cannot_write, fsync_folder
 
 _SAMPLES = "samples.jsonl"
 _LOCK = "lock"
@@ -83,7 +82,7 @@ class PartsFolder:
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise cannot_write(self.store, error) from error
+            raise output_error(self.store, error) from error
         files = []
         try:
             files.append(self._lock(_LOCK, shared=self.shard is not None))
@@ -102,7 +101,7 @@ class PartsFolder:
                 self.folder.mkdir(exist_ok=True)
                 file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             except OSError as error:
-                raise cannot_write(self.store, error) from error
+                raise output_error(self.store, error) from error
             try:
                 fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except OSError as error:
@@ -129,10 +128,11 @@ class PartsFolder:
 
     @contextmanager
     def sealing(self) -> Iterator[None]:
-        """Wait until no other shard seals, and seal alone."""
+        """Wait until no other shard seals, and seal alone; what a killed seal left is removed."""
         file = os.open(self.folder / _SEAL, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
+            remove_abandoned(self.store)
             yield
         finally:
             os.close(file)
@@ -150,7 +150,7 @@ class PartsFolder:
     def keep_sample_list(self, rows: Sequence[tuple[str, str, bool]]) -> None:
         """Write the sample list once; every part's positions refer to it."""
         lines = "".join(json.dumps([key, source, int(synthetic)]) + "\n" for key, source, synthetic in rows)
-        self._write(self.folder / _SAMPLES, lines)
+        write_text(self.folder / _SAMPLES, lines)
 
     # -- the ledger ----------------------------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class PartsFolder:
         own = self.folder / self.name
         entries = [entry for entry in _read_ledger(own) if entry["file"] != part.file]
         entries.append(_entry(part))
-        self._write(own, json.dumps({"format": _FORMAT, "parts": entries}))
+        write_text(own, json.dumps({"format": _FORMAT, "parts": entries}))
         return part
 
     def forget(self, files: set[str]) -> None:
@@ -195,7 +195,7 @@ class PartsFolder:
             entries = _read_ledger(path)
             kept = [entry for entry in entries if entry["file"] not in files]
             if len(kept) < len(entries):
-                self._write(path, json.dumps({"format": _FORMAT, "parts": kept}))
+                write_text(path, json.dumps({"format": _FORMAT, "parts": kept}))
         for file in files:
             with suppress(FileNotFoundError):
                 (self.folder / file).unlink()
@@ -203,24 +203,6 @@ class PartsFolder:
     def open(self, part: Part) -> FeatureStore:
         """Return the part's small store."""
         return FeatureStore(self.folder / part.file)
-
-    def _write(self, path: Path, text: str) -> None:
-        temporary = path.with_name(path.name + ".tmp")
-        try:
-            with temporary.open("w", encoding="ascii") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-            fsync_folder(path.parent)
-        except OSError as error:
-            raise cannot_write(self.store, error) from error
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def positions_array(part: Part) -> IntArray:

@@ -1,18 +1,17 @@
 """An index on disk: FAISS's file, and beside it a JSON file that says of which layer it is."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fewshot.core.errors import OutputError, StoreError
+from fewshot.core.errors import StoreError
+from fewshot.core.files import file_sha256, write_text
 from fewshot.embeddings.search.indexed_layer import IndexedLayer
 from fewshot.embeddings.search.kinds import Choice
 
 SCHEMA = 1
-_READ_BYTES = 1 << 20
 
 
 def facts_path(path: Path) -> Path:
@@ -37,15 +36,10 @@ def write_facts(path: Path, layer: IndexedLayer, choice: Choice) -> None:
         },
         "rows": len(layer),
         "layer_digest": layer.info.digest,
-        "index_sha256": _sha256(path),
+        "index_sha256": file_sha256(path),
         "choice": asdict(choice),
     }
-    try:
-        temporary = facts_path(path).with_name(facts_path(path).name + ".tmp")
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(facts_path(path))
-    except OSError as error:
-        raise OutputError(f"the index {path} cannot be written ({error}); give another place") from error
+    write_text(facts_path(path), json.dumps(facts, indent=1) + "\n", option="--index-file")
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -56,7 +50,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     """
     try:
         facts: dict[str, Any] = json.loads(facts_path(path).read_text(encoding="utf-8"))
-        found = _sha256(path)
+        found = file_sha256(path)
     except (OSError, ValueError) as error:
         raise StoreError(
             f"the index {path} and its facts {facts_path(path)} cannot be read ({error}); build it again"
@@ -84,11 +78,3 @@ def require_same_layer(path: Path, facts: Mapping[str, Any], layer: IndexedLayer
             f"the index {path} was built from a layer with digest {facts['layer_digest'][:16]}... and {facts['rows']} "
             f"rows; {layer} now has {layer.info.digest[:16]}... and {len(layer)}: delete the index and build it again"
         )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

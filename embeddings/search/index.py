@@ -14,7 +14,8 @@ import faiss as _faiss
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray, spans
-from fewshot.core.errors import DeviceError, InputError, OptionError, OutputError
+from fewshot.core.errors import DeviceError, InputError, OptionError
+from fewshot.core.files import atomic_path
 from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.search.exact import NONE, exact_scores, ranked, scan, searched_value, slack
 from fewshot.embeddings.search.files import read_facts, require_same_layer, write_facts
@@ -111,12 +112,11 @@ class SourceIndex:
             OutputError: it cannot be written.
         """
         path = Path(path)
-        temporary = path.with_name(path.name + ".tmp")
-        try:
-            faiss.write_index(self._index, str(temporary))
-            temporary.replace(path)
-        except (RuntimeError, OSError) as error:
-            raise OutputError(f"the index {path} cannot be written ({error}); give another place") from error
+        with atomic_path(path, option="--index-file") as temporary:
+            try:
+                faiss.write_index(self._index, str(temporary))
+            except RuntimeError as error:  # what the disk refused, as FAISS reports it
+                raise OSError(str(error)) from error
         write_facts(path, self.indexed, self.choice)
         return path
 

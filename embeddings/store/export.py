@@ -1,13 +1,13 @@
 """Write a store's content as files any tool reads: ``samples.parquet``, ``.npy`` matrices and a JSON description."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fewshot.core.errors import OutputError
+from fewshot.core.files import atomic_folder, make_folder
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.store.description import describe
 from fewshot.embeddings.store.reader import FeatureStore
@@ -38,14 +38,9 @@ def export(store: FeatureStore, folder: Path | str, *, backbones: tuple[str, ...
     target = Path(folder)
     if target.exists():
         raise OutputError(f"{target} exists already; name a new folder, nothing is ever overwritten or deleted")
-    temporary = target.with_name(target.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        files = _write(store, temporary, backbones or store.backbones)
-        temporary.rename(target)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written ({error}); give -o another place") from error
+    make_folder(target.parent)
+    with atomic_folder(target) as folder:
+        files = _write(store, folder, backbones or store.backbones)
     return Exported(target, tuple(files))
 
 

@@ -1,6 +1,5 @@
 """FiSeR's feature archives (`.pt`) as stores, read without running any code they may hold."""
 
-import hashlib
 import json
 import pickle  # noqa: TID251  # only the name of the error that torch raises when it refuses code
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from fewshot.core.errors import InputError, unknown_name
+from fewshot.core.files import file_sha256
 from fewshot.embeddings.store.writer import LayerData, write_store
 
 FIELDS = ("embeddings", "ids", "labels", "binary_labels", "classes", "metadata")
@@ -56,7 +56,7 @@ def import_archive(
         raise unknown_name(f"layer in {path}", default, layers)
     provenance = {
         "archive": path.name,
-        "archive_sha256": _sha256(path),
+        "archive_sha256": file_sha256(path),
         "metadata": json.loads(json.dumps(metadata, default=str)),
     }
     normalised = bool(metadata.get("normalized", False))
@@ -123,8 +123,3 @@ def _array(values: torch.Tensor) -> NDArray[np.float32]:
 
 def _plain(values: Any) -> Any:
     return values.tolist() if isinstance(values, torch.Tensor) else list(values)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, FloatArray
 from fewshot.core.errors import OutputError, StoreError
+from fewshot.core.files import create_temporary, output_error, publish
 from fewshot.core.provenance import provenance as core_provenance
 from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.store.chunks import ChunkWriter
@@ -100,7 +101,7 @@ class FrameColumns:
 
 
 class StoreWriter:
-    """Builds a store under ``PATH.tmp`` and renames it when it is whole; use as a context manager, then ``seal``.
+    """Builds a store under a temporary name and renames it when it is whole; use as a context manager, then ``seal``.
 
     Args:
         path: the final file; it is replaced only by ``seal``.
@@ -110,7 +111,6 @@ class StoreWriter:
 
     def __init__(self, path: Path, samples: pd.DataFrame | SampleColumns, *, roots: Iterable[str] = ()) -> None:
         self.path = path
-        self.temporary = path.with_name(path.name + ".tmp")
         self.samples = FrameColumns(samples) if isinstance(samples, pd.DataFrame) else samples
         self.roots = list(roots)
         self._digests: dict[str, str] = {}
@@ -122,9 +122,10 @@ class StoreWriter:
                 raise StoreError(f"{self.path}: the samples need a column {name!r}; there are {self.samples.names}")
         self._refuse_double_keys()
         try:
-            self.file = h5py.File(self.temporary, "w")
+            self.temporary = create_temporary(self.path)
         except OSError as error:
-            raise cannot_write(self.path, error) from error
+            raise output_error(self.path, error) from error
+        self.file = h5py.File(self.temporary, "w")
         try:
             self._sample_digest = self._write_samples()
         except BaseException as error:
@@ -228,7 +229,10 @@ class StoreWriter:
         )
         self.file.close()
         self._count_again()
-        _rename_durably(self.temporary, self.path)
+        try:
+            publish(self.temporary, self.path)
+        except OSError as error:
+            raise output_error(self.path, error) from error
         return whole
 
     def _count_again(self) -> None:
@@ -371,13 +375,9 @@ def _column_digest(array: NDArray[Any], column: Column) -> bytes:
 
 
 def cannot_write(path: Path, error: BaseException | None) -> OutputError:
-    """Return the error for an output that cannot be written, with what to do about it."""
-    if _errno(error) in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(
-            f"{path} cannot be written: no space is left; free some and run the same command again, what was done "
-            f"is kept"
-        )
-    return OutputError(f"{path} cannot be written ({error}); give -o in a folder that exists and that you may write to")
+    """Return the error for a store that cannot be written; HDF5 names the system's error in its own text."""
+    number = _errno(error)
+    return output_error(path, OSError(number, os.strerror(number)) if number else OSError(str(error)))
 
 
 def _is_writing_error(error: BaseException | None) -> bool:
@@ -390,19 +390,3 @@ def _errno(error: BaseException | None) -> int | None:
         return error.errno
     found = re.search(r"errno = (\d+)", str(error))
     return int(found[1]) if found else None
-
-
-def _rename_durably(temporary: Path, path: Path) -> None:
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    fsync_folder(path.parent)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,6 @@
 Torch-free; ``checkpoint.py`` reads the files and ``download.py`` fetches them.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,12 +10,12 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from fewshot.core.errors import OptionError, WeightsError, unknown_name
+from fewshot.core.errors import OptionError, OutputError, WeightsError, unknown_name
+from fewshot.core.files import file_digest, file_sha256, write_text
 from fewshot.embeddings.card import RANDOM, BackboneCard, PartWeights, RandomWeights, WeightFile, Weights
 
 EVERY = "all"
 PINS = "pins.json"
-_BLOCK_BYTES = 1 << 20
 
 
 def cache_folder() -> Path:
@@ -125,8 +124,8 @@ def verify(file: WeightFile, path: Path) -> str:
     Raises:
         WeightsError: the file differs from the published or the pinned one.
     """
-    found = sha256(path)
-    if file.md5 and not file.sha256 and (md5 := _digest(path, "md5")) != file.md5:
+    found = file_sha256(path)
+    if file.md5 and not file.sha256 and (md5 := file_digest(path, "md5")) != file.md5:
         raise WeightsError(
             f"{path} has MD5 {md5}, and the one published is {file.md5}: it is damaged or another file; delete it and "
             f"run `fewshot weights fetch` again, or name it with --weights if you trust it"
@@ -150,18 +149,13 @@ def pinned(file: WeightFile, *, backbone: str, cache: Path | None = None) -> str
     return "" if path is None else _pins(path.parent).get(path.name, "")
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, or of a folder's files in name order, as 64 hex digits."""
-    return _digest(path, "sha256")
-
-
 def digests_of(card: BackboneCard, weights: Weights) -> dict[str, str]:
     """Return {part: SHA-256 of its file, or ``random...``} of the parts that are there."""
     given = {
         file.part: weights if isinstance(weights, RandomWeights) else weights.get(file.part) for file in card.weights
     }
     return {
-        part: str(found) if isinstance(found, RandomWeights) else sha256(found)
+        part: str(found) if isinstance(found, RandomWeights) else file_sha256(found)
         for part, found in given.items()
         if found is not None
     }
@@ -182,16 +176,6 @@ def notices(card: BackboneCard, weights_sha256: Mapping[str, str]) -> tuple[str,
         elif loaded and file.non_commercial:
             found.append(f"{card.name}: {file.file} is for non-commercial use only ({file.licence})")
     return tuple(found)
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    digest = hashlib.new(algorithm)
-    files = [path] if path.is_file() else sorted(child for child in path.rglob("*") if child.is_file())
-    for child in files:
-        with child.open("rb") as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _split(request: str) -> tuple[str, str]:
@@ -256,8 +240,6 @@ def _pins(folder: Path) -> dict[str, str]:
 
 def _pin(path: Path, digest: str) -> None:
     """Record the digest beside the file; a folder that cannot be written to keeps no pins."""
-    with suppress(OSError):
-        pins = {**_pins(path.parent), path.name: digest}
-        temporary = path.parent / f"{PINS}.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(pins, indent=1, sort_keys=True))
-        temporary.replace(path.parent / PINS)
+    pins = {**_pins(path.parent), path.name: digest}
+    with suppress(OutputError):
+        write_text(path.parent / PINS, json.dumps(pins, indent=1, sort_keys=True))

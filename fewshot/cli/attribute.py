@@ -20,7 +20,7 @@ from fewshot.cli.options import (
 if TYPE_CHECKING:
     from fewshot.embeddings.store.reader import FeatureStore
     from fewshot.protocols.attribution import Attribution
-    from fewshot.protocols.curve.finished_points import Points
+    from fewshot.protocols.curve.finished_points import ResultCache
     from fewshot.results.report import Report
 
 
@@ -87,9 +87,9 @@ def fractions_option(_: click.Context, parameter: click.Parameter, value: str | 
 )
 @click.option(
     "--validation",
-    default="carved",
+    default="held-out",
     show_default=True,
-    metavar="carved|none|COLUMN=VALUE",
+    metavar="held-out|none|COLUMN=VALUE",
     help="What chooses the step that is kept: a tenth of each subset, nothing, or images of a column.",
 )
 @click.option(
@@ -140,15 +140,15 @@ def fractions_option(_: click.Context, parameter: click.Parameter, value: str | 
 def command(store: Path, out: Path | None, **options: Any) -> None:
     """Fit an encoder-decoder on one class of STORE at growing shares of its training images.
 
-    Beside it stand a linear probe and an RBF SVM on the same images. Interrupted, the same command goes on at the
+    Beside it stand a linear probe and an RBF SVM on the same images. Interrupted, the same command resumes at the
     last finished point (kept in the folder OUT.points until the report is written).
     """
     from fewshot.embeddings.store.reader import FeatureStore
-    from fewshot.protocols.curve.layers import points_of
+    from fewshot.protocols.curve.layers import result_cache
 
     protocol, opened = _protocol(options), FeatureStore(store)
     folder = None if out is None else out.with_name(out.name + ".points")
-    points = points_of(protocol, opened, folder)
+    points = result_cache(protocol, opened, folder)
     report = protocol.run(opened, points=points, quiet=options["quiet"])
     if options["figures"]:
         _draw(report, points, opened, options["figures"], options["formats"])
@@ -177,7 +177,9 @@ def _protocol(options: dict[str, Any]) -> "Attribution":
     )
 
 
-def _draw(report: "Report", points: "Points", store: "FeatureStore", folder: Path, formats: tuple[str, ...]) -> None:
+def _draw(
+    report: "Report", points: "ResultCache", store: "FeatureStore", folder: Path, formats: tuple[str, ...]
+) -> None:
     from fewshot.figures.attribution import draw_all
     from fewshot.protocols.curve.layers import main_layer
     from fewshot.protocols.curve.run import largest_points
@@ -187,7 +189,7 @@ def _draw(report: "Report", points: "Points", store: "FeatureStore", folder: Pat
         click.echo(f"figure {path}", err=True)
 
 
-def _save(report: "Report", points: "Points", out: Path, store: "FeatureStore", *, keep_scores: bool) -> None:
+def _save(report: "Report", points: "ResultCache", out: Path, store: "FeatureStore", *, keep_scores: bool) -> None:
     from fewshot.protocols.curve.layers import main_layer
     from fewshot.protocols.curve.run import kept_scores
 

@@ -1,10 +1,10 @@
-"""How commands print a report: a table, the standing of each backbone and the warnings, or one JSON document."""
+"""How commands print a report: a table, the leaderboard of backbones and the warnings, or one JSON document."""
 
 import json
 
 import click
 
-from fewshot.results.leaderboard import claims, standings, standings_table
+from fewshot.results.leaderboard import leaderboard, leaderboard_table, paper_comparison
 from fewshot.results.report import Report
 
 
@@ -14,9 +14,9 @@ def print_report(report: Report, *, as_json: bool) -> None:
         click.echo(json.dumps(report.to_json(), allow_nan=False))
         return
     click.echo(report.table(["auroc", "average_precision", "tpr_at_5_fpr"]))
-    found = standings(report)
+    found = leaderboard(report)
     if len(found) > 1:
-        click.echo(f"\n{standings_table(found)}")
-        click.echo("\n".join(claims(found)))
+        click.echo(f"\n{leaderboard_table(found)}")
+        click.echo("\n".join(paper_comparison(found)))
     for note in report.warnings:
         click.echo(f"warning: {note}", err=True)

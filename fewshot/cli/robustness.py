@@ -1,4 +1,4 @@
-"""``fewshot robustness``: heads and shipped detectors over the views of a store."""
+"""``fewshot robustness``: heads and pretrained detectors over the views of a store."""
 
 import json
 from pathlib import Path

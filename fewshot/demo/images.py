@@ -1,6 +1,7 @@
 """Write the demo's images: natural tiles and remade ones, all PNG of one size, with a table that labels them."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fewshot.core.arrays import ByteArray
-from fewshot.core.errors import OutputError
+from fewshot.core.files import make_folder, output_error, write_text
 from fewshot.demo.generators import GENERATORS, remade
 from fewshot.demo.photographs import PHOTOGRAPHS, TILES_PER_PHOTOGRAPH, Photograph, Tile, natural_tiles
 
@@ -37,30 +38,28 @@ def write_images(
     tiles = list(natural_tiles(photographs, most=most))
     pixels = np.stack([tile.pixels for tile in tiles])
     sources = {NATURAL: pixels, **{name: remade(pixels, generator=name, seed=seed) for name in GENERATORS}}
-    try:
-        for source, images in sources.items():
-            _write_source(folder / source, tiles, images)
-        return _write_table(folder / TABLE, tiles, list(sources))
-    except OSError as error:
-        raise OutputError(
-            f"the demo's images cannot be written to {folder} ({error}); give -o another folder"
-        ) from error
+    for source, images in sources.items():
+        _write_source(make_folder(folder / source), tiles, images)
+    return _write_table(folder / TABLE, tiles, list(sources))
 
 
 def _write_source(folder: Path, tiles: Sequence[Tile], images: ByteArray) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for tile, image in zip(tiles, images, strict=True):
-        Image.fromarray(image).save(folder / _file_name(tile), compress_level=1)
+        path = folder / _file_name(tile)
+        try:
+            Image.fromarray(image).save(path, compress_level=1)  # not durably one by one: the table comes last
+        except OSError as error:
+            raise output_error(path, error) from error
 
 
 def _write_table(path: Path, tiles: Sequence[Tile], sources: Sequence[str]) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "source", "synthetic", "group"])
-        for source in sources:
-            for tile in tiles:
-                writer.writerow([f"{source}/{_file_name(tile)}", source, int(source != NATURAL), tile.photograph])
-    return path
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["path", "source", "synthetic", "group"])
+    for source in sources:
+        for tile in tiles:
+            writer.writerow([f"{source}/{_file_name(tile)}", source, int(source != NATURAL), tile.photograph])
+    return write_text(path, table.getvalue())
 
 
 def _file_name(tile: Tile) -> str:

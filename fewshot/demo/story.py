@@ -8,7 +8,7 @@ import numpy as np
 
 from fewshot.audit import Audit, audit
 from fewshot.core.arrays import IntArray
-from fewshot.core.errors import OutputError
+from fewshot.core.files import make_folder
 from fewshot.demo.images import NATURAL, TABLE, write_images
 from fewshot.demo.photographs import TILE_PIXELS, TILES_PER_PHOTOGRAPH
 from fewshot.demo.poster import poster
@@ -87,11 +87,7 @@ def made_images(folder: Path, *, seed: int, most: int) -> Path:
     Raises:
         OutputError: the folder cannot be made.
     """
-    images = folder / "images"
-    try:
-        images.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {folder} cannot be made ({error}); give -o another one") from error
+    images = make_folder(folder / "images")
     if not (images / TABLE).is_file():
         write_images(images, seed=seed, most=most)
     return images

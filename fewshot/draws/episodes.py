@@ -52,14 +52,14 @@ class Draw:
         query: (q,) int64 rows, ascending.
         trial: the number of the draw.
         duplicates: images that left the query because they equal or nearly equal a support image.
-        relatives: images that left the query because a support image shares their ``--group``.
+        same_group: images that left the query because a support image shares their ``--group``.
     """
 
     order: Mapping[str, IntArray]
     query: IntArray
     trial: int
     duplicates: int = 0
-    relatives: int = 0
+    same_group: int = 0
 
     def support(self, shots: int) -> IntArray:
         """Return the first ``shots`` images of every group, ascending."""
@@ -115,7 +115,7 @@ class Pool:
             first.setdefault(name, (rank, name))
         return sorted(first, key=first.__getitem__)
 
-    def twins(self, support: IntArray, *, bits: int = NEAR_BITS) -> BoolArray:
+    def near_duplicates(self, support: IntArray, *, bits: int = NEAR_BITS) -> BoolArray:
         """Return (n,) bool: images with the pixels, or nearly the pixels, of a support image (itself included)."""
         found = np.zeros(len(self), bool)
         if self.id is not None:
@@ -127,7 +127,7 @@ class Pool:
                     found |= (self.phash != 0) & (np.bitwise_count(self.phash ^ value) <= bits)
         return found
 
-    def relatives(self, support: IntArray) -> BoolArray:
+    def same_group(self, support: IntArray) -> BoolArray:
         """Return (n,) bool: images that share their group with a support image."""
         if self.group is None:
             return np.zeros(len(self), bool)
@@ -148,12 +148,12 @@ def stratified_order(rows: IntArray, source: NDArray[Any], *, seed: int, trial: 
     """Return the rows so that every prefix covers the sources as evenly as can be, in a random order of sources."""
     names = sorted(set(source[rows]))
     generator = np.random.default_rng([seed, trial, zlib.crc32(f"sources of {name}".encode())])
-    turn = {names[k]: place for place, k in enumerate(generator.permutation(len(names)))}
+    position = {names[k]: number for number, k in enumerate(generator.permutation(len(names)))}
     keyed = []
     for source_name in names:
         own = rows[source[rows] == source_name]
         order = nested_order(own, seed=seed, trial=trial, name=f"{name}/{source_name}")
-        keyed += [(round_, turn[source_name], int(row)) for round_, row in enumerate(order)]
+        keyed += [(round_, position[source_name], int(row)) for round_, row in enumerate(order)]
     return np.array([row for _, _, row in sorted(keyed)], dtype=np.int64)
 
 
@@ -210,12 +210,14 @@ def require_enough(groups: Mapping[str, IntArray], shots: int, *, per: Per) -> N
             )
 
 
-def close(pool: Pool, orders: Mapping[str, IntArray], *, shots: int, trial: int, spotless: bool = True) -> Draw:
+def close(
+    pool: Pool, orders: Mapping[str, IntArray], *, shots: int, trial: int, drop_near_duplicates: bool = True
+) -> Draw:
     """Cut the orders at the largest shot count and gather the query that all smaller ones share.
 
     Args:
         shots: the largest shot count.
-        spotless: remove duplicates of the support from the query; FiSeR's draw does not.
+        drop_near_duplicates: remove duplicates of the support from the query; FiSeR's draw does not.
 
     Raises:
         EpisodeError: one class is left without a query image.
@@ -224,11 +226,11 @@ def close(pool: Pool, orders: Mapping[str, IntArray], *, shots: int, trial: int,
     support = np.concatenate(list(kept.values()))
     query = np.ones(len(pool), bool) if pool.queries is None else pool.queries.copy()
     query[support] = False
-    relatives = query & pool.relatives(support)
-    query &= ~relatives
-    twins = query & pool.twins(support) if spotless else np.zeros(len(pool), bool)
-    query &= ~twins
-    return Draw(kept, np.flatnonzero(query).astype(np.int64), trial, int(twins.sum()), int(relatives.sum()))
+    same_group = query & pool.same_group(support)
+    query &= ~same_group
+    duplicates = query & pool.near_duplicates(support) if drop_near_duplicates else np.zeros(len(pool), bool)
+    query &= ~duplicates
+    return Draw(kept, np.flatnonzero(query).astype(np.int64), trial, int(duplicates.sum()), int(same_group.sum()))
 
 
 def require_query(pool: Pool, drawn: Draw) -> None:
@@ -241,7 +243,7 @@ def require_query(pool: Pool, drawn: Draw) -> None:
         if not (pool.synthetic[drawn.query] == side).any():
             raise EpisodeError(
                 f"trial {drawn.trial}: no {name} image is left to be queried after the support, {drawn.duplicates} "
-                f"duplicates and {drawn.relatives} images of the support's groups were taken out; lower --shots, "
+                f"duplicates and {drawn.same_group} images of the support's groups were taken out; lower --shots, "
                 f"add {name} images or group by another column"
             )
 

@@ -94,12 +94,12 @@ def draw_pool(cells: Sequence[Cell], groups: NDArray[Any], *, share: float, seed
     """
     count = len(groups)
     names, members = np.unique(groups.astype(str), return_inverse=True)
-    lots = np.random.default_rng([seed, trial, _POOL]).random(count + len(names))
+    uniform = np.random.default_rng([seed, trial, _POOL]).random(count + len(names))
     grouped = names[members] != ""
-    training = np.where(grouped, lots[count + members] < share, False)
+    training = np.where(grouped, uniform[count + members] < share, False)
     for cell in cells:
         alone = cell.positions[~grouped[cell.positions]]
-        order = alone[np.argsort(lots[alone], kind="stable")]
+        order = alone[np.argsort(uniform[alone], kind="stable")]
         training[order[: int(share * len(alone) + 0.5)]] = True
     return np.asarray(training, dtype=bool)
 

@@ -11,7 +11,7 @@ from fewshot.figures.data_curve import data_curve
 from fewshot.figures.deviations import deviation_violins
 from fewshot.figures.fisher import fisher_bars
 from fewshot.figures.logits import logit_scatter
-from fewshot.protocols.curve.finished_points import Point
+from fewshot.protocols.curve.finished_points import FinishedPoint
 from fewshot.results.report import Report
 
 CURVE_METRICS = ("average_precision", "accuracy", "auroc")
@@ -19,7 +19,7 @@ _PROBE = "linear-probe"
 
 
 def draw_all(
-    report: Report, points: Mapping[str, Point], store: FeatureStore, folder: Path, formats: Sequence[str]
+    report: Report, points: Mapping[str, FinishedPoint], store: FeatureStore, folder: Path, formats: Sequence[str]
 ) -> list[Path]:
     """Draw every figure that the report and its kept points allow; return the files.
 
@@ -34,7 +34,7 @@ def draw_all(
     return [save_figure(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in formats]
 
 
-def _per_image(points: Mapping[str, Point], store: FeatureStore) -> Iterator[tuple[str, Figure]]:
+def _per_image(points: Mapping[str, FinishedPoint], store: FeatureStore) -> Iterator[tuple[str, Figure]]:
     attributed = {head: point for head, point in points.items() if "deviation" in point.arrays}
     if not attributed:
         return
@@ -52,6 +52,5 @@ def _per_image(points: Mapping[str, Point], store: FeatureStore) -> Iterator[tup
             yield f"scores_{names[head]}", logit_scatter(scores, (_PROBE, head), synthetic)
 
 
-def _ratios(point: Point) -> tuple[float, float]:
-    values = {metric: value for source, metric, value in point.facts["values"] if source == "all"}
-    return values["fisher_ratio_features"], values["fisher_ratio_deviation"]
+def _ratios(point: FinishedPoint) -> tuple[float, float]:
+    return point.values["all", "fisher_ratio_features"], point.values["all", "fisher_ratio_deviation"]

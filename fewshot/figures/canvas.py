@@ -10,7 +10,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from fewshot.core.errors import OptionError, OutputError
+from fewshot.core.errors import OptionError
+from fewshot.core.files import atomic_write, make_folder
 
 # Okabe and Ito's palette, told apart by colour-blind readers (Color Universal Design, 2008), darkest first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
@@ -67,11 +68,8 @@ def save_png(figure: Figure, path: Path | str, *, dots_per_inch: int = 150) -> P
     Raises:
         OutputError: the file cannot be written.
     """
-    try:
-        with matplotlib.rc_context(_LOOK):
-            figure.savefig(path, format="png", dpi=dots_per_inch, metadata={"Software": None})
-    except OSError as error:
-        raise OutputError(f"the figure {path} cannot be written ({error}); name a place you may write to") from error
+    with atomic_write(path) as stream, matplotlib.rc_context(_LOOK):
+        figure.savefig(stream, format="png", dpi=dots_per_inch, metadata={"Software": None})
     return Path(path)
 
 
@@ -85,12 +83,9 @@ def save_figure(figure: Figure, path: Path | str, *, dots_per_inch: int = 200) -
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in _UNDATED:
         raise OptionError(f"a figure cannot be written as {path}; end its name in {', '.join(_UNDATED)}")
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context(_LOOK):
-            figure.savefig(path, format=kind, dpi=dots_per_inch, metadata=_UNDATED[kind])
-    except OSError as error:
-        raise OutputError(f"the figure {path} cannot be written ({error}); name a place you may write to") from error
+    make_folder(Path(path).parent)
+    with atomic_write(path) as stream, matplotlib.rc_context(_LOOK):
+        figure.savefig(stream, format=kind, dpi=dots_per_inch, metadata=_UNDATED[kind])
     return Path(path)
 
 

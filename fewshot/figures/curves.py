@@ -30,7 +30,7 @@ def support_curves(rows: Sequence[Row], *, metric: str = "auroc", source: str = 
             f"no row has the metric {metric!r} of the source {source!r} and a number of shots or fraction"
         )
     figure, (axes,) = drawn(4.5, 3.2)
-    shipped = [row for row in shown if not _size(row)]
+    without_support = [row for row in shown if not _size(row)]
     fitted = [row for row in shown if _size(row)]
     for number, name in enumerate(sorted({detector_name(row, shown) for row in fitted})):
         line = sorted((row for row in fitted if detector_name(row, shown) == name), key=lambda row: _size(row) or 0)
@@ -39,7 +39,7 @@ def support_curves(rows: Sequence[Row], *, metric: str = "auroc", source: str = 
         axes.plot(sizes, [summary.mean for summary in summaries], "o-", color=colour(number), label=name, markersize=4)
         low, high = [summary.p5 for summary in summaries], [summary.p95 for summary in summaries]
         axes.fill_between(sizes, low, high, color=colour(number), alpha=0.15, linewidth=0)
-    for number, row in enumerate(shipped):
+    for number, row in enumerate(without_support):
         axes.axhline(
             row.summary().mean, color=colour(number), linestyle="--", linewidth=1, label=detector_name(row, shown)
         )

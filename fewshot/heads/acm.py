@@ -9,8 +9,8 @@ from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArra
 from fewshot.core.errors import EpisodeError, unknown_name
 from fewshot.heads.base import Head, two_classes
 from fewshot.reconstruction.device import training_device
-from fewshot.reconstruction.recipe import Activation, Classifier, Norm, Recipe, Schedule, Stop
 from fewshot.reconstruction.training import Trained, TrainingRows, train
+from fewshot.reconstruction.training_settings import Activation, Classifier, Norm, Schedule, Stop, TrainingSettings
 
 
 class Acm(Head):
@@ -23,7 +23,7 @@ class Acm(Head):
     Args:
         fit_on: the class of the encoder-decoder, ``natural`` or ``synthetic``.
         latent, widths, activation, norm, classifier, schedule, learning_rate, batch_size, steps, stop, patience: as
-            in ``fewshot.reconstruction.recipe.Recipe``.
+            in ``fewshot.reconstruction.training_settings.TrainingSettings``.
         validation: share of the support held out (by class) to choose the step that is kept; 0 keeps the last.
             ``stop="plateau"`` needs one.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
@@ -93,7 +93,7 @@ class Acm(Head):
             validation=(features[held], positive[held]) if held.any() else None,
         )
         (self.trained_,) = train(
-            [rows], self._recipe(), fit_on_synthetic=self._fit_on_synthetic(), device=training_device(self.device)
+            [rows], self._settings(), fit_on_synthetic=self._fit_on_synthetic(), device=training_device(self.device)
         )
         return self
 
@@ -120,10 +120,10 @@ class Acm(Head):
             raise unknown_name("class to fit on", str(self.fit_on), ("natural", "synthetic"))
         return self.fit_on == "synthetic"
 
-    def _recipe(self) -> Recipe:
+    def _settings(self) -> TrainingSettings:
         widths = None if self.widths is None else tuple(self.widths)
-        given: Any = self  # texts whose choices Recipe checks
-        return Recipe(
+        given: Any = self  # texts whose choices TrainingSettings checks
+        return TrainingSettings(
             latent=self.latent,
             widths=widths,
             activation=given.activation,

@@ -33,7 +33,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
 
     @abstractmethod
     def decision_function(self, features: FloatArray) -> Float64Array:
-        """Return (M,) float64 scores of features (M, D); larger = more likely synthetic, 0 is the border."""
+        """Return (M,) float64 scores of features (M, D); larger = more likely synthetic, 0 is the threshold."""
 
     @staticmethod
     def columns(features: Mapping[str, FloatArray]) -> FloatArray:

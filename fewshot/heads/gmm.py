@@ -20,7 +20,7 @@ class Gmm(Head):
         fit_on: the class that is modelled; the other one is not looked at.
         components: number of Gaussians.
         covariance: ``diag``, ``full``, ``tied`` or ``spherical``.
-        quantile: share of the class's own images that fall beyond the border.
+        quantile: share of the class's own images that fall beyond the threshold.
         floor: smallest variance, as a share of the mean variance of the class.
         random_state: seed of k-means++ in the start of EM.
     """
@@ -55,13 +55,13 @@ class Gmm(Head):
             init_params="k-means++",
             random_state=self.random_state,
         ).fit(own)
-        self.border_ = float(np.quantile(self.mixture_.score_samples(own), self.quantile))
+        self.threshold_ = float(np.quantile(self.mixture_.score_samples(own), self.quantile))
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
-        """Return (M,) log-likelihood ratios to the border; larger = synthetic."""
+        """Return (M,) log-likelihood ratios to the threshold; larger = synthetic."""
         rows = np.asarray(self._check_query(features), dtype=np.float64)
-        short = self.border_ - self.mixture_.score_samples(rows)
+        short = self.threshold_ - self.mixture_.score_samples(rows)
         scores: Float64Array = short if self.fit_on == "natural" else -short
         return scores
 

@@ -7,7 +7,7 @@ import numpy as np
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import OptionError
 from fewshot.heads.base import Head, unit_length
-from fewshot.solvers.batched import Draws, neighbour_scores
+from fewshot.solvers.batched import Supports, neighbour_scores
 
 Rule = Literal["legacy", "exponential"]
 Metric = Literal["cosine", "ip"]
@@ -73,8 +73,8 @@ class Knn(Head):
         """Score all draws at once (``fewshot.solvers.batched``); equal similarities may fall to another neighbour."""
         if self.metric != "cosine":
             return self.score_draws_one_by_one(features, synthetic, supports)
-        draws = Draws(features, synthetic, supports, device)
-        return neighbour_scores(draws, k=self.k, legacy=self.rule == "legacy", temperature=self._chosen())
+        drawn = Supports(features, synthetic, supports, device)
+        return neighbour_scores(drawn, k=self.k, legacy=self.rule == "legacy", temperature=self._chosen())
 
     def _chosen(self) -> float:
         if self.rule not in TEMPERATURES:

@@ -7,7 +7,7 @@ from sklearn.svm import SVC
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import Head
-from fewshot.solvers.batched import Draws, linear_svm_scores
+from fewshot.solvers.batched import Supports, linear_svm_scores
 
 
 class LinearSvm(Head):
@@ -39,4 +39,4 @@ class LinearSvm(Head):
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Solve and score all draws at once (``fewshot.solvers.batched``), to libsvm's optimum."""
-        return linear_svm_scores(Draws(features, synthetic, supports, device), C=self.C)
+        return linear_svm_scores(Supports(features, synthetic, supports, device), C=self.C)

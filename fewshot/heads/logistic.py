@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import Head
-from fewshot.solvers.batched import Draws, logistic_scores
+from fewshot.solvers.batched import Supports, logistic_scores
 
 
 class Logistic(Head):
@@ -42,4 +42,4 @@ class Logistic(Head):
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Solve and score all draws at once (``fewshot.solvers.batched``), to the exact optimum."""
-        return logistic_scores(Draws(features, synthetic, supports, device), C=self.C)
+        return logistic_scores(Supports(features, synthetic, supports, device), C=self.C)

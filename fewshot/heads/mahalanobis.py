@@ -47,14 +47,14 @@ class Mahalanobis(Head):
         return float(ledoit_wolf_shrinkage(residual, assume_centered=True)) if residual.any() else 1.0
 
 
-def _solved(residual: Float64Array, aim: Float64Array, shrinkage: float) -> Float64Array:
-    """Return the inverse of (1 - a) R'R / n + a t I times ``aim``, with t the mean variance: (D,)."""
+def _solved(residual: Float64Array, right_hand_side: Float64Array, shrinkage: float) -> Float64Array:
+    """Return the inverse of (1 - a) R'R / n + a t I times ``right_hand_side``, with t the mean variance: (D,)."""
     count, dimension = residual.shape
     variance = float((residual**2).sum()) / (count * dimension) or 1.0
     ridge = max(shrinkage * variance, 1e-10 * variance)
     scaled = residual * np.sqrt((1 - shrinkage) / count)
     if count >= dimension:
-        return np.linalg.solve(scaled.T @ scaled + ridge * np.eye(dimension), aim)
-    inner = np.linalg.solve(scaled @ scaled.T + ridge * np.eye(count), scaled @ aim)
-    found: Float64Array = (aim - scaled.T @ inner) / ridge
+        return np.linalg.solve(scaled.T @ scaled + ridge * np.eye(dimension), right_hand_side)
+    inner = np.linalg.solve(scaled @ scaled.T + ridge * np.eye(count), scaled @ right_hand_side)
+    found: Float64Array = (right_hand_side - scaled.T @ inner) / ridge
     return found

@@ -19,16 +19,16 @@ class Minder(Head):
     d_n is the mean over three draws of the distance to a noisy copy (0.009 in [0, 1] units, clipped); d_b is the
     distance between the blurred image (3x3, sigma 0.55) and its un-sharp counterpart clip(2 x - blur), not the clean
     image (methods.md 8.1). ``columns`` makes both of views. The paper prints the rule once as a union and once as an
-    intersection (8.2): the smaller one exceeding the border is the intersection, and is what is implemented.
+    intersection (8.2): the smaller one exceeding the threshold is the intersection, and is what is implemented.
 
     Args:
         combine: ``min``; ``max`` for the union; ``quantile-min`` replaces each distance by its quantile among the
             support's natural images first, because the two stand on different scales (8.3).
-        direction: ``calibrated`` learns sign and border on the support; ``paper`` says larger = generated, with the
-            border at the 95 % quantile of the support's natural images.
+        direction: ``calibrated`` learns sign and threshold on the support; ``paper`` says larger = generated, with the
+            threshold at the 95 % quantile of the support's natural images.
 
     Attributes:
-        sign_, border_: as in ``rigid``.
+        sign_, threshold_: as in ``rigid``.
         natural_: the support's natural distances, ascending by column.
     """
 
@@ -54,19 +54,19 @@ class Minder(Head):
         return np.stack([noise, cosine_distance(blurred, sharpened)], axis=1)
 
     def fit(self, features: FloatArray, y: Any) -> Self:
-        """Learn border (and sign) on the support: distances (n, 2), labels y (n,)."""
+        """Learn threshold (and sign) on the support: distances (n, 2), labels y (n,)."""
         if self.combine not in get_args(Combine):
             raise unknown_name("way to combine", str(self.combine), get_args(Combine))
         rows, synthetic = self._check_support(features, y)
         self.natural_ = np.sort(rows[~synthetic], axis=0)
         direction: Any = self.direction  # calibrate checks it
-        self.sign_, self.border_ = calibrate(self._combined(rows), synthetic, direction=direction)
+        self.sign_, self.threshold_ = calibrate(self._combined(rows), synthetic, direction=direction)
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
-        """Return signed distances from the border, larger = more likely synthetic: (n,) float64."""
+        """Return signed distances from the threshold, larger = more likely synthetic: (n,) float64."""
         combined = self._combined(self._check_query(features))
-        return np.asarray(self.sign_ * (combined - self.border_), dtype=np.float64)
+        return np.asarray(self.sign_ * (combined - self.threshold_), dtype=np.float64)
 
     def _combined(self, distances: Float64Array) -> Float64Array:
         if self.combine == "max":

@@ -6,7 +6,7 @@ import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import Head, unit_length
-from fewshot.solvers.batched import Draws, prototype_scores
+from fewshot.solvers.batched import Supports, prototype_scores
 
 
 class Prototype(Head):
@@ -36,4 +36,4 @@ class Prototype(Head):
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Score all draws at once (``fewshot.solvers.batched``)."""
-        return prototype_scores(Draws(features, synthetic, supports, device))
+        return prototype_scores(Supports(features, synthetic, supports, device))

@@ -16,15 +16,15 @@ class Rigid(Head):
     The paper's score is s = cos(f(x), f(x + 0.05 d)) with d normal in normalised units, generated if s <= eps; ours is
     1 - s (methods.md 7). The head's columns are such distances, one per noise draw (``columns`` makes them of views),
     and their mean is the score. The paper's sign is inverted on some generators, so it is never assumed: ``paper``
-    keeps it and takes the border at the 95 % quantile of the support's natural images; ``calibrated`` learns sign and
-    border on the support.
+    keeps it and takes the threshold at the 95 % quantile of the support's natural images; ``calibrated`` learns sign
+    and threshold on the support.
 
     Args:
         direction: ``calibrated`` or ``paper``.
 
     Attributes:
         sign_: 1 when synthetic images move farther, else -1.
-        border_: the distance at which the verdict changes.
+        threshold_: the distance at which the verdict changes.
     """
 
     name: ClassVar[str] = "rigid"
@@ -40,16 +40,16 @@ class Rigid(Head):
         return np.stack([cosine_distance(clean, rows) for name, rows in features.items() if name != "clean"], axis=1)
 
     def fit(self, features: FloatArray, y: Any) -> Self:
-        """Learn border (and sign) on the support: distances (n, draws), labels y (n,)."""
+        """Learn threshold (and sign) on the support: distances (n, draws), labels y (n,)."""
         rows, synthetic = self._check_support(features, y)
         direction: Any = self.direction  # calibrate checks it
-        self.sign_, self.border_ = calibrate(rows.mean(axis=1), synthetic, direction=direction)
+        self.sign_, self.threshold_ = calibrate(rows.mean(axis=1), synthetic, direction=direction)
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
-        """Return signed distances from the border, larger = more likely synthetic: (n,) float64."""
+        """Return signed distances from the threshold, larger = more likely synthetic: (n,) float64."""
         distances = self._check_query(features).mean(axis=1)
-        return np.asarray(self.sign_ * (distances - self.border_), dtype=np.float64)
+        return np.asarray(self.sign_ * (distances - self.threshold_), dtype=np.float64)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -7,7 +7,7 @@ from sklearn.svm import SVC
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import Head
-from fewshot.solvers.batched import Draws, svm_scores
+from fewshot.solvers.batched import Supports, svm_scores
 
 
 class Svm(Head):
@@ -43,4 +43,4 @@ class Svm(Head):
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Solve and score all draws at once (``fewshot.solvers.batched``), to libsvm's optimum."""
-        return svm_scores(Draws(features, synthetic, supports, device), C=self.C, gamma=self.gamma)
+        return svm_scores(Supports(features, synthetic, supports, device), C=self.C, gamma=self.gamma)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot.audit import Audit
-from fewshot.core.errors import OutputError
+from fewshot.core.files import write_text
 from fewshot.page.charts import Chart, charts
 from fewshot.page.confounds import audit_section, warning_list
 from fewshot.page.table import csv_text, html_table
@@ -41,13 +41,7 @@ def write_page(
     Raises:
         OutputError: the file cannot be written.
     """
-    target = Path(path)
-    try:
-        page = page_html(reports, title=title, note=note, audit=audit, beside=beside, more=more)
-        target.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"the page {target} cannot be written ({error}); give -o another place") from error
-    return target
+    return write_text(path, page_html(reports, title=title, note=note, audit=audit, beside=beside, more=more))
 
 
 def page_html(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from fewshot.core.errors import OptionError, OutputError
+from fewshot.core.errors import OptionError
+from fewshot.core.files import atomic_write, write_text
 from fewshot.embeddings.inputs.images import UnreadableImage, open_image
 from fewshot.embeddings.search.lookup import Finding
 from fewshot.embeddings.search.neighbours import spoken_score
@@ -72,13 +73,10 @@ def write_gallery(queries: Sequence[Shown], path: Path | str, *, title: str, not
     shown = queries[:MOST_QUERIES]
     if len(queries) > len(shown):
         note = f"{note} The first {len(shown)} of {len(queries)} queries are shown.".strip()
-    try:
-        if target.suffix.lower() == ".png":
-            _picture(shown, title, note).save(target, optimize=True)
-        else:
-            target.write_text(_page(shown, title, note), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"the gallery {target} cannot be written ({error}); give --gallery another place") from error
+    if target.suffix.lower() == ".html":
+        return write_text(target, _page(shown, title, note), option="--gallery")
+    with atomic_write(target, option="--gallery") as stream:
+        _picture(shown, title, note).save(stream, "PNG", optimize=True)
     return target
 
 

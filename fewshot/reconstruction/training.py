@@ -15,8 +15,8 @@ from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArra
 from fewshot.core.errors import OptionError
 from fewshot.reconstruction.adam import Adam
 from fewshot.reconstruction.perceptron import PerceptronStack
-from fewshot.reconstruction.recipe import SMALLEST_LEARNING_RATE, Budget, Recipe, budget
 from fewshot.reconstruction.stream import WINDOW_BYTES, ReadRows, RowStream
+from fewshot.reconstruction.training_settings import SMALLEST_LEARNING_RATE, Budget, TrainingSettings, budget
 
 Advance = Callable[[int, str], None]
 
@@ -80,7 +80,7 @@ class Trained:
 
 def train(
     rows: Sequence[TrainingRows],
-    recipe: Recipe,
+    settings: TrainingSettings,
     *,
     fit_on_synthetic: bool,
     attribution: bool = True,
@@ -92,7 +92,7 @@ def train(
 
     Args:
         rows: the models' training rows, of equal numbers; one only under ``plateau``.
-        recipe: how.
+        settings: how.
         fit_on_synthetic: whether the fitted class is the synthetic one.
         attribution: False trains the classifier on the features themselves: UnivFD's linear probe.
         advance: told (steps, note with the losses) now and then.
@@ -100,12 +100,12 @@ def train(
     Raises:
         OptionError: models of unequal size side by side, or a plateau without validation.
     """
-    budgets = {budget(recipe, class_rows=len(r.class_rows), other_rows=len(r.other_rows)) for r in rows}
+    budgets = {budget(settings, class_rows=len(r.class_rows), other_rows=len(r.other_rows)) for r in rows}
     if len(budgets) != 1:
         raise OptionError(f"models train side by side only with equal budgets, not {sorted(map(str, budgets))}")
-    if recipe.stop == "plateau" and (len(rows) > 1 or rows[0].validation is None):
+    if settings.stop == "plateau" and (len(rows) > 1 or rows[0].validation is None):
         raise OptionError("stop='plateau' needs one model at a time and a validation set; use stop='steps'")
-    trainer = _Trainer(rows, recipe, budgets.pop(), fit_on_synthetic, attribution, device, window_bytes)
+    trainer = _Trainer(rows, settings, budgets.pop(), fit_on_synthetic, attribution, device, window_bytes)
     with torch.no_grad():
         trainer.run(advance)
     return trainer.results()
@@ -117,23 +117,23 @@ class _Trainer:
     def __init__(
         self,
         rows: Sequence[TrainingRows],
-        recipe: Recipe,
+        settings: TrainingSettings,
         plan: Budget,
         fit_on_synthetic: bool,
         attribution: bool,
         device: str | torch.device,
         window_bytes: int,
     ) -> None:
-        self.rows, self.recipe, self.plan, self.device = rows, recipe, plan, torch.device(device)
+        self.rows, self.settings, self.plan, self.device = rows, settings, plan, torch.device(device)
         self._open_streams(window_bytes)  # first: they read while the networks are made
         dimension = self.class_streams[0].dimension
         seeds = [entry.seed for entry in rows]
         self.autoencoder = self._autoencoder(dimension, seeds) if attribution else None
-        widths, relu = recipe.classifier_widths(dimension)
+        widths, relu = settings.classifier_widths(dimension)
         classifier_seeds = [seed + (1 << 32) for seed in seeds]
         self.classifier = PerceptronStack(widths, relu=relu, seeds=classifier_seeds, std=CLASSIFIER_STD, device=device)
         stacks = [stack for stack in (self.autoencoder, self.classifier) if stack is not None]
-        self.adams = [Adam(stack.parameters, learning_rate=recipe.learning_rate) for stack in stacks]
+        self.adams = [Adam(stack.parameters, learning_rate=settings.learning_rate) for stack in stacks]
         self.targets = torch.full((len(rows), 2 * plan.half, 1), float(not fit_on_synthetic), device=device)
         self.targets[:, : plan.half] = float(fit_on_synthetic)
         self.losses = [torch.zeros((plan.steps, len(rows)), device=device) for _ in range(2)]
@@ -143,7 +143,7 @@ class _Trainer:
         self.checks_without_best = 0
 
     def _autoencoder(self, dimension: int, seeds: Sequence[int]) -> PerceptronStack:
-        widths, relu = self.recipe.autoencoder(dimension)
+        widths, relu = self.settings.autoencoder(dimension)
         return PerceptronStack(widths, relu=relu, seeds=seeds, device=self.device)
 
     def _open_streams(self, window_bytes: int) -> None:
@@ -161,16 +161,16 @@ class _Trainer:
 
         self.class_streams = streams("class_rows", 0)
         # Outside the per-batch schedule the classifier sees the same batches later, from streams of the same seed.
-        shared = self.recipe.schedule == "batch"
+        shared = self.settings.schedule == "batch"
         self.replay_streams = self.class_streams if shared else streams("class_rows", 0)
         self.other_streams = streams("other_rows", 1)
 
     def run(self, advance: Advance | None) -> None:
         """Make all steps of the schedule, looking at the validation sets on the way."""
-        if self.recipe.schedule == "batch":
+        if self.settings.schedule == "batch":
             self._run_by_batch(advance)
             return
-        for attribution_steps, classifier_steps in _segments(self.recipe, self.plan):
+        for attribution_steps, classifier_steps in _segments(self.settings, self.plan):
             for _ in range(attribution_steps):
                 batch = self._batch(self.class_streams)
                 self._attribution_step(batch, self._rebuilt(batch))
@@ -234,7 +234,7 @@ class _Trainer:
         if self.autoencoder is not None:
             residual = batch - rebuilt
             size = residual.shape[1] * residual.shape[2]
-            if self.recipe.norm == "l1":
+            if self.settings.norm == "l1":
                 self.losses[0][self.made[0]] = residual.abs().mean((1, 2))
                 gradient = residual.sign_().mul_(-1.0 / size)
             else:
@@ -270,10 +270,10 @@ class _Trainer:
             if before is None or now.rank > before.rank:
                 better = better or before is None or now.accuracy > before.accuracy
                 self.best[network] = now
-        if self.recipe.stop == "steps":
+        if self.settings.stop == "steps":
             return True
         self.checks_without_best = 0 if better else self.checks_without_best + 1
-        return self.checks_without_best < self.recipe.patience or self._lower_rate()
+        return self.checks_without_best < self.settings.patience or self._lower_rate()
 
     def _lower_rate(self) -> bool:
         self.checks_without_best = 0
@@ -346,9 +346,9 @@ class _Kept:
         return (self.accuracy, -self.loss)
 
 
-def _segments(recipe: Recipe, plan: Budget) -> list[tuple[int, int]]:
+def _segments(settings: TrainingSettings, plan: Budget) -> list[tuple[int, int]]:
     """Return (encoder-decoder steps, classifier steps) in turns, for the schedules by epoch and in two stages."""
-    if recipe.schedule == "two-stage":
+    if settings.schedule == "two-stage":
         return [(plan.steps, 0), *_epochs(0, plan)]
     return _epochs(1, plan)
 

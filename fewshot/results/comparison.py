@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fewshot.core.errors import ReportError
-from fewshot.results.report import Report, Row
+from fewshot.results.report import Report
+from fewshot.results.row import PRETRAINED, Row
 from fewshot.results.scores import Arrays, Kept, kept_of_draws
 from fewshot.results.tables import text_table
 from fewshot.stats.intervals import Paired, holm, paired
@@ -178,7 +179,7 @@ def _who(row: Row) -> str:
 
 
 def _where(row: Row) -> tuple[str, ...]:
-    size = "" if row.head == "shipped" or row.shots is None else f"{row.shots} shots"
+    size = "" if row.head == PRETRAINED or row.shots is None else f"{row.shots} shots"
     return (row.dataset, row.source, *([size] if size else []), row.metric)
 
 

@@ -1,11 +1,12 @@
-"""The table over backbones: refitted beside shipped heads, and both readings of the paper's claim."""
+"""The leaderboard of backbones: refitted beside pretrained heads, and the comparison with the paper's sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fewshot.results.report import Report, Row
+from fewshot.results.report import Report
+from fewshot.results.row import PRETRAINED, Row
 from fewshot.results.tables import text_table
 from fewshot.stats.intervals import Summary
 
@@ -28,11 +29,11 @@ FISER = "fiser"
 
 
 @dataclass(frozen=True)
-class Standing:
+class LeaderboardEntry:
     """One backbone with one head at one shot count, pooled.
 
     Args:
-        shipped: AUROC of the head that the checkpoint came with, on the same queries; None when it has none.
+        pretrained: AUROC of the head that came with the checkpoint, on the same queries; None when it has none.
         refitted: the AUROC over trials.
         macro: mean over trials of the average over generators; None with a single generator.
     """
@@ -42,14 +43,14 @@ class Standing:
     head: str
     dataset: str
     shots: int | None
-    shipped: float | None
+    pretrained: float | None
     refitted: Summary
     macro: float | None
 
     @property
     def gain(self) -> float | None:
-        """Refitted minus shipped AUROC."""
-        return None if self.shipped is None else self.refitted.mean - self.shipped
+        """Refitted minus pretrained AUROC."""
+        return None if self.pretrained is None else self.refitted.mean - self.pretrained
 
     @property
     def of_the_twelve(self) -> bool:
@@ -57,62 +58,73 @@ class Standing:
         return self.backbone.split(":")[0].removesuffix("-rgb") in TWELVE
 
 
-def standings(report: Report) -> list[Standing]:
+def leaderboard(report: Report) -> list[LeaderboardEntry]:
     """Return one entry per backbone, layer, head and shot count, the best first; oracle rows are left out."""
     rows = [row for row in report.where(metric="auroc", source="all") if row.selection != "oracle"]
     macro = {row.setting: row for row in report.where(metric="auroc", source="macro")}
-    shipped = {(row.backbone, row.dataset): row.summary().mean for row in rows if row.head == "shipped"}
+    pretrained = {(row.backbone, row.dataset): row.summary().mean for row in rows if row.head == PRETRAINED}
     found = [
-        Standing(
+        LeaderboardEntry(
             backbone=row.backbone,
             layer=row.layer,
             head=row.head,
             dataset=row.dataset,
             shots=row.shots,
-            shipped=shipped.get((row.backbone, row.dataset)),
+            pretrained=pretrained.get((row.backbone, row.dataset)),
             refitted=row.summary(),
             macro=_macro(row, macro),
         )
         for row in rows
-        if row.head != "shipped"
+        if row.head != PRETRAINED
     ]
     return sorted(found, key=lambda one: -one.refitted.mean)
 
 
-def standings_table(found: Sequence[Standing]) -> str:
-    """Return the standings as text, the 5-95 % range of a single draw first."""
-    header = ["backbone", "layer", "head", "shots", "AUROC 5-95 %", "mean", "95 % interval", "macro", "shipped", "gain"]
+def leaderboard_table(entries: Sequence[LeaderboardEntry]) -> str:
+    """Return the leaderboard as text, the 5-95 % range of a single draw first."""
+    header = [
+        "backbone",
+        "layer",
+        "head",
+        "shots",
+        "AUROC 5-95 %",
+        "mean",
+        "95 % interval",
+        "macro",
+        PRETRAINED,
+        "gain",
+    ]
     lines = []
-    for one in found:
+    for one in entries:
         summary = one.refitted
         cells = [one.backbone, one.layer, one.head, str(one.shots), f"{summary.p5:.3f}-{summary.p95:.3f}"]
         cells += [f"{summary.mean:.3f}", f"{summary.low:.3f}-{summary.high:.3f}", _number(one.macro)]
-        lines.append([*cells, _number(one.shipped), "n/a" if one.gain is None else f"{one.gain:+.3f}"])
+        lines.append([*cells, _number(one.pretrained), "n/a" if one.gain is None else f"{one.gain:+.3f}"])
     return text_table(header, lines)
 
 
-def claims(found: Sequence[Standing]) -> list[str]:
+def paper_comparison(entries: Sequence[LeaderboardEntry]) -> list[str]:
     """Return what this report says of the paper's sentence, in both readings, and of its average over twelve.
 
     The abstract (arXiv 2606.00606) says that an SVM on 10 labelled images per class improves AUROC "averaged over 12
-    widely used detectors": either each detector over its own shipped head, or FiSeR over the mean of the others
+    widely used detectors": either each detector over its own pretrained head, or FiSeR over the mean of the others
     (specs/backbones.md 1.2).
     """
-    twelve = [one for one in found if one.of_the_twelve]
+    twelve = [one for one in entries if one.of_the_twelve]
     missing = [name for name in TWELVE if not any(one.backbone.startswith(name) for one in twelve)]
     lines = [_average(twelve, missing)]
-    gains = [one.gain for one in found if one.gain is not None]
+    gains = [one.gain for one in entries if one.gain is not None]
     if gains:
         of_twelve = [one.gain for one in twelve if one.gain is not None]
         beside = f"; over the {len(of_twelve)} of the paper's twelve {np.mean(of_twelve):+.4f}" if of_twelve else ""
         lines.append(
-            f"reading (a), refitted over shipped head: {np.mean(gains):+.4f} AUROC, averaged over {len(gains)} "
-            f"detectors with a shipped head{beside}"
+            f"reading (a), refitted over pretrained head: {np.mean(gains):+.4f} AUROC, averaged over {len(gains)} "
+            f"detectors with a pretrained head{beside}"
         )
     else:
-        lines.append("reading (a), refitted over shipped head: not measured, no backbone here brings its own head")
-    own = [one.refitted.mean for one in found if one.backbone.split(":")[0] == FISER]
-    others = [one.refitted.mean for one in found if one.backbone.split(":")[0] != FISER]
+        lines.append("reading (a), refitted over pretrained head: not measured, no backbone here brings its own head")
+    own = [one.refitted.mean for one in entries if one.backbone.split(":")[0] == FISER]
+    others = [one.refitted.mean for one in entries if one.backbone.split(":")[0] != FISER]
     if own and others:
         lines.append(f"reading (b), FiSeR over the mean of the others: {np.mean(own) - np.mean(others):+.4f} AUROC")
     else:
@@ -122,7 +134,7 @@ def claims(found: Sequence[Standing]) -> list[str]:
     return lines
 
 
-def _average(twelve: Sequence[Standing], missing: Sequence[str]) -> str:
+def _average(twelve: Sequence[LeaderboardEntry], missing: Sequence[str]) -> str:
     if not twelve:
         return "average over the paper's twelve detectors: not measured, none of them is in this report"
     mean = np.mean([one.refitted.mean for one in twelve])

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from fewshot.core.errors import OutputError, ReportError
+from fewshot.core.errors import ReportError
+from fewshot.core.files import write_text
+from fewshot.results.legacy_names import entry_of_today, head_of_today
 from fewshot.results.row import Row as Row
 from fewshot.results.row import Selection as Selection
 from fewshot.results.tables import report_table
@@ -139,7 +141,7 @@ class Report:
                 protocol=document["protocol"],
                 config=document["config"],
                 rows=tuple(_row_from_json(row) for row in document["rows"]),
-                supports=document.get("supports", {}),
+                supports={entry_of_today(name): said for name, said in document.get("supports", {}).items()},
                 warnings=tuple(document.get("warnings", ())),
                 provenance=document.get("provenance", {}),
                 confusion=_confusion_from_json(document.get("confusion")),
@@ -153,15 +155,7 @@ class Report:
         Raises:
             OutputError: the file cannot be written.
         """
-        target = Path(path)
-        temporary = target.with_name(target.name + ".tmp")
-        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(target)
-        except OSError as error:
-            raise OutputError(f"the report {target} cannot be written ({error}); give -o another place") from error
-        return target
+        return write_text(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -198,6 +192,7 @@ def _row_to_json(row: Row) -> dict[str, Any]:
 def _row_from_json(entry: Mapping[str, Any]) -> Row:
     known = {item.name for item in fields(Row)}
     given = {name: value for name, value in entry.items() if name in known}
+    given["head"] = head_of_today(given["head"])
     given["values"] = tuple(float("nan") if value is None else float(value) for value in given["values"])
     given["choices"] = tuple(given.get("choices", ()))
     low, high = given.get("interval") or (None, None)

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from fewshot.stats.intervals import Summary, summarise
 
+PRETRAINED = "pretrained"  # the name, in a report, of the head that came with a checkpoint
+
 Selection = Literal["fixed", "support-cv", "oracle"]
 
 
@@ -14,7 +16,7 @@ class Row:
 
     Args:
         selection: how the layer was chosen: ``fixed``, ``support-cv`` or (on query labels) ``oracle``.
-        head: the head's name; ``shipped`` is the checkpoint's own head, read from the store.
+        head: the head's name; ``pretrained`` is the one that came with the checkpoint, read from the store.
         dataset: the data set queried, or ``A -> B`` when the support came from A.
         source: ``"all"`` for the pooled query set, ``"macro"`` for the mean over generators, else the generator
             that stands against all natural images.

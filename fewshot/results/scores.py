@@ -10,10 +10,24 @@ from numpy.typing import NDArray
 
 from fewshot.core.arrays import FloatArray
 from fewshot.core.errors import ReportError
+from fewshot.core.files import atomic_write
+from fewshot.results.legacy_names import entry_of_today
 from fewshot.results.row import Row
-from fewshot.stats.two_way import Asked
+from fewshot.stats.two_way import TrialMasks
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+def save_scores(path: Path, arrays: Arrays) -> Path:
+    """Write arrays as a compressed ``.npz`` file and return the path.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with atomic_write(path) as stream:
+        named: dict[str, Any] = dict(arrays)
+        np.savez_compressed(stream, **named)
+    return path
 
 
 def scores_beside(path: Path | str) -> dict[str, NDArray[Any]]:
@@ -27,7 +41,7 @@ def scores_beside(path: Path | str) -> dict[str, NDArray[Any]]:
         return {}
     try:
         with np.load(kept, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {entry_of_today(name): archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError) as error:
         raise ReportError(f"the scores {kept} cannot be read ({error}); run again with --keep-scores") from error
 
@@ -58,7 +72,7 @@ class Kept:
     """
 
     scores: FloatArray
-    asked: Asked
+    asked: TrialMasks
     source: NDArray[Any]
 
     def against(self, generator: str) -> "Kept":
@@ -74,4 +88,6 @@ def kept_of_draws(row: Row, arrays: Arrays) -> Kept | None:
     support = arrays.get(title + name_of_support(row.shots))
     if scores is None or support is None:
         return None
-    return Kept(scores, Asked(arrays[f"{title}query"], arrays[f"{title}synthetic"], support), arrays[f"{title}source"])
+    return Kept(
+        scores, TrialMasks(arrays[f"{title}query"], arrays[f"{title}synthetic"], support), arrays[f"{title}source"]
+    )

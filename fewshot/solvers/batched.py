@@ -29,29 +29,29 @@ Weigh = Callable[[Tensor, slice, slice], Tensor]  # (t, s, n) products, trials, 
 
 
 @dataclass(frozen=True)
-class Draws:
+class Supports:
     """The supports of all trials over one pool of features.
 
     Args:
         features: (N, D) floating, the pool: support and query images.
         synthetic: (N,) bool.
-        supports: (T, s) int64 rows of the pool, the same number in every trial.
+        rows: (T, s) int64 rows of the pool, the same number in every trial.
         device: where to compute, for example ``"cpu"`` or ``"cuda"``.
     """
 
     features: FloatArray
     synthetic: BoolArray
-    supports: IntArray
+    rows: IntArray
     device: str = "cpu"
 
     @property
     def signs(self) -> Tensor:
         """(T, s) float64: +1 synthetic, -1 natural."""
-        signs = np.where(self.synthetic[self.supports], 1.0, -1.0)
+        signs = np.where(self.synthetic[self.rows], 1.0, -1.0)
         return torch.as_tensor(signs, dtype=torch.float64, device=self.device)
 
 
-def svm_scores(draws: Draws, *, C: float = 1.0, gamma: float | str = "scale", tol: float = 1e-10) -> FloatArray:
+def svm_scores(supports: Supports, *, C: float = 1.0, gamma: float | str = "scale", tol: float = 1e-10) -> FloatArray:
     """Return the decision values of an RBF SVM per trial on the whole pool.
 
     The optimum is libsvm's: Chang and Lin, LIBSVM, ACM TIST 2011; ``gamma="scale"`` is scikit-learn's
@@ -60,18 +60,18 @@ def svm_scores(draws: Draws, *, C: float = 1.0, gamma: float | str = "scale", to
     Returns:
         (T, N) float32, or float64 where the pool is small; larger = more likely synthetic.
     """
-    pool = _Pool.of(draws)
+    pool = _PreparedPool.of(supports)
     gammas = pool.gammas(gamma)
     weights, biases = [], []
     for part in pool.trial_blocks():
         kernel = torch.exp(-gammas[part, None, None] * pool.support_distances(part))
-        solution = solve_svm(kernel, draws.signs[part], C=C, tol=tol)
+        solution = solve_svm(kernel, supports.signs[part], C=C, tol=tol)
         weights.append(solution.weights)
         biases.append(solution.bias)
     return pool.scores(_Rbf(pool, gammas, torch.cat(weights), torch.cat(biases)))
 
 
-def linear_svm_scores(draws: Draws, *, C: float = 1.0, tol: float = 1e-10) -> FloatArray:
+def linear_svm_scores(supports: Supports, *, C: float = 1.0, tol: float = 1e-10) -> FloatArray:
     """Return the decision values of a linear SVM with a free bias per trial.
 
     The bias is free, so centring the pool changes no score.
@@ -79,56 +79,56 @@ def linear_svm_scores(draws: Draws, *, C: float = 1.0, tol: float = 1e-10) -> Fl
     Returns:
         (T, N) float32, or float64 where the pool is small.
     """
-    return _linear_scores(draws, partial(solve_svm, C=C, tol=tol))
+    return _linear_scores(supports, partial(solve_svm, C=C, tol=tol))
 
 
-def logistic_scores(draws: Draws, *, C: float = 1.0, tol: float = 1e-10) -> FloatArray:
+def logistic_scores(supports: Supports, *, C: float = 1.0, tol: float = 1e-10) -> FloatArray:
     """Return the decision values of L2-regularised logistic regression with a free intercept per trial.
 
     Returns:
         (T, N) float32, or float64 where the pool is small.
     """
-    return _linear_scores(draws, partial(solve_logistic, C=C, tol=tol))
+    return _linear_scores(supports, partial(solve_logistic, C=C, tol=tol))
 
 
-def _linear_scores(draws: Draws, solve: Solve) -> FloatArray:
-    pool = _Pool.of(draws)
+def _linear_scores(supports: Supports, solve: Solve) -> FloatArray:
+    pool = _PreparedPool.of(supports)
     weights, biases = [], []
     for part in pool.trial_blocks():
-        solution = solve(pool.support_products(part), draws.signs[part])
+        solution = solve(pool.support_products(part), supports.signs[part])
         weights.append(solution.weights)
         biases.append(solution.bias)
     return pool.linear_scores(torch.cat(weights), torch.cat(biases))
 
 
-def prototype_scores(draws: Draws) -> FloatArray:
+def prototype_scores(supports: Supports) -> FloatArray:
     """Return cosine to the synthetic prototype minus cosine to the natural one, per trial; see ``heads/prototype.py``.
 
     Args:
-        draws: features of any length; they are normalised here.
+        supports: features of any length; they are normalised here.
 
     Returns:
         (T, N) float32, or float64 where the pool is small.
     """
-    pool = _Pool.of(draws, unit=True)
-    weights = torch.zeros_like(draws.signs)
+    pool = _PreparedPool.of(supports, unit=True)
+    weights = torch.zeros_like(supports.signs)
     for part in pool.trial_blocks():
         gram = pool.support_products(part)
         for sign in (-1.0, 1.0):
-            member = (draws.signs[part] == sign).to(torch.float64)
+            member = (supports.signs[part] == sign).to(torch.float64)
             length = torch.einsum("ts,tsr,tr->t", member, gram, member).clamp_min(0).sqrt()
             weights[part] += sign * member / length.clamp_min(1e-12)[:, None]
     return pool.linear_scores(weights, torch.zeros(len(weights), dtype=torch.float64, device=weights.device))
 
 
-def neighbour_scores(draws: Draws, *, k: int, legacy: bool, temperature: float) -> FloatArray:
+def neighbour_scores(supports: Supports, *, k: int, legacy: bool, temperature: float) -> FloatArray:
     """Return the k-NN scores of FiSeR's two rules per trial; see ``heads/knn.py``.
 
     Returns:
-        (T, N) float32, or float64 where the pool is small; 0 is the border between the classes.
+        (T, N) float32, or float64 where the pool is small; 0 is the threshold between the classes.
     """
-    pool = _Pool.of(draws, unit=True)
-    signs = draws.signs.to(pool.dtype)
+    pool = _PreparedPool.of(supports, unit=True)
+    signs = supports.signs.to(pool.dtype)
     nearest = min(k, signs.shape[1])
 
     def weigh(products: Tensor, part: slice, _: slice) -> Tensor:
@@ -143,15 +143,15 @@ def neighbour_scores(draws: Draws, *, k: int, legacy: bool, temperature: float) 
 
 
 @dataclass(frozen=True)
-class _Pool:
+class _PreparedPool:
     """The pool on its device, and the union of all support rows.
 
     Args:
         rows: (N, D) in the working precision; centred, or of unit length.
         squares: (N,) float64 squared lengths of the rows.
         anchors: (U, D) float64: the rows that any trial supports with.
-        union: (U,) int64: their place in the pool.
-        columns: (T, s) int64: the supports' places within the union.
+        union: (U,) int64: their positions in the pool.
+        columns: (T, s) int64: the supports' positions within the union.
         variance: (T,) float64: variance of all entries of every support, as the user gave them.
     """
 
@@ -163,9 +163,9 @@ class _Pool:
     variance: Tensor
 
     @classmethod
-    def of(cls, draws: Draws, *, unit: bool = False) -> "_Pool":
-        union, columns = np.unique(draws.supports, return_inverse=True)
-        raw = torch.as_tensor(np.require(draws.features, requirements=["C", "W"]), device=draws.device)
+    def of(cls, supports: Supports, *, unit: bool = False) -> "_PreparedPool":
+        union, columns = np.unique(supports.rows, return_inverse=True)
+        raw = torch.as_tensor(np.require(supports.features, requirements=["C", "W"]), device=supports.device)
         exact = raw.shape[0] * raw.shape[1] * len(union) <= EXACT_OPERATIONS
         centre = None if unit else raw.mean(0, dtype=torch.float64)
         rows = torch.empty(raw.shape, dtype=torch.float64 if exact else torch.float32, device=raw.device)
@@ -174,10 +174,10 @@ class _Pool:
             part = slice(start, start + PREPARE_ROWS)
             prepared = _prepared(raw[part], centre)
             rows[part], squares[part] = prepared.to(rows.dtype), (prepared * prepared).sum(1)
-        place = torch.as_tensor(union, device=draws.device)
-        chosen = raw[place].to(torch.float64)
-        where = torch.as_tensor(columns.reshape(draws.supports.shape), device=draws.device)
-        return cls(rows, squares, _prepared(chosen, centre), place, where, _variance(chosen, where))
+        positions = torch.as_tensor(union, device=supports.device)
+        chosen = raw[positions].to(torch.float64)
+        where = torch.as_tensor(columns.reshape(supports.rows.shape), device=supports.device)
+        return cls(rows, squares, _prepared(chosen, centre), positions, where, _variance(chosen, where))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -239,7 +239,7 @@ class _Rbf:
     one pass less, and the rounding of the small products is all that is left.
     """
 
-    def __init__(self, pool: _Pool, gammas: Tensor, weights: Tensor, bias: Tensor) -> None:
+    def __init__(self, pool: _PreparedPool, gammas: Tensor, weights: Tensor, bias: Tensor) -> None:
         self.pool, self.gammas, self.weights, self.bias = pool, gammas, weights, bias
         self.anchor_squares = pool.squares[pool.union][pool.columns]
         longest = float((gammas[:, None] * self.anchor_squares).max()) * float((gammas.max() * pool.squares).max())
@@ -279,7 +279,7 @@ def _array(scores: Tensor) -> FloatArray:
     return array
 
 
-def query_auroc(draws: Draws, scores: FloatArray) -> Float64Array:
+def query_auroc(supports: Supports, scores: FloatArray) -> Float64Array:
     """Return the exact AUROC of every trial on all images but its support, ties counted half.
 
     Args:
@@ -288,12 +288,12 @@ def query_auroc(draws: Draws, scores: FloatArray) -> Float64Array:
     Returns:
         (T,) float64.
     """
-    if draws.device == "cpu":
-        return metrics.auroc_without(scores, draws.synthetic, draws.supports)
+    if supports.device == "cpu":
+        return metrics.auroc_without(scores, supports.synthetic, supports.rows)
     kept = np.ones(scores.shape, bool)
-    np.put_along_axis(kept, draws.supports, False, axis=1)
-    found = torch.as_tensor(scores, device=draws.device)
-    sides = [torch.as_tensor(kept & (draws.synthetic == side), device=draws.device) for side in (False, True)]
+    np.put_along_axis(kept, supports.rows, False, axis=1)
+    found = torch.as_tensor(scores, device=supports.device)
+    sides = [torch.as_tensor(kept & (supports.synthetic == side), device=supports.device) for side in (False, True)]
     return _torch_auroc(*(found[mask].view(len(scores), -1) for mask in sides))
 
 

@@ -151,16 +151,16 @@ def solve_logistic(gram: Tensor, signs: Tensor, *, C: float, tol: float = 1e-10,
     weights, bias = torch.zeros_like(signs), torch.zeros(trials, dtype=signs.dtype, device=signs.device)
     for _ in range(rounds):
         margin = torch.einsum("tsr,tr->ts", gram, weights) + bias[:, None]
-        pull = C * signs * torch.sigmoid(-signs * margin)
-        error = torch.maximum((pull - weights).abs().amax(1), pull.sum(1).abs())
+        gradient_term = C * signs * torch.sigmoid(-signs * margin)
+        error = torch.maximum((gradient_term - weights).abs().amax(1), gradient_term.sum(1).abs())
         if bool((error < tol).all()):
             return Solution(weights, bias, _logistic_loss(gram, signs, weights, bias, C))
-        bend = (C * torch.sigmoid(margin) * torch.sigmoid(-margin)).clamp_min(1e-12)
+        hessian_weight = (C * torch.sigmoid(margin) * torch.sigmoid(-margin)).clamp_min(1e-12)
         system = torch.zeros((trials, shots + 1, shots + 1), dtype=gram.dtype, device=gram.device)
-        system[:, :shots, :shots] = gram + torch.diag_embed(1.0 / bend)
+        system[:, :shots, :shots] = gram + torch.diag_embed(1.0 / hessian_weight)
         system[:, :shots, shots] = system[:, shots, :shots] = 1.0
-        aim = torch.cat([margin + pull / bend, torch.zeros_like(bias)[:, None]], dim=1)
-        found = torch.linalg.solve(system, aim)
+        right_hand_side = torch.cat([margin + gradient_term / hessian_weight, torch.zeros_like(bias)[:, None]], dim=1)
+        found = torch.linalg.solve(system, right_hand_side)
         weights, bias = _halved(gram, signs, C, (weights, bias), (found[:, :shots], found[:, shots]))
     unsolved = int(torch.as_tensor(error >= tol).sum())
     raise NotSolvedError(f"logistic regression: {unsolved} of {trials} trials are not solved")

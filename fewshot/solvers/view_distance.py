@@ -23,9 +23,9 @@ def cosine_distance(features: FloatArray, perturbed: FloatArray) -> Float64Array
 
 
 def calibrate(distances: Float64Array, synthetic: BoolArray, *, direction: Direction) -> tuple[float, float]:
-    """Return (sign, border) of a detector by distance.
+    """Return (sign, threshold) of a detector by distance.
 
-    ``paper``: larger is generated, border on natural images alone. ``calibrated``: both from the labelled support.
+    ``paper``: larger is generated, threshold on natural images alone. ``calibrated``: both from the labelled support.
 
     Args:
         distances: (n,) of the support; synthetic: (n,) bool, both classes.
@@ -52,17 +52,17 @@ def orientation(scores: Float64Array, synthetic: BoolArray) -> float:
 
 
 def balanced_threshold(scores: Float64Array, synthetic: BoolArray) -> float:
-    """Return the border with the largest balanced accuracy on the support, half-way between two scores.
+    """Return the threshold with the largest balanced accuracy on the support, half-way between two scores.
 
-    Of equal borders the middle one is taken, so that it does not cling to one image.
+    Of equally good thresholds the middle one is taken, so that it does not cling to one image.
     """
     ordered = np.unique(scores)
-    borders = (ordered[1:] + ordered[:-1]) / 2 if len(ordered) > 1 else ordered
-    found = np.array([_balanced(scores > border, synthetic) for border in borders])
+    thresholds = (ordered[1:] + ordered[:-1]) / 2 if len(ordered) > 1 else ordered
+    found = np.array([_balanced(scores > threshold, synthetic) for threshold in thresholds])
     best = np.flatnonzero(found >= found.max() - 1e-12)
-    return float(borders[best[len(best) // 2]])
+    return float(thresholds[best[len(best) // 2]])
 
 
-def _balanced(said: BoolArray, synthetic: BoolArray) -> float:
-    right: Any = (np.mean(said[synthetic]), np.mean(~said[~synthetic]))
+def _balanced(found: BoolArray, synthetic: BoolArray) -> float:
+    right: Any = (np.mean(found[synthetic]), np.mean(~found[~synthetic]))
     return float(np.mean(right))

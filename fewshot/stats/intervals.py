@@ -62,7 +62,7 @@ def mean_interval(values: Sequence[float] | Float64Array, *, confidence: float =
     """Return Student's interval of the mean of independent trials.
 
     The trials are independent draws from one pool of images, so what it covers is the mean over all draws that this
-    pool allows; it says nothing of other images (``bootstrap.two_way_bootstrap`` does). NaN for fewer than two values.
+    pool allows; it says nothing of other images (``two_way.two_way_bootstrap`` does). NaN for fewer than two values.
     """
     known = np.asarray(values, dtype=np.float64)
     if len(known) < 2:
@@ -118,7 +118,7 @@ class Paired:
     Args:
         difference: mean of A minus B.
         low, high: its 95 % interval over draws from these images; it says nothing of other images
-            (``bootstrap.two_way_difference`` does).
+            (``two_way.two_way_difference`` does).
         p: two-sided, for "no difference", corrected for draws that overlap; see ``paired``.
         p_query_overlap: the same with the ratio turned round, query / support, as Nadeau and Bengio print it for
             large training sets; for a few shots it is so large that hardly anything can be significant.
@@ -177,7 +177,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p_values, kind="stable")
     corrected = [0.0] * len(p_values)
     largest = 0.0
-    for place, number in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[number]))
+    for rank, number in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[number]))
         corrected[number] = largest
     return corrected

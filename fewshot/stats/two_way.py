@@ -25,8 +25,8 @@ RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the trials learned from and asked, the same for all heads that are compared.
+class TrialMasks:
+    """What the trials learned from and queried, the same for all heads that are compared.
 
     Args:
         query: (T, n) bool: which images each trial queried.
@@ -39,7 +39,7 @@ class Asked:
     support: BoolArray
 
 
-def two_way_bootstrap(scores: FloatArray, asked: Asked, *, seed: int, resamples: int = RESAMPLES) -> Interval:
+def two_way_bootstrap(scores: FloatArray, masks: TrialMasks, *, seed: int, resamples: int = RESAMPLES) -> Interval:
     """Return the 95 % interval of the mean AUROC over new draws and new images, Student's on the logit scale.
 
     Args:
@@ -49,13 +49,13 @@ def two_way_bootstrap(scores: FloatArray, asked: Asked, *, seed: int, resamples:
     Returns:
         NaN where the mean AUROC is 0 or 1, of which no resample can differ.
     """
-    found = _Influences.of(scores, asked)
+    found = _Influences.of(scores, masks)
     centre = found.mean
     if not 0 < centre < 1:
         return Interval(float("nan"), float("nan"))
-    (means,) = _resampled([scores], asked, seed=seed, resamples=resamples)
-    shared = found.shared_variance(asked) / (centre * (1 - centre)) ** 2
-    half = _quantile(asked) * np.sqrt(_logit(means).var(ddof=1) + shared)
+    (means,) = _resampled([scores], masks, seed=seed, resamples=resamples)
+    shared = found.shared_variance(masks) / (centre * (1 - centre)) ** 2
+    half = _quantile(masks) * np.sqrt(_logit(means).var(ddof=1) + shared)
     low, high = (1 / (1 + np.exp(-(_logit(centre) + step))) for step in (-half, half))
     return Interval(float(low), float(high))
 
@@ -77,35 +77,35 @@ class TwoWayDifference:
 
 
 def two_way_difference(
-    first: FloatArray, second: FloatArray, asked: Asked, *, seed: int, resamples: int = RESAMPLES
+    first: FloatArray, second: FloatArray, masks: TrialMasks, *, seed: int, resamples: int = RESAMPLES
 ) -> TwoWayDifference:
     """Compare two heads on the same draws and images; scores are (T, n) each."""
-    mine, theirs = (_Influences.of(scores, asked) for scores in (first, second))
+    mine, theirs = (_Influences.of(scores, masks) for scores in (first, second))
     gap = _Influences(mine.values - theirs.values, mine.queries - theirs.queries)
-    means = _resampled([first, second], asked, seed=seed, resamples=resamples)
-    error = float(np.sqrt((means[0] - means[1]).var(ddof=1) + gap.shared_variance(asked)))
-    half = _quantile(asked) * error
-    p = float(gap.mean == 0) if error == 0 else float(2 * stats.t.sf(abs(gap.mean) / error, _freedom(asked)))
+    means = _resampled([first, second], masks, seed=seed, resamples=resamples)
+    error = float(np.sqrt((means[0] - means[1]).var(ddof=1) + gap.shared_variance(masks)))
+    half = _quantile(masks) * error
+    p = float(gap.mean == 0) if error == 0 else float(2 * stats.t.sf(abs(gap.mean) / error, _freedom(masks)))
     return TwoWayDifference(gap.mean, gap.mean - half, gap.mean + half, p)
 
 
 @dataclass(frozen=True)
 class _Influences:
-    """How far every image moves the mean AUROC, as DeLong's components tell of a query.
+    """How far every image moves the mean AUROC, as DeLong's components show for a query.
 
     Args:
-        values: (T,) AUROC of every trial; NaN where it asked one class only.
-        queries: (n,) influence of every image as a query; 0 where nobody asked it.
+        values: (T,) AUROC of every trial; NaN where it queried one class only.
+        queries: (n,) influence of every image as a query; 0 where no trial queried it.
     """
 
     values: Float64Array
     queries: Float64Array
 
     @classmethod
-    def of(cls, scores: FloatArray, asked: Asked) -> "_Influences":
+    def of(cls, scores: FloatArray, masks: TrialMasks) -> "_Influences":
         components, values = np.full(scores.shape, np.nan), np.full(len(scores), np.nan)
-        for trial, (row, query) in enumerate(zip(scores, asked.query, strict=True)):
-            natural, synthetic = (np.flatnonzero(query & (asked.synthetic == side)) for side in (False, True))
+        for trial, (row, query) in enumerate(zip(scores, masks.query, strict=True)):
+            natural, synthetic = (np.flatnonzero(query & (masks.synthetic == side)) for side in (False, True))
             if len(natural) and len(synthetic):
                 found = placements(row[natural].astype(np.float64), row[synthetic].astype(np.float64))
                 values[trial] = found.synthetic.mean()
@@ -113,22 +113,22 @@ class _Influences:
                 components[trial, synthetic] = found.synthetic - values[trial]
         known = np.count_nonzero(~np.isnan(components), axis=0)
         means = np.nansum(components, axis=0) / np.maximum(known, 1)
-        return cls(values, means / np.maximum(_class_sizes(known > 0, asked.synthetic), 1))
+        return cls(values, means / np.maximum(_class_sizes(known > 0, masks.synthetic), 1))
 
     @property
     def mean(self) -> float:
         """The mean AUROC."""
         return float(np.nanmean(self.values)) if np.isfinite(self.values).any() else float("nan")
 
-    def shared_variance(self, asked: Asked) -> float:
+    def shared_variance(self, masks: TrialMasks) -> float:
         """Return the variance that comes from supports and queries sharing a pool; at least 0."""
         known = np.isfinite(self.values)
         gaps, trials = (self.values - self.mean)[known], int(known.sum())
         if trials < 2:
             return 0.0
-        held = asked.support[known].astype(np.float64)
-        drawn = np.asarray(asked.support[known].any(axis=0))
-        share = np.where(drawn, _class_means(held.mean(axis=0), drawn, asked.synthetic), 0.0)
+        held = masks.support[known].astype(np.float64)
+        drawn = np.asarray(masks.support[known].any(axis=0))
+        share = np.where(drawn, _class_means(held.mean(axis=0), drawn, masks.synthetic), 0.0)
         supports = gaps @ (held - held.mean(axis=0)) / trials / np.maximum(1 - share, 1e-9)
         noise = gaps.var(ddof=1) / trials * share / np.maximum(1 - share, 1e-9)
         return max(0.0, float((supports**2 - noise * drawn + 2 * supports * self.queries).sum()))
@@ -146,11 +146,11 @@ def _class_means(values: Float64Array, chosen: BoolArray, synthetic: BoolArray) 
     return np.asarray(sums / np.maximum(_class_sizes(chosen, synthetic), 1))
 
 
-def _resampled(tables: Sequence[FloatArray], asked: Asked, *, seed: int, resamples: int) -> Float64Array:
+def _resampled(tables: Sequence[FloatArray], masks: TrialMasks, *, seed: int, resamples: int) -> Float64Array:
     """Return (heads, R) mean AUROCs; all heads see the same resampled trials and images."""
     generator = np.random.default_rng(seed)
-    columns = np.flatnonzero(asked.query.any(axis=0))
-    query, synthetic = asked.query[:, columns], asked.synthetic[columns]
+    columns = np.flatnonzero(masks.query.any(axis=0))
+    query, synthetic = masks.query[:, columns], masks.synthetic[columns]
     ranked = [_Ranked.of(scores[:, columns], query, synthetic) for scores in tables]
     trials, images = query.shape
     found = np.empty((len(ranked), resamples))
@@ -165,14 +165,14 @@ def _resampled(tables: Sequence[FloatArray], asked: Asked, *, seed: int, resampl
     return found[:, np.isfinite(found).all(axis=0)]
 
 
-def _freedom(asked: Asked) -> int:
+def _freedom(masks: TrialMasks) -> int:
     """Degrees of freedom: of the scarcest of trials, natural and synthetic images."""
-    images = asked.synthetic[asked.query.any(axis=0)]
-    return max(1, min(len(asked.query), int(images.sum()), int((~images).sum())) - 1)
+    images = masks.synthetic[masks.query.any(axis=0)]
+    return max(1, min(len(masks.query), int(images.sum()), int((~images).sum())) - 1)
 
 
-def _quantile(asked: Asked) -> float:
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, _freedom(asked)))
+def _quantile(masks: TrialMasks) -> float:
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, _freedom(masks)))
 
 
 def _logit(values: Any) -> Any:
@@ -187,7 +187,7 @@ class _Ranked:
     Args:
         order: numbers of the images.
         natural, synthetic: 1 where the trial queried an image of that class, else 0.
-        last, before: the place of the last score equal to each, and the place before the first; None without ties.
+        last, before: position of the last score equal to each, and position before the first; None without ties.
     """
 
     order: IntArray
@@ -199,9 +199,9 @@ class _Ranked:
     @classmethod
     def of(cls, scores: FloatArray, query: BoolArray, synthetic: BoolArray) -> "_Ranked":
         order = np.argsort(scores, axis=1, kind="stable")
-        asked, sides = np.take_along_axis(query, order, axis=1), synthetic[order]
-        places = _ties(np.take_along_axis(scores, order, axis=1))
-        return cls(order, (asked & ~sides).astype(np.int64), (asked & sides).astype(np.int64), *places)
+        queried, sides = np.take_along_axis(query, order, axis=1), synthetic[order]
+        positions = _ties(np.take_along_axis(scores, order, axis=1))
+        return cls(order, (queried & ~sides).astype(np.int64), (queried & sides).astype(np.int64), *positions)
 
     def auroc(self, counts: IntArray) -> Float64Array:
         """Return (T,) AUROCs of the queried images, each counted (n,) times; NaN where a class has none."""
@@ -220,12 +220,12 @@ class _Ranked:
 
 
 def _ties(ranked: FloatArray) -> tuple[IntArray, IntArray] | tuple[None, None]:
-    """Return (T, n) the place of the last score equal to each and that before the first, in ascending rows."""
+    """Return (T, n) the position of the last score equal to each and that before the first, in ascending rows."""
     changes = ranked[:, 1:] != ranked[:, :-1]
     if changes.all():
         return None, None
-    places, edge = np.arange(ranked.shape[1]), np.ones((len(ranked), 1), bool)
-    ends = np.where(np.concatenate([changes, edge], axis=1), places, ranked.shape[1])
-    starts = np.where(np.concatenate([edge, changes], axis=1), places, -1)
+    positions, edge = np.arange(ranked.shape[1]), np.ones((len(ranked), 1), bool)
+    ends = np.where(np.concatenate([changes, edge], axis=1), positions, ranked.shape[1])
+    starts = np.where(np.concatenate([edge, changes], axis=1), positions, -1)
     last = np.flip(np.minimum.accumulate(np.flip(ends, axis=1), axis=1), axis=1)
     return last, np.maximum.accumulate(starts, axis=1) - 1

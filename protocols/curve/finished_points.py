@@ -1,33 +1,66 @@
-"""The finished points of a long protocol run, kept so that an interrupted run goes on where it stopped."""
+"""The finished points of a data curve, kept so that an interrupted run resumes where it stopped."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot.core.errors import OutputError
+from fewshot.core.files import atomic_write, make_folder
+
+FORMAT = 2  # of the files; those of another format are not found
+_RECORD = "record_json"
+_Measured = Mapping[tuple[str, str], float]
 
 
 @dataclass(frozen=True)
-class Point:
-    """What one point of a curve leaves behind.
+class FinishedPoint:
+    """What one point of a curve leaves behind: one model, fitted on one share of one draw.
 
     Args:
-        facts: JSON values: the measures, sizes and steps.
-        arrays: per-image results, by name.
+        head: the model's name in the report.
+        values: {(source, metric): value} of every query set.
+        n_query: source -> number of images queried.
+        n_support: number of training images.
+        support: SHA-256 of their rows.
+        steps, kept_step: optimiser steps taken, and the one whose weights were kept.
+        validation_auroc: on the images held out of the subset; None where it was not needed or a class is missing.
+        warnings: what the fit said.
+        arrays: per-image results by name: ``rows`` (q,) int64, ``scores`` (q,) float32 and what the model adds.
     """
 
-    facts: Mapping[str, Any]
+    head: str
+    values: _Measured
+    n_query: Mapping[str, int]
+    n_support: int
+    support: str
+    steps: int = 0
+    kept_step: int = 0
+    validation_auroc: float | None = None
+    warnings: tuple[str, ...] = ()
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays, for ``.npz``: the per-image ones, and the rest as one JSON text."""
+        record = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "arrays"}
+        record["values"] = [[source, metric, value] for (source, metric), value in self.values.items()]
+        return {_RECORD: np.array(json.dumps(record)), **self.arrays}
 
-class Points:
-    """Points by name, in a folder or (without one) in memory.
+    @classmethod
+    def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> "FinishedPoint":
+        """Return the point that ``to_arrays`` wrote."""
+        record = json.loads(str(stored[_RECORD]))
+        record["values"] = {(source, metric): value for source, metric, value in record["values"]}
+        record["warnings"] = tuple(record["warnings"])
+        return cls(**record, arrays={name: values for name, values in stored.items() if name != _RECORD})
+
+
+class ResultCache:
+    """Finished points by name, in a folder or (without one) in memory.
 
     A point is written whole or not at all, and belongs to one fingerprint: another configuration or store finds none.
 
@@ -38,23 +71,18 @@ class Points:
 
     def __init__(self, folder: Path | None, fingerprint: Mapping[str, Any]) -> None:
         self.folder = folder
-        text = json.dumps(fingerprint, sort_keys=True, default=str)
+        text = json.dumps({"format": FORMAT, **fingerprint}, sort_keys=True, default=str)
         self._belongs = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self._memory: dict[str, Point] = {}
+        self._memory: dict[str, FinishedPoint] = {}
         if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(
-                    f"finished points cannot be kept in {folder} ({error}); give -o another place"
-                ) from error
+            make_folder(folder)
 
-    def of(self, fingerprint: Mapping[str, Any]) -> "Points":
-        """Return the points of another fingerprint in the same folder; these themselves when it is their own."""
-        other = Points(self.folder, fingerprint)
+    def of(self, fingerprint: Mapping[str, Any]) -> "ResultCache":
+        """Return the cache of another fingerprint in the same folder; this one itself when it is its own."""
+        other = ResultCache(self.folder, fingerprint)
         return self if other._belongs == self._belongs else other
 
-    def get(self, name: str) -> Point | None:
+    def get(self, name: str) -> FinishedPoint | None:
         """Return a finished point, or None."""
         if name in self._memory or self.folder is None:
             return self._memory.get(name)
@@ -62,11 +90,9 @@ class Points:
         if not path.is_file():
             return None
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files if key != _FACTS}
-            facts = json.loads(str(archive[_FACTS]))
-        return Point(facts, arrays)
+            return FinishedPoint.from_arrays({key: archive[key] for key in archive.files})
 
-    def put(self, name: str, point: Point) -> None:
+    def put(self, name: str, point: FinishedPoint) -> None:
         """Keep a finished point.
 
         Raises:
@@ -75,15 +101,9 @@ class Points:
         if self.folder is None:
             self._memory[name] = point
             return
-        path = self._path(name)
-        temporary = path.with_suffix(".tmp")
-        try:
-            with temporary.open("wb") as file:
-                arrays: dict[str, Any] = {_FACTS: np.array(json.dumps(dict(point.facts))), **point.arrays}
-                np.savez(file, **arrays)
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"the point {path} cannot be written ({error}); free room and run again") from error
+        arrays: dict[str, Any] = point.to_arrays()
+        with atomic_write(self._path(name)) as stream:
+            np.savez(stream, **arrays)
 
     def clear(self) -> None:
         """Remove the folder of points, this run's and those of others like it."""
@@ -96,6 +116,3 @@ class Points:
         assert self.folder is not None
         digest = hashlib.sha256(f"{self._belongs} {name}".encode()).hexdigest()[:24]
         return self.folder / f"{digest}.npz"
-
-
-_FACTS = "facts_json"

@@ -12,8 +12,8 @@ from fewshot.core.errors import OptionError
 from fewshot.core.progress import Progress
 from fewshot.core.provenance import provenance
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.protocols.curve.finished_points import Point, Points
-from fewshot.protocols.curve.models import Contestant
+from fewshot.protocols.curve.finished_points import FinishedPoint, ResultCache
+from fewshot.protocols.curve.models import Model
 from fewshot.protocols.curve.run import DataCurve, fingerprint, rows_of
 from fewshot.protocols.trials.caveats import oracle_caveats
 from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, layers_to_score
@@ -38,16 +38,16 @@ def layers_of(protocol: "Attribution", store: FeatureStore) -> tuple[str, tuple[
     return backbone, layers_to_score(store, backbone, protocol.layer)
 
 
-def points_of(protocol: "Attribution", store: FeatureStore, folder: Path | None) -> Points:
+def result_cache(protocol: "Attribution", store: FeatureStore, folder: Path | None) -> ResultCache:
     """Return the points of the main layer, kept in a folder, or in memory without one."""
     backbone, layers = layers_of(protocol, store)
-    return Points(folder, fingerprint(protocol, store, backbone, layers[0]))
+    return ResultCache(folder, fingerprint(protocol, store, backbone, layers[0]))
 
 
-def run_layers(protocol: "Attribution", store: FeatureStore, points: Points | None, *, quiet: bool) -> Report:
+def run_layers(protocol: "Attribution", store: FeatureStore, points: ResultCache | None, *, quiet: bool) -> Report:
     """Run the curve of every layer that is wanted, and report layers and choices."""
     backbone, layers = layers_of(protocol, store)
-    points = points_of(protocol, store, None) if points is None else points
+    points = result_cache(protocol, store, None) if points is None else points
     curves = [
         DataCurve(
             protocol, store, points.of(fingerprint(protocol, store, backbone, layer)), backbone=backbone, layer=layer
@@ -84,16 +84,16 @@ def _rows(protocol: "Attribution", curves: Sequence[DataCurve]) -> Iterator[Row]
     for selection in CHOSEN:
         if selection in protocol.layer:
             about = {"backbone": main.backbone, "layer": selection, "selection": selection, "dataset": main.dataset}
-            for contestant, fraction in main.plan:
-                taken, names = _chosen(curves, contestant, fraction, selection)
+            for model, fraction in main.plan:
+                taken, names = _chosen(curves, model, fraction, selection)
                 yield from rows_of(taken, {**about, "fraction": fraction}, names)
 
 
 def _chosen(
-    curves: Sequence[DataCurve], contestant: Contestant, fraction: float, selection: str
-) -> tuple[list[Point], list[str]]:
+    curves: Sequence[DataCurve], model: Model, fraction: float, selection: str
+) -> tuple[list[FinishedPoint], list[str]]:
     """Return the points of the layer that is best in each draw, and these layers; the first among equals."""
-    by_layer = [curve.points_at(contestant, fraction) for curve in curves]
+    by_layer = [curve.points_at(model, fraction) for curve in curves]
     taken, names = [], []
     for candidates in zip(*by_layer, strict=True):
         best = int(np.argmax([_merit(point, selection) for point in candidates]))
@@ -102,13 +102,11 @@ def _chosen(
     return taken, names
 
 
-def _merit(point: Point, selection: str) -> float:
+def _merit(point: FinishedPoint, selection: str) -> float:
     """Return the AUROC that chooses: on the query for the oracle, else on held-out images (0 without any)."""
     if selection == "oracle":
-        pooled = [value for source, metric, value in point.facts["values"] if (source, metric) == ("all", "auroc")]
-        return float(pooled[0])
-    judged = point.facts["judged"]
-    return 0.0 if judged is None else float(judged)
+        return point.values["all", "auroc"]
+    return point.validation_auroc or 0.0
 
 
 def _config(protocol: "Attribution", curves: Sequence[DataCurve]) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from fewshot.heads.base import HEADS
 from fewshot.protocols.curve.fisher import FisherRatio
 from fewshot.protocols.curve.split import Split
 from fewshot.reconstruction.device import training_device
-from fewshot.reconstruction.recipe import Recipe, budget
 from fewshot.reconstruction.training import Advance, Trained, TrainingRows, train
+from fewshot.reconstruction.training_settings import TrainingSettings, budget
 
+HELD_OUT = "held-out"  # validation on a part of each subset
 EXACT_SVM_ROWS = 20_000  # above this an exact RBF SVM takes hours; the issue's bound
 LANDMARKS = 1000
 PROBE_LEARNING_RATE = 1e-4  # UnivFD's head: AdamW without decay, which is Adam
@@ -31,7 +32,7 @@ class Subset:
     Args:
         rows: (s,) int64 all of them, ascending: what the fraction counts.
         training: (t,) int64 those that train.
-        validation: (v,) int64 those that choose the step; carved from ``rows`` or apart from them.
+        validation: (v,) int64 those that choose the step; held out of ``rows`` or apart from them.
         seed: what training follows from.
     """
 
@@ -43,16 +44,16 @@ class Subset:
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of the query: (q,) float64, with further numbers and per-image arrays."""
+    """Scores of the query: (q,) float64, with further measures and per-image arrays."""
 
     scores: Float64Array
-    facts: Mapping[str, float] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
     arrays: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A fitted contestant: the head's name as reported, how to score rows, and how it was trained."""
+class FittedModel:
+    """A model fitted on one subset: the head's name as reported, how to score rows, and how it was trained."""
 
     head: str
     score: Callable[[IntArray], Scored]
@@ -85,7 +86,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Contestant(ABC):
+class Model(ABC):
     """One line of the curve: which training images it takes, and how it is fitted on them.
 
     Args:
@@ -94,30 +95,30 @@ class Contestant(ABC):
         takes_rows: (N,) bool over the store: which images it may train on.
         recipe: the training.
         device: where to train.
-        carves: whether it validates on a part of each subset even where other images are held out.
+        holds_out: whether it validates on a part of each subset even where a column names validation images.
     """
 
     name: str
     features: Features
     takes_rows: BoolArray
-    recipe: Recipe
+    recipe: TrainingSettings
     device: str
-    carves: bool = False
+    holds_out: bool = False
 
     @abstractmethod
-    def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[Outcome]:
+    def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[FittedModel]:
         """Fit one model per subset."""
 
-    def unseen(self, subset: Subset, outcome: Outcome) -> Outcome:
-        """Return the outcome, or one like it that was not fitted to the validation images."""
-        return outcome
+    def refit_without_validation(self, subset: Subset, fitted: FittedModel) -> FittedModel:
+        """Return the fitted model, or one like it that was not fitted to the validation images."""
+        return fitted
 
     def takes(self, rows: IntArray) -> BoolArray:
         """Return which of some rows it may train on: (n,) bool."""
         return self.takes_rows[rows]
 
-    def subset(self, rows: IntArray, *, held: IntArray, carve: float, seed: int, trial: int) -> Subset:
-        """Return the subset of some rows; ``held`` validates, else a part ``carve`` of the rows.
+    def subset(self, rows: IntArray, *, validation: IntArray, share: float, seed: int, trial: int) -> Subset:
+        """Return the subset of some rows; ``validation`` validates, or, where it is empty, a ``share`` of the rows.
 
         Raises:
             EpisodeError: the rows lack a class.
@@ -128,15 +129,15 @@ class Contestant(ABC):
                 f"{self.name}: {int((~synthetic).sum())} natural and {int(synthetic.sum())} synthetic training images, "
                 f"and both are needed; raise the fraction or change --train"
             )
-        validation, training = held, rows
-        if not len(held) and carve:
-            carved = hold_out(synthetic, share=carve, seed=seed, trial=trial)
-            validation, training = rows[carved], rows[~carved]
+        training = rows
+        if not len(validation) and share:
+            held_out = hold_out(synthetic, share=share, seed=seed, trial=trial)
+            validation, training = rows[held_out], rows[~held_out]
         return Subset(rows, training, validation, seed=(seed << 16) + trial)
 
-    def carving(self) -> "Contestant":
-        """Return the same contestant, validated on a part of each subset."""
-        return replace(self, name=f"{self.name}, carved", carves=True)
+    def holding_out(self) -> "Model":
+        """Return the same model, validated on a part of each subset."""
+        return replace(self, name=f"{self.name}, {HELD_OUT}", holds_out=True)
 
     def steps(self, subset: Subset) -> int:
         """Return how many optimiser steps a subset takes."""
@@ -148,11 +149,15 @@ class Contestant(ABC):
 
     def _training_rows(self, subset: Subset) -> TrainingRows:
         fitted = self._fitted(subset.training)
-        held = None
+        validation = None
         if len(subset.validation):
-            held = self.features.read(subset.validation), self.features.store.synthetic[subset.validation]
+            validation = self.features.read(subset.validation), self.features.store.synthetic[subset.validation]
         return TrainingRows(
-            self.features.read_stored, subset.training[fitted], subset.training[~fitted], subset.seed, validation=held
+            self.features.read_stored,
+            subset.training[fitted],
+            subset.training[~fitted],
+            subset.seed,
+            validation=validation,
         )
 
     def _train(
@@ -163,37 +168,37 @@ class Contestant(ABC):
         device = training_device(self.device)
         groups = [rows] if len(sizes) == 1 and self.recipe.stop == "steps" else [[entry] for entry in rows]
         return [
-            trained
+            one
             for group in groups
-            for trained in train(
+            for one in train(
                 group, self.recipe, fit_on_synthetic=synthetic, attribution=attribution, device=device, advance=advance
             )
         ]
 
 
 @dataclass(frozen=True)
-class AcmContestant(Contestant):
+class AcmModel(Model):
     """ACM fitted on one class; ``synthetic`` says which."""
 
     synthetic: bool = False
 
-    def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[Outcome]:
+    def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[FittedModel]:
         """Train encoder-decoders and classifiers, side by side where the subsets are of equal size."""
-        models = self._train(subsets, synthetic=self.synthetic, attribution=True, advance=advance)
-        return [Outcome(self.name, self._scorer(model), model.steps, model.kept_step) for model in models]
+        trained = self._train(subsets, synthetic=self.synthetic, attribution=True, advance=advance)
+        return [FittedModel(self.name, self._scorer(one), one.steps, one.kept_step) for one in trained]
 
     def _fitted(self, rows: IntArray) -> BoolArray:
         return np.asarray(self.features.store.synthetic[rows] == self.synthetic, dtype=bool)
 
-    def _scorer(self, model: Trained) -> Callable[[IntArray], Scored]:
+    def _scorer(self, trained: Trained) -> Callable[[IntArray], Scored]:
         def score(rows: IntArray) -> Scored:
             scores, deviations = [], []
             before, after = FisherRatio(), FisherRatio()
             for block, synthetic in self.features.blocks(rows):
-                deviation = model.deviation(block)
+                deviation = trained.deviation(block)
                 before.add(block, synthetic)
                 after.add(deviation, synthetic)
-                scores.append(model.logits(block))
+                scores.append(trained.logits(block))
                 deviations.append(deviation.mean(axis=1))
             return Scored(
                 np.concatenate(scores),
@@ -205,41 +210,41 @@ class AcmContestant(Contestant):
 
 
 @dataclass(frozen=True)
-class ProbeContestant(Contestant):
+class ProbeModel(Model):
     """UnivFD's linear probe on the same rows, steps and validation."""
 
-    def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[Outcome]:
+    def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[FittedModel]:
         """Train the classifier on the features themselves."""
-        models = self._train(subsets, synthetic=True, attribution=False, advance=advance)
-        return [Outcome(self.name, self._scorer(model), model.steps, model.kept_step) for model in models]
+        trained = self._train(subsets, synthetic=True, attribution=False, advance=advance)
+        return [FittedModel(self.name, self._scorer(one), one.steps, one.kept_step) for one in trained]
 
-    def _scorer(self, model: Trained) -> Callable[[IntArray], Scored]:
-        return lambda rows: Scored(np.concatenate([model.logits(block) for block, _ in self.features.blocks(rows)]))
+    def _scorer(self, trained: Trained) -> Callable[[IntArray], Scored]:
+        return lambda rows: Scored(np.concatenate([trained.logits(block) for block, _ in self.features.blocks(rows)]))
 
 
 @dataclass(frozen=True)
-class SvmContestant(Contestant):
+class SvmModel(Model):
     """The RBF SVM on the raw features of the whole subset: exact, or Nystroem above ``EXACT_SVM_ROWS``."""
 
     def steps(self, subset: Subset) -> int:
         """Return 1: it is solved in one go."""
         return 1
 
-    def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[Outcome]:
+    def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[FittedModel]:
         """Solve one machine per subset."""
         return [self._fit_one(subset) for subset in subsets]
 
-    def unseen(self, subset: Subset, outcome: Outcome) -> Outcome:
+    def refit_without_validation(self, subset: Subset, fitted: FittedModel) -> FittedModel:
         """Return the machine without the validation images, which the subset's own one learns from."""
         apart = np.setdiff1d(subset.rows, subset.validation)
-        return outcome if len(apart) == len(subset.rows) else self._fit_one(replace(subset, rows=apart))
+        return fitted if len(apart) == len(subset.rows) else self._fit_one(replace(subset, rows=apart))
 
-    def _fit_one(self, subset: Subset) -> Outcome:
+    def _fit_one(self, subset: Subset) -> FittedModel:
         if len(subset.rows) <= EXACT_SVM_ROWS:
             head = HEADS.load("svm")().fit(
                 self.features.read(subset.rows), self.features.store.synthetic[subset.rows].astype(int)
             )
-            return Outcome(self.name, self._scorer(head))
+            return FittedModel(self.name, self._scorer(head))
         generator = np.random.default_rng([subset.seed, 4])
         landmarks = np.sort(generator.choice(subset.rows, size=LANDMARKS, replace=False))
 
@@ -252,7 +257,7 @@ class SvmContestant(Contestant):
             f"{self.name} on {len(subset.rows)} images is a linear SVM on Nystroem features of {LANDMARKS} landmarks; "
             f"the exact machine is used up to {EXACT_SVM_ROWS} images"
         )
-        return Outcome(self.name, self._scorer(head), warnings=(warning,))
+        return FittedModel(self.name, self._scorer(head), warnings=(warning,))
 
     def _scorer(self, head: Any) -> Callable[[IntArray], Scored]:
         def score(rows: IntArray) -> Scored:
@@ -262,26 +267,26 @@ class SvmContestant(Contestant):
         return score
 
 
-def contestants(
+def models(
     features: Features,
     divided: Split,
     *,
     fit_on: Sequence[str],
     references: Sequence[str],
-    recipe: Recipe,
+    recipe: TrainingSettings,
     device: str,
-) -> tuple[Contestant, ...]:
+) -> tuple[Model, ...]:
     """Return the attributed classes and, per distinct set of training images, the references.
 
     Raises:
         UnknownNameError: a source that does not train.
     """
     everything = np.ones(len(features.store), bool)
-    found: list[Contestant] = []
+    found: list[Model] = []
     whole_pool = False
     for name in fit_on:
         synthetic, takes = _attributed(features.store, divided, name)
-        found.append(AcmContestant(f"acm:{name}", features, takes, recipe, device, synthetic=synthetic))
+        found.append(AcmModel(f"acm:{name}", features, takes, recipe, device, synthetic=synthetic))
         if takes.all():
             whole_pool = True
         else:
@@ -292,12 +297,12 @@ def contestants(
 
 
 def _references(
-    tail: str, references: Sequence[str], features: Features, takes: BoolArray, recipe: Recipe, device: str
-) -> list[Contestant]:
+    tail: str, references: Sequence[str], features: Features, takes: BoolArray, recipe: TrainingSettings, device: str
+) -> list[Model]:
     probe = replace(recipe, learning_rate=PROBE_LEARNING_RATE, classifier="linear")
-    kinds: dict[str, Callable[[], Contestant]] = {
-        "linear-probe": lambda: ProbeContestant(f"linear-probe{tail}", features, takes, probe, device),
-        "rbf-svm": lambda: SvmContestant(f"rbf-svm{tail}", features, takes, recipe, device),
+    kinds: dict[str, Callable[[], Model]] = {
+        "linear-probe": lambda: ProbeModel(f"linear-probe{tail}", features, takes, probe, device),
+        "rbf-svm": lambda: SvmModel(f"rbf-svm{tail}", features, takes, recipe, device),
     }
     return [kinds[name]() for name in references]
 

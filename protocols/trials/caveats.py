@@ -7,9 +7,8 @@ import numpy as np
 from fewshot.core.arrays import BoolArray
 from fewshot.draws.episodes import Draw
 from fewshot.protocols.trials.measures import Kind
-from fewshot.results.report import Row
+from fewshot.results.row import PRETRAINED, Row
 
-SHIPPED = "shipped"  # the name of the checkpoint's own head in a report
 INVERTED_BELOW = 0.4
 # Where the simulation of docs/experiments/coverage.md found 93 to 97 %:
 NEAR_ONE = 0.98
@@ -24,16 +23,16 @@ def draw_caveats(draws: Sequence[Draw]) -> list[str]:
     """Return what the draws took out of the query."""
     notes = []
     duplicates = [drawn.duplicates for drawn in draws]
-    relatives = [drawn.relatives for drawn in draws]
+    same_group = [drawn.same_group for drawn in draws]
     if any(duplicates):
         notes.append(
             f"duplicates of support images (same pixels, or perceptual hash within 4 bits) left the query: "
             f"{np.mean(duplicates):.1f} a trial, at most {max(duplicates)}"
         )
-    if any(relatives):
+    if any(same_group):
         notes.append(
-            f"images that share a group with the support left the query: {np.mean(relatives):.1f} a trial, at most "
-            f"{max(relatives)}"
+            f"images that share a group with the support left the query: {np.mean(same_group):.1f} a trial, at most "
+            f"{max(same_group)}"
         )
     return notes
 
@@ -80,7 +79,7 @@ def interval_caveats(rows: Sequence[Row], draws: Sequence[Draw], synthetic: Bool
     natural = float(np.mean([np.count_nonzero(~synthetic[drawn.query]) for drawn in draws]))
     doubted: dict[str, list[str]] = {}
     for row in rows:
-        if row.metric != "auroc" or row.head == SHIPPED or row.source == "macro":
+        if row.metric != "auroc" or row.head == PRETRAINED or row.source == "macro":
             continue
         summary = row.summary()
         scarcest = min(natural, row.n_query - natural)

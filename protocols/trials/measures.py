@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import OptionError
 from fewshot.draws.episodes import Draw
-from fewshot.protocols.trials.pool import Material
+from fewshot.protocols.trials.pool import EvaluationPool
 from fewshot.results.row import Row, Selection
 from fewshot.stats.intervals import Interval, delong_interval
 from fewshot.stats.metrics import METRICS, Ranked, Tpr
-from fewshot.stats.two_way import Asked, two_way_bootstrap
+from fewshot.stats.two_way import TrialMasks, two_way_bootstrap
 
 Kind = Literal["trials", "two-way", "delong"]
 POOLED, MACRO = "all", "macro"
@@ -62,7 +62,7 @@ class Measures:
 
 def with_intervals(
     measures: Measures,
-    material: Material,
+    pool: EvaluationPool,
     draws: Sequence[Draw],
     scores: FloatArray,
     *,
@@ -82,33 +82,33 @@ def with_intervals(
     """
     if kind == "delong" and len(draws) > 1:
         raise OptionError(f"--interval delong is of a single draw, and there are {len(draws)}; add --trials 1")
-    asked, support = query_mask(material, draws), support_mask(material, draws, shots)
+    asked, support = query_mask(pool, draws), support_mask(pool, draws, shots)
     found = {}
     for dataset, source in measures.values:
-        if dataset != material.title or source == MACRO:
+        if dataset != pool.title or source == MACRO:
             continue
-        kept = ~material.pool.synthetic | (material.pool.source == source) | (source == POOLED)
-        query, synthetic = asked & kept, material.pool.synthetic
+        kept = ~pool.images.synthetic | (pool.images.source == source) | (source == POOLED)
+        query, synthetic = asked & kept, pool.images.synthetic
         if kind == "two-way":
-            found[dataset, source] = two_way_bootstrap(scores, Asked(query, synthetic, support), seed=seed)
+            found[dataset, source] = two_way_bootstrap(scores, TrialMasks(query, synthetic, support), seed=seed)
         else:
             sides = (scores[0, query[0] & (synthetic == side)].astype(np.float64) for side in (False, True))
             found[dataset, source] = delong_interval(*sides)
     return replace(measures, intervals=found)
 
 
-def query_mask(material: Material, draws: Sequence[Draw]) -> BoolArray:
+def query_mask(pool: EvaluationPool, draws: Sequence[Draw]) -> BoolArray:
     """Return (T, n) bool: the images of the pool that each trial asks."""
-    return _mask(material, [drawn.query for drawn in draws])
+    return _mask(pool, [drawn.query for drawn in draws])
 
 
-def support_mask(material: Material, draws: Sequence[Draw], shots: int) -> BoolArray:
+def support_mask(pool: EvaluationPool, draws: Sequence[Draw], shots: int) -> BoolArray:
     """Return (T, n) bool: the images of the pool that each trial is fitted on."""
-    return _mask(material, [drawn.support(shots) for drawn in draws])
+    return _mask(pool, [drawn.support(shots) for drawn in draws])
 
 
-def _mask(material: Material, chosen: Sequence[IntArray]) -> BoolArray:
-    mask = np.zeros((len(chosen), len(material.pool)), bool)
+def _mask(pool: EvaluationPool, chosen: Sequence[IntArray]) -> BoolArray:
+    mask = np.zeros((len(chosen), len(pool.images)), bool)
     for trial, rows in enumerate(chosen):
         mask[trial, rows] = True
     return mask
@@ -127,19 +127,19 @@ def pick(candidates: Sequence[Measures], chosen: IntArray) -> Measures:
     return Measures(values, candidates[0].queries)
 
 
-def measure(material: Material, draws: Sequence[Draw], scores: FloatArray, *, tpr: Tpr = "at-most") -> Measures:
+def measure(pool: EvaluationPool, draws: Sequence[Draw], scores: FloatArray, *, tpr: Tpr = "at-most") -> Measures:
     """Measure the scores (T, n) of every trial on its own query set."""
-    places = _places(material)
+    places = _places(pool)
     values = {place: {metric: np.full(len(draws), np.nan) for metric in METRICS} for place in places}
     counts = {place: np.zeros(len(draws)) for place in places}
     for trial, drawn in enumerate(draws):
         for dataset in dict.fromkeys(dataset for dataset, _ in places):
-            _measure_one(material, dataset, drawn.query, scores[trial], trial, tpr, values, counts)
+            _measure_one(pool, dataset, drawn.query, scores[trial], trial, tpr, values, counts)
     return Measures(values, {place: round(float(count.mean())) for place, count in counts.items()})
 
 
 def _measure_one(
-    material: Material,
+    pool: EvaluationPool,
     dataset: str,
     query: IntArray,
     scores: FloatArray,
@@ -148,9 +148,9 @@ def _measure_one(
     values: Mapping[Place, Mapping[str, Float64Array]],
     counts: Mapping[Place, Float64Array],
 ) -> None:
-    if dataset != material.title:
-        query = query[material.dataset[query] == dataset]
-    synthetic, source = material.pool.synthetic[query], material.pool.source[query]
+    if dataset != pool.title:
+        query = query[pool.dataset[query] == dataset]
+    synthetic, source = pool.images.synthetic[query], pool.images.source[query]
     natural, generators = int((~synthetic).sum()), source[synthetic]
     if natural == 0 or natural == len(query):
         return
@@ -178,16 +178,16 @@ def _part(ranked: Ranked, generators: NDArray[Any], source: str) -> tuple[Ranked
     return (ranked.only(chosen) if count else ranked), count
 
 
-def _places(material: Material) -> list[Place]:
+def _places(pool: EvaluationPool) -> list[Place]:
     """The pooled set, its generators and their average when there are several; then each data set of several."""
-    pool = material.pool
-    asked = np.ones(len(pool), bool) if pool.queries is None else pool.queries
-    names = sorted({str(name) for name in pool.source[asked & pool.synthetic]})
-    places = [(material.title, POOLED), *((material.title, name) for name in names)]
+    images = pool.images
+    asked = np.ones(len(images), bool) if images.queries is None else images.queries
+    names = sorted({str(name) for name in images.source[asked & images.synthetic]})
+    places = [(pool.title, POOLED), *((pool.title, name) for name in names)]
     if len(names) > 1:
-        places.append((material.title, MACRO))
-    datasets = sorted({str(name) for name in material.dataset[asked]})
-    return places + [(name, POOLED) for name in datasets if len(datasets) > 1 and name != material.title]
+        places.append((pool.title, MACRO))
+    datasets = sorted({str(name) for name in pool.dataset[asked]})
+    return places + [(name, POOLED) for name in datasets if len(datasets) > 1 and name != pool.title]
 
 
 def facts(*, backbone: str, layer: str, selection: Selection, head: str, n_support: int, shots: int) -> dict[str, Any]:

@@ -20,12 +20,12 @@ RANK = "source_id"  # the column in which an imported archive keeps its source n
 
 
 @dataclass(frozen=True)
-class Material:
+class EvaluationPool:
     """The images of one experiment, numbered 0 .. n - 1, and where their features are.
 
     Args:
         parts: (store, rows) in order; two of them when support and query come from different stores.
-        pool: labels and groups of all rows.
+        images: labels, groups and hashes of all rows.
         keys: (n,) the samples' keys.
         dataset: (n,) the data set of every image.
         title: the name of the whole: the data set, or ``A -> B``.
@@ -33,7 +33,7 @@ class Material:
     """
 
     parts: tuple[tuple[FeatureStore, IntArray], ...]
-    pool: Pool
+    images: Pool
     keys: NDArray[Any]
     dataset: NDArray[Any]
     title: str
@@ -91,7 +91,7 @@ class Material:
         return read[0] if len(read) == 1 else np.concatenate(read)
 
     def logit(self, backbone: str) -> Float64Array | None:
-        """Return (n,) the scores of the head that the checkpoint shipped with, or None when it has none."""
+        """Return (n,) the scores of the pretrained head that came with the checkpoint, or None when it has none."""
         if not all(store.has_logit(backbone) for store, _ in self.parts):
             return None
         read = np.concatenate([store.read(rows, backbone, LOGIT) for store, rows in self.parts])
@@ -122,14 +122,14 @@ class Material:
             )
 
 
-def gather(
+def load_pool(
     store: FeatureStore,
     *,
     backbones: Sequence[str],
     where: Mapping[str, str] | None = None,
     group: str | None = None,
     query: FeatureStore | None = None,
-) -> Material:
+) -> EvaluationPool:
     """Choose the images that take part.
 
     Only images that every backbone has take part, so that all of them draw and are asked the same; the others are
@@ -156,7 +156,7 @@ def gather(
     count = [len(columns.keys) for columns in both]
     first = np.repeat([True, False], [count[0], sum(count[1:])])
     ranked = all(columns.rank is not None for columns in both)
-    pool = Pool(
+    images = Pool(
         synthetic=np.concatenate([columns.synthetic for columns in both]),
         source=np.concatenate([columns.source for columns in both]),
         group=np.concatenate([columns.group for columns in both]) if group else None,
@@ -166,10 +166,10 @@ def gather(
         queries=~first if query is not None else None,
         rank=np.concatenate([np.asarray(columns.rank) for columns in both]) if ranked else None,
     )
-    require_both(pool)
-    return Material(
+    require_both(images)
+    return EvaluationPool(
         parts=tuple(parts),
-        pool=pool,
+        images=images,
         keys=np.concatenate([columns.keys for columns in both]),
         dataset=np.concatenate([columns.dataset for columns in both]),
         title=" -> ".join(columns.title for columns in both),

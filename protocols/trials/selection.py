@@ -12,7 +12,7 @@ from fewshot.draws.episodes import Draw
 from fewshot.heads.base import Head
 from fewshot.heads.knn import Knn
 from fewshot.protocols.trials.measures import Measures, pick
-from fewshot.protocols.trials.pool import Material
+from fewshot.protocols.trials.pool import EvaluationPool
 from fewshot.solvers.dual import NotSolvedError
 from fewshot.stats.metrics import Ranked, Tpr
 
@@ -46,7 +46,7 @@ class Candidate:
 
 def score(
     head: Head,
-    material: Material,
+    pool: EvaluationPool,
     draws: Sequence[Draw],
     features: Float32Array,
     shots: int,
@@ -63,7 +63,7 @@ def score(
     for size in sorted({len(rows) for rows in supports}):
         trials = np.flatnonzero([len(rows) == size for rows in supports])
         chosen = np.stack([supports[trial] for trial in trials])
-        scores[trials] = _solved(head, features, material.pool.synthetic, chosen, solver, device)
+        scores[trials] = _solved(head, features, pool.images.synthetic, chosen, solver, device)
     if not np.isfinite(scores).all():
         raise InputError(f"the head {head.name!r} gave scores that are not finite; choose another layer or head")
     return scores
@@ -82,10 +82,17 @@ def _solved(
 
 
 def score_best_k(
-    head: Knn, material: Material, draws: Sequence[Draw], features: Float32Array, shots: int, *, largest: int, tpr: Tpr
+    head: Knn,
+    pool: EvaluationPool,
+    draws: Sequence[Draw],
+    features: Float32Array,
+    shots: int,
+    *,
+    largest: int,
+    tpr: Tpr,
 ) -> tuple[Float64Array, tuple[int, ...]]:
     """Return (T, n) scores with the k = 1 .. ``largest`` of the largest AUROC on each trial's query, and these k."""
-    synthetic, scores, chosen = material.pool.synthetic, np.empty((len(draws), len(features))), []
+    synthetic, scores, chosen = pool.images.synthetic, np.empty((len(draws), len(features))), []
     for trial, drawn in enumerate(draws):
         support = drawn.support(shots)
         fitted = clone(head).fit(features[support], synthetic[support].astype(np.int64))
@@ -113,7 +120,7 @@ def chosen_by_oracle(candidates: Sequence[Candidate]) -> Choice:
 
 def chosen_by_cross_validation(
     candidates: Sequence[Candidate],
-    material: Material,
+    pool: EvaluationPool,
     draws: Sequence[Draw],
     *,
     backbone: str,
@@ -131,8 +138,8 @@ def chosen_by_cross_validation(
         [
             _judged(
                 candidate.head,
-                material.for_head(candidate.head, backbone, candidate.layer),
-                material,
+                pool.for_head(candidate.head, backbone, candidate.layer),
+                pool,
                 draws,
                 shots,
                 solver,
@@ -150,7 +157,7 @@ def chosen_by_cross_validation(
 def _judged(
     head: Head,
     features: FloatArray,
-    material: Material,
+    pool: EvaluationPool,
     draws: Sequence[Draw],
     shots: int,
     solver: str,
@@ -165,7 +172,7 @@ def _judged(
             held.append(np.concatenate([rows[fold::folds] for rows in parts]))
             kept.append(np.concatenate([np.delete(rows, np.s_[fold::folds]) for rows in parts]))
     union, columns = np.unique(np.concatenate([*held, *kept]), return_inverse=True)
-    synthetic = material.pool.synthetic[union]
+    synthetic = pool.images.synthetic[union]
     sizes = np.cumsum([len(rows) for rows in held])
     held_at = np.split(columns[: sizes[-1]], sizes[:-1])
     kept_at = np.split(columns[sizes[-1] :], np.cumsum([len(rows) for rows in kept])[:-1])

@@ -21,13 +21,13 @@ from fewshot.draws.episodes import (
     require_query,
     stratified_order,
 )
-from fewshot.protocols.trials.pool import Material
+from fewshot.protocols.trials.pool import EvaluationPool
 
 Method = Literal["nested", "fiser", "herding", "kcenter"]
 
 
 def draw_all(
-    material: Material,
+    pool: EvaluationPool,
     *,
     method: Method,
     shots: int,
@@ -50,7 +50,7 @@ def draw_all(
     """
     if stratified and (per != "class" or method != "nested"):
         raise OptionError(f"--stratified goes with --per class and --draw nested, not with {per!r} and {method!r}")
-    groups = material.pool.groups(per)
+    groups = pool.images.groups(per)
     require_enough(groups, shots, per=per)
     draws = []
     for trial in range(trials):
@@ -58,41 +58,41 @@ def draw_all(
             orders = fiser_orders(groups, seed=seed + trial)
         else:
             orders = {
-                name: _order(material, method, rows, shots, seed, trial, name, stratified, features)
+                name: _order(pool, method, rows, shots, seed, trial, name, stratified, features)
                 for name, rows in groups.items()
             }
-        draws.append(_closed(material, orders, shots, trial, spotless=method != "fiser"))
+        draws.append(_closed(pool, orders, shots, trial, drop_near_duplicates=method != "fiser"))
     return draws
 
 
 def draw_given(
-    material: Material,
+    pool: EvaluationPool,
     supports: Sequence[Sequence[str]],
     *,
     shots: int | None,
     per: Per = "class",
-    spotless: bool = True,
+    drop_near_duplicates: bool = True,
 ) -> list[Draw]:
     """Return one trial per given list of sample keys (or pixel ids).
 
     Args:
         shots: each list is cut at so many per class (or source); every image is taken when None.
-        spotless: remove duplicates of the support from the query.
+        drop_near_duplicates: remove duplicates of the support from the query.
 
     Raises:
         InputError: a key is not among the chosen images.
         EpisodeError: a list has fewer images of a class (or source) than ``shots``.
     """
-    rows = _rows_by_key(material)
+    rows = _rows_by_key(pool)
     draws = []
     for trial, listed in enumerate(supports):
         unknown = [key for key in listed if key not in rows]
         if unknown:
             raise InputError(
-                f"the support lists {unknown[0]!r} ({len(unknown)} such), which is not among the {len(material.keys)} "
+                f"the support lists {unknown[0]!r} ({len(unknown)} such), which is not among the {len(pool.keys)} "
                 f"chosen images; list keys as `fewshot inspect` shows them, or loosen --where"
             )
-        orders = given_orders(material.pool, [rows[key] for key in listed], per=per)
+        orders = given_orders(pool.images, [rows[key] for key in listed], per=per)
         for name, order in orders.items():
             if shots is not None and len(order) < shots:
                 raise EpisodeError(
@@ -100,7 +100,7 @@ def draw_given(
                     f"leave it out to take every image listed"
                 )
         most = shots or max(len(order) for order in orders.values())
-        draws.append(_closed(material, orders, most, trial, spotless=spotless))
+        draws.append(_closed(pool, orders, most, trial, drop_near_duplicates=drop_near_duplicates))
     return draws
 
 
@@ -115,12 +115,12 @@ def left_over(supports: Sequence[Sequence[str]], draws: Sequence[Draw]) -> list[
     ]
 
 
-def _rows_by_key(material: Material) -> dict[str, int]:
+def _rows_by_key(pool: EvaluationPool) -> dict[str, int]:
     """Return key, and pixel id where there is one, -> row, of the images that may be support."""
-    pool = material.pool
-    allowed = np.flatnonzero(np.ones(len(pool), bool) if pool.supports is None else pool.supports)[::-1].tolist()
-    found = {} if pool.id is None else {str(pool.id[row]): row for row in allowed if pool.id[row]}
-    return {**found, **{str(material.keys[row]): row for row in allowed}}
+    images = pool.images
+    allowed = np.flatnonzero(np.ones(len(images), bool) if images.supports is None else images.supports)[::-1].tolist()
+    found = {} if images.id is None else {str(images.id[row]): row for row in allowed if images.id[row]}
+    return {**found, **{str(pool.keys[row]): row for row in allowed}}
 
 
 def read_supports(path: Path) -> list[list[str]]:
@@ -156,14 +156,16 @@ def _lists(document: object) -> list[list[str]]:
     return [[str(key) for key in listed] for listed in document] if isinstance(document, list) else []
 
 
-def _closed(material: Material, orders: Mapping[str, IntArray], shots: int, trial: int, *, spotless: bool) -> Draw:
-    drawn = close(material.pool, orders, shots=shots, trial=trial, spotless=spotless)
-    require_query(material.pool, drawn)
+def _closed(
+    pool: EvaluationPool, orders: Mapping[str, IntArray], shots: int, trial: int, *, drop_near_duplicates: bool
+) -> Draw:
+    drawn = close(pool.images, orders, shots=shots, trial=trial, drop_near_duplicates=drop_near_duplicates)
+    require_query(pool.images, drawn)
     return drawn
 
 
 def _order(
-    material: Material,
+    pool: EvaluationPool,
     method: Method,
     rows: IntArray,
     shots: int,
@@ -174,7 +176,7 @@ def _order(
     features: FloatArray | None,
 ) -> IntArray:
     if stratified:
-        return stratified_order(rows, material.pool.source, seed=seed, trial=trial, name=name)
+        return stratified_order(rows, pool.images.source, seed=seed, trial=trial, name=name)
     order = nested_order(rows, seed=seed, trial=trial, name=name)
     if method == "nested":
         return order

@@ -24,7 +24,7 @@ def test_table_leads_with_the_range_of_a_single_draw(path: Path) -> None:
     assert result.exit_code == 0, result.output
     header = result.stdout.splitlines()[0]
     assert header.index("AUROC 5-95 %") < header.index("mean")
-    assert "shipped" in result.stdout
+    assert "pretrained" in result.stdout
     assert "TPR@5%FPR" in header
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from fewshot.cli import group
 from fewshot.embeddings.store.writer import LayerData, write_store
-from fewshot.protocols.curve.finished_points import Point, Points
+from fewshot.protocols.curve.finished_points import FinishedPoint, ResultCache
 from fewshot.results.report import Report
 
 BRIEF = ["--fractions", "10%,100%", "--trials", "2", "--steps", "30", "--widths", "8", "--latent", "2", "--quiet"]
@@ -88,13 +88,13 @@ def test_a_killed_curve_goes_on_at_the_last_finished_point(
     kept = tmp_path / "killed.json.points"
     command = ["attribute", str(store), *options, "--quiet", "-o"]
     made: list[str] = []
-    put = Points.put
+    put = ResultCache.put
 
-    def counted(self: Points, name: str, point: Point) -> None:
+    def counted(self: ResultCache, name: str, point: FinishedPoint) -> None:
         made.append(name)
         put(self, name, point)
 
-    monkeypatch.setattr(Points, "put", counted)
+    monkeypatch.setattr(ResultCache, "put", counted)
 
     process = subprocess.Popen([sys.executable, "-m", "fewshot", *command, str(killed)], stdout=subprocess.DEVNULL)
     while len(list(kept.glob("*.npz"))) < 3:

@@ -73,5 +73,5 @@ def test_nearest_never_answers_with_the_same_photograph(told: Result, folder: Pa
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"the folder .*file.* cannot be made.*-o another one"):
+    with pytest.raises(OutputError, match=r"the folder .*file.* cannot be made: .*; give another path by -o"):
         tell(tmp_path / "file", say=lambda part: None)

@@ -98,7 +98,7 @@ def test_images_of_the_supports_groups_leave_the_query() -> None:
     pool = _pool(group=group)
     drawn = close(pool, _orders(pool), shots=4, trial=0)
     assert not set(group[drawn.support(4)]) & set(group[drawn.query])
-    assert drawn.relatives == 60 - 8 - len(drawn.query)
+    assert drawn.same_group == 60 - 8 - len(drawn.query)
 
 
 def test_images_without_a_group_stay() -> None:
@@ -121,7 +121,7 @@ def test_identical_and_nearly_identical_images_leave_the_query() -> None:
     assert same not in drawn.query
     assert near not in drawn.query
     assert far in drawn.query
-    assert close(pool, _orders(pool), shots=2, trial=0, spotless=False).duplicates == 0
+    assert close(pool, _orders(pool), shots=2, trial=0, drop_near_duplicates=False).duplicates == 0
 
 
 def test_unknown_hashes_match_nothing() -> None:

@@ -20,11 +20,11 @@ def scores(head: Minder) -> np.ndarray:
 
 
 def test_the_minimum_is_the_intersection_and_the_maximum_the_union() -> None:
-    border = 0.5
-    above = np.greater(DISTANCES, border)
+    threshold = 0.5
+    above = np.greater(DISTANCES, threshold)
     both, either = above.all(axis=1), above.any(axis=1)
     smallest, largest = (Minder(way, "paper").fit(DISTANCES, LABELS) for way in ("min", "max"))
-    said = [head.decision_function(DISTANCES) + head.border_ > border for head in (smallest, largest)]
+    said = [head.decision_function(DISTANCES) + head.threshold_ > threshold for head in (smallest, largest)]
     np.testing.assert_array_equal(said[0], both)
     np.testing.assert_array_equal(said[1], either)
     assert roc_auc_score(LABELS, scores(Minder("min"))) == 1

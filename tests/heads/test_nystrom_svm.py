@@ -41,7 +41,7 @@ def test_passes_over_blocks_give_the_same_machine_as_memory() -> None:
     np.testing.assert_allclose(streamed.decision_function(features), head.decision_function(features), atol=1e-6)
 
 
-def test_a_linear_border_is_found_with_few_landmarks() -> None:
+def test_a_linear_boundary_is_found_with_few_landmarks() -> None:
     features = np.random.default_rng(3).normal(size=(400, 6))
     labels = features[:, 0] > 0
     assert NystromSvm(components=20).fit(features, labels).score(features, labels) == pytest.approx(0.95, abs=0.05)

@@ -95,7 +95,7 @@ def test_several_draws_are_averaged() -> None:
     columns = Rigid.columns({"clean": CLEAN, "a": seen("input-noise:0.1").numpy(), "b": 2 * CLEAN})
     head = Rigid().fit(columns, np.arange(12) % 2)
     scores = head.decision_function(columns)
-    np.testing.assert_allclose(head.sign_ * scores + head.border_, columns.mean(axis=1))
+    np.testing.assert_allclose(head.sign_ * scores + head.threshold_, columns.mean(axis=1))
 
 
 def test_the_paper_keeps_its_sign_and_calibration_learns_it() -> None:
@@ -104,7 +104,7 @@ def test_the_paper_keeps_its_sign_and_calibration_learns_it() -> None:
     paper, calibrated = Rigid("paper").fit(moved, labels), Rigid().fit(moved, labels)
     assert paper.sign_ == 1
     assert paper.score(moved, labels) < 0.5
-    assert paper.border_ == pytest.approx(np.quantile(moved[:20], 0.95))
+    assert paper.threshold_ == pytest.approx(np.quantile(moved[:20], 0.95))
     assert calibrated.sign_ == -1
     assert calibrated.score(moved, labels) == 1
 

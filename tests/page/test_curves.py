@@ -112,7 +112,7 @@ def test_checkpoints_own_head_is_a_line_across_and_no_point_of_the_curve() -> No
     def row(head: str, shots: int, values: tuple[float, ...]) -> Row:
         return Row("net", "late", "fixed", head, "toy", "all", "auroc", 2 * shots, 80, values, shots=shots)
 
-    rows = (row("svm", 1, (0.5, 0.7)), row("svm", 10, (0.8, 0.9)), row("shipped", 0, (0.75, 0.75)))
+    rows = (row("svm", 1, (0.5, 0.7)), row("svm", 10, (0.8, 0.9)), row("pretrained", 0, (0.75, 0.75)))
     (chart,) = charts(Report("fiser", {}, rows))
 
     fitted, across = chart.figure.axes[0].lines

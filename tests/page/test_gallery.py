@@ -76,5 +76,5 @@ def test_a_file_that_is_no_picture_leaves_a_gap(tmp_path: Path) -> None:
 def test_a_gallery_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"written as \.html or \.png, not 'g\.gif'"):
         write_gallery([shown(tmp_path)], tmp_path / "g.gif", title="Near")
-    with pytest.raises(OutputError, match="give --gallery another place"):
+    with pytest.raises(OutputError, match=r"there is no folder .*/no; make it, or give another path by --gallery"):
         write_gallery([shown(tmp_path)], tmp_path / "no" / "g.html", title="Near")

@@ -141,7 +141,7 @@ def test_the_same_reports_make_the_same_page(report: Report) -> None:
 
 
 def test_page_that_cannot_be_written_is_named(report: Report, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"missing/page\.html cannot be written.*-o another place"):
+    with pytest.raises(OutputError, match=r"missing/page\.html cannot be written: there is no folder .* by -o"):
         write_page({"a": report}, tmp_path / "missing" / "page.html")
 
 

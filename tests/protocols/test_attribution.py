@@ -12,7 +12,7 @@ from fewshot.core.errors import EpisodeError, OptionError, UnknownNameError
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.protocols.attribution import Attribution
-from fewshot.protocols.curve.finished_points import Points
+from fewshot.protocols.curve.finished_points import ResultCache
 from fewshot.protocols.curve.run import fingerprint
 from fewshot.results.report import Report
 
@@ -71,7 +71,7 @@ def test_attribution_to_either_class_finds_the_other(report: Report) -> None:
         assert value(report, head=head, fraction=1.0, source="all", metric="auroc") > 0.8
 
 
-def test_every_contestant_is_reported_at_every_fraction_with_every_measure(report: Report) -> None:
+def test_every_model_is_reported_at_every_fraction_with_every_measure(report: Report) -> None:
     heads = {row.head for row in report.rows}
     assert heads == {"acm:natural", "acm:synthetic", "linear-probe", "rbf-svm"}
     for head in heads:
@@ -83,7 +83,7 @@ def test_every_contestant_is_reported_at_every_fraction_with_every_measure(repor
 
 def test_measures_equal_those_of_scikit_learn_on_the_kept_scores(store: FeatureStore, tmp_path: Path) -> None:
     protocol = Attribution(fractions=(1.0,), trials=1, recipe=BRIEF, references=())
-    points = Points(tmp_path / "points", fingerprint(protocol, store, "npr", "pooled"))
+    points = ResultCache(tmp_path / "points", fingerprint(protocol, store, "npr", "pooled"))
     report = protocol.run(store, points=points)
     point = points.get("acm:natural 1.0 0")
     assert point is not None
@@ -114,7 +114,7 @@ def test_an_interrupted_curve_goes_on_at_the_last_finished_point(store: FeatureS
     whole = protocol.run(store)
     belongs = fingerprint(protocol, store, "npr", "pooled")
 
-    class Killed(Points):
+    class Killed(ResultCache):
         puts = 0
 
         def put(self, name: str, point: Any) -> None:
@@ -126,7 +126,7 @@ def test_an_interrupted_curve_goes_on_at_the_last_finished_point(store: FeatureS
     with pytest.raises(KeyboardInterrupt):
         protocol.run(store, points=Killed(tmp_path / "points", belongs))
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "points").glob("*.npz")}
-    resumed = protocol.run(store, points=Points(tmp_path / "points", belongs))
+    resumed = protocol.run(store, points=ResultCache(tmp_path / "points", belongs))
 
     assert len(finished) == 3
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
@@ -138,7 +138,7 @@ def test_points_of_another_configuration_are_not_taken(store: FeatureStore, tmp_
     first = Attribution(fractions=(1.0,), trials=1, recipe=BRIEF, references=())
     other = Attribution(fractions=(1.0,), trials=1, recipe={**BRIEF, "steps": 5}, references=())
     for protocol in (first, other):
-        protocol.run(store, points=Points(tmp_path / "p", fingerprint(protocol, store, "npr", "pooled")))
+        protocol.run(store, points=ResultCache(tmp_path / "p", fingerprint(protocol, store, "npr", "pooled")))
     assert len(list((tmp_path / "p").glob("*.npz"))) == 2
 
 
@@ -155,19 +155,21 @@ def test_a_source_is_attributed_against_the_naturals_and_has_its_own_references(
     assert value(report, head="acm:progan", source="all", metric="auroc") > 0.8
 
 
-def test_images_held_out_by_a_column_validate_and_the_smallest_share_is_also_carved(store: FeatureStore) -> None:
+def test_images_held_out_by_a_column_validate_and_the_smallest_share_also_holds_out_its_own(
+    store: FeatureStore,
+) -> None:
     options: dict[str, Any] = {"train": {"split": "train"}, "query": {"split": "test"}, "references": ()}
     report = Attribution(fractions=(0.25, 1.0), trials=1, recipe=BRIEF, validation="source=san", **options).run(store)
     assert {(row.head, row.fraction) for row in report.rows} == {
         ("acm:natural", 0.25),
         ("acm:natural", 1.0),
-        ("acm:natural, carved", 0.25),
+        ("acm:natural, held-out", 0.25),
     }
     assert {row.n_support for row in report.rows} == {40, 160}
     assert "san" not in {row.source for row in report.rows}
 
 
-def test_the_border_of_the_validation_images_is_measured_where_there_are_some(report: Report) -> None:
+def test_the_threshold_of_the_validation_images_is_measured_where_there_are_some(report: Report) -> None:
     rows = report.where(head="acm:natural", fraction=1.0, source="all", metric="accuracy_at_validation_5_fpr")
     assert 0.5 < rows[0].values[0] <= 1
 
@@ -175,7 +177,7 @@ def test_the_border_of_the_validation_images_is_measured_where_there_are_some(re
 def test_without_a_split_column_a_share_is_drawn_and_nothing_stands_on_both_sides(tmp_path: Path) -> None:
     store = make_store(tmp_path / "nosplit.h5", split=False)
     protocol = Attribution(fractions=(1.0,), trials=1, recipe=BRIEF, references=())
-    points = Points(tmp_path / "points", fingerprint(protocol, store, "npr", "pooled"))
+    points = ResultCache(tmp_path / "points", fingerprint(protocol, store, "npr", "pooled"))
     report = protocol.run(store, points=points)
     point = points.get("acm:natural 1.0 0")
     assert point is not None
@@ -272,7 +274,7 @@ def test_images_that_nearly_train_too_leave_the_query(tmp_path: Path) -> None:
     hashes[201] = hashes[3] ^ np.uint64(0b11111)  # and one five bits from it
     store = make_store(tmp_path / "alike.h5", hashes=hashes)
     protocol = Attribution(fractions=(1.0,), trials=1, recipe={**BRIEF, "steps": 2}, references=())
-    points = Points(None, fingerprint(protocol, store, "npr", "pooled"))
+    points = ResultCache(None, fingerprint(protocol, store, "npr", "pooled"))
 
     report = protocol.run(store, points=points)
 
@@ -321,12 +323,12 @@ def test_a_layer_is_chosen_draw_by_draw(two_layers: FeatureStore, selection: str
     assert bool(named) == (selection == "oracle")
 
 
-def test_a_machine_is_judged_on_images_it_has_not_learnt(two_layers: FeatureStore) -> None:
+def test_a_machine_is_validated_on_images_it_has_not_learnt(two_layers: FeatureStore) -> None:
     protocol = Attribution(layer=("noise", "support-cv"), **LAYERS)
-    points = Points(None, fingerprint(protocol, two_layers, "npr", "noise"))
+    points = ResultCache(None, fingerprint(protocol, two_layers, "npr", "noise"))
     protocol.run(two_layers, points=points)
-    judged = [points.get(f"rbf-svm 0.5 {trial}") for trial in range(2)]
-    found = [point.facts["judged"] for point in judged if point is not None]
+    kept = [points.get(f"rbf-svm 0.5 {trial}") for trial in range(2)]
+    found = [point.validation_auroc or 0.0 for point in kept if point is not None]
     assert len(found) == 2
     assert max(found) < 0.8  # on noise; on images that it has learnt it is near 1
 

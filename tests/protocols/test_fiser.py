@@ -69,7 +69,7 @@ def test_each_generator_stands_against_all_natural_images(path: Path) -> None:
 def test_head_of_the_checkpoint_is_measured_on_the_same_queries(path: Path) -> None:
     report = fewshot.adapt(path, shots=5, trials=3, backbone="net")
     store = FeatureStore(path)
-    row = _one(report, head="shipped", layer="logit", source="all", metric="auroc")
+    row = _one(report, head="pretrained", layer="logit", source="all", metric="auroc")
     scores = store.read(None, "net", "logit")[:, 0]
     for trial, support in enumerate(_supports(report, store)):
         query = np.setdiff1d(np.arange(len(store)), support)
@@ -287,7 +287,7 @@ def test_inverted_labels_are_suspected(tmp_path: Path) -> None:
     inverted = LayerData("net", "logit", np.where(samples["synthetic"], -1.0, 1.0)[:, None].astype(np.float32))
     write_store(tmp_path / "i.h5", samples, [layer, inverted])
     report = fewshot.adapt(tmp_path / "i.h5", trials=2)
-    assert any("head shipped: AUROC 0.000" in note and "inverted" in note for note in report.warnings)
+    assert any("head pretrained: AUROC 0.000" in note and "inverted" in note for note in report.warnings)
 
 
 def test_intervals_that_may_cover_less_are_flagged(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
-from fewshot.protocols.trials.pool import gather
+from fewshot.protocols.trials.pool import load_pool
 
 
 def test_backbones_with_random_weights_are_named_in_a_warning(tmp_path: Path) -> None:
@@ -23,8 +23,8 @@ def test_backbones_with_random_weights_are_named_in_a_warning(tmp_path: Path) ->
     write_store(tmp_path / "toy.h5", samples, layers)
 
     with FeatureStore(tmp_path / "toy.h5") as store:
-        both = gather(store, backbones=["trained", "untrained"]).warnings
-        trained = gather(store, backbones=["trained"]).warnings
+        both = load_pool(store, backbones=["trained", "untrained"]).warnings
+        trained = load_pool(store, backbones=["trained"]).warnings
 
     said = [warning for warning in both if "RANDOM WEIGHTS" in warning]
     assert said == ["RANDOM WEIGHTS in toy.h5: untrained; the rows of these backbones mean nothing"]

@@ -18,7 +18,7 @@ from fewshot.heads.minder import Minder
 from fewshot.heads.rigid import Rigid
 from fewshot.protocols.fiser import adapt
 from fewshot.protocols.robustness import Robustness
-from fewshot.protocols.trials.pool import gather
+from fewshot.protocols.trials.pool import load_pool
 from fewshot.results.report import Report
 from fewshot.solvers.view_distance import cosine_distance
 
@@ -81,15 +81,15 @@ def test_a_view_that_inverts_the_evidence_flips_the_verdicts(report: Report) -> 
     assert min(values(report, head="svm", view="blur:4", source="all", metric="flip_rate")) > 0.8
 
 
-def test_the_shipped_head_is_measured_without_support(report: Report, path: Path) -> None:
+def test_the_pretrained_head_is_measured_without_support(report: Report, path: Path) -> None:
     store = FeatureStore(path)
     for view in ("clean", "jpeg:30"):
         logit = store.read(None, "npr", "logit", view=view)[:, 0]
         expected = roc_auc_score(store.synthetic, logit)
-        found = values(report, head="shipped", view=view, source="all", metric="auroc")
+        found = values(report, head="pretrained", view=view, source="all", metric="auroc")
         np.testing.assert_allclose(found, expected, atol=0.05)  # each draw asks all but its 20 support images
     said = [store.read(None, "npr", "logit", view=view)[:, 0] > 0 for view in ("clean", "jpeg:30")]
-    flips = values(report, head="shipped", view="jpeg:30", source="all", metric="flip_rate")
+    flips = values(report, head="pretrained", view="jpeg:30", source="all", metric="flip_rate")
     np.testing.assert_allclose(np.mean(flips), np.mean(said[0] != said[1]), atol=0.05)
 
 
@@ -150,12 +150,12 @@ def test_the_command_prints_views_with_their_flip_rate(path: Path, tmp_path: Pat
 
 def test_a_head_gets_raw_features_where_it_wants_them_and_unit_ones_elsewhere(path: Path) -> None:
     store = FeatureStore(path)
-    material = gather(store, backbones=["npr"])
+    pool = load_pool(store, backbones=["npr"])
     clean = store.read(None, "npr", "pooled")
-    raw, unit = (material.for_head(HEADS.load(name)(), "npr", "pooled") for name in ("acm", "svm"))
+    raw, unit = (pool.for_head(HEADS.load(name)(), "npr", "pooled") for name in ("acm", "svm"))
     np.testing.assert_array_equal(raw, clean)
     np.testing.assert_allclose(unit, clean / np.linalg.norm(clean, axis=1, keepdims=True), rtol=1e-6)
-    np.testing.assert_array_equal(unit, material.features("npr", "pooled"))
+    np.testing.assert_array_equal(unit, pool.features("npr", "pooled"))
 
 
 @pytest.fixture

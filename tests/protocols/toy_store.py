@@ -30,14 +30,14 @@ def toy_layer(samples: pd.DataFrame, backbone: str, layer: str, *, signal: float
 
 
 def toy_logit(samples: pd.DataFrame, backbone: str, *, signal: float) -> LayerData:
-    """Return the scores of a head that a checkpoint shipped with."""
+    """Return the scores of the pretrained head of a checkpoint."""
     noise = np.random.default_rng(1).normal(size=len(samples))
     scores = noise + np.where(samples["synthetic"], signal, -signal)
     return LayerData(backbone, "logit", scores[:, None].astype(np.float32))
 
 
 def toy_store(path: Path, *, samples: pd.DataFrame | None = None, layers: Mapping[str, Any] | None = None) -> Path:
-    """Write a store with a strong, a weak and a worthless layer, and a shipped head."""
+    """Write a store with a strong, a weak and a worthless layer, and a pretrained head."""
     frame = toy_samples() if samples is None else samples
     parts = [
         toy_layer(frame, "net", "late", signal=1.0, default=True),

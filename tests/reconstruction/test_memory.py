@@ -11,9 +11,9 @@ import pytest
 
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, StoreWriter
-from fewshot.reconstruction.recipe import Recipe
 from fewshot.reconstruction.stream import WINDOW_BYTES
 from fewshot.reconstruction.training import TrainingRows, train
+from fewshot.reconstruction.training_settings import TrainingSettings
 
 ROWS, D = 720_000, 768
 
@@ -39,12 +39,12 @@ def train_briefly(path: Path) -> None:
     """Run in a process of its own: print how much the peak grew while training."""
     store = FeatureStore(path)
     synthetic = store.synthetic
-    recipe = Recipe(widths=(32,), latent=8, steps=600)
+    settings = TrainingSettings(widths=(32,), latent=8, steps=600)
     entry = TrainingRows(
         lambda rows: store.read(rows, "clip", "projected"), np.flatnonzero(~synthetic), np.flatnonzero(synthetic), 0
     )
     before = peak_bytes()
-    (trained,) = train([entry], recipe, fit_on_synthetic=False)
+    (trained,) = train([entry], settings, fit_on_synthetic=False)
     grown, steps = peak_bytes() - before, trained.steps
     sys.stdout.write(json.dumps({"grown": grown, "steps": steps}))
 

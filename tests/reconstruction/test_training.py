@@ -9,11 +9,11 @@ from torch import nn
 
 from fewshot.core.errors import OptionError, UnknownNameError
 from fewshot.reconstruction.perceptron import PerceptronStack
-from fewshot.reconstruction.recipe import Recipe, budget
 from fewshot.reconstruction.stream import RowStream
 from fewshot.reconstruction.training import CLASSIFIER_STD, Trained, TrainingRows, train
+from fewshot.reconstruction.training_settings import TrainingSettings, budget
 
-RECIPE = Recipe(latent=3, widths=(20,), batch_size=32, steps=40, learning_rate=1e-3)
+SETTINGS = TrainingSettings(latent=3, widths=(20,), batch_size=32, steps=40, learning_rate=1e-3)
 FEATURES = np.random.default_rng(0).normal(size=(150, 8)).astype(np.float32) * np.linspace(0.2, 2, 8, dtype=np.float32)
 
 
@@ -38,9 +38,9 @@ def linear_layers(stack: PerceptronStack) -> nn.Sequential:
 
 
 def test_losses_equal_those_of_a_plain_pytorch_loop_on_the_same_batches() -> None:
-    (trained,) = train([rows(seed=4)], RECIPE, fit_on_synthetic=True)
+    (trained,) = train([rows(seed=4)], SETTINGS, fit_on_synthetic=True)
 
-    widths, relu = RECIPE.autoencoder(8)
+    widths, relu = SETTINGS.autoencoder(8)
     network = linear_layers(PerceptronStack(widths, relu=relu, seeds=[4]))
     head = linear_layers(PerceptronStack((8, 1), relu=(False,), seeds=[4 + (1 << 32)], std=CLASSIFIER_STD))
     adams = [torch.optim.Adam(part.parameters(), lr=1e-3) for part in (network, head)]
@@ -49,7 +49,7 @@ def test_losses_equal_those_of_a_plain_pytorch_loop_on_the_same_batches() -> Non
         for number, part in enumerate((rows().class_rows, rows().other_rows))
     )
     expected = []
-    for _ in range(RECIPE.steps or 0):
+    for _ in range(SETTINGS.steps or 0):
         batch = fitted.take(16)
         attribution = (batch - network(batch)).abs().mean()
         adams[0].zero_grad()
@@ -70,7 +70,7 @@ def test_losses_equal_those_of_a_plain_pytorch_loop_on_the_same_batches() -> Non
 
 def test_all_alternations_give_the_same_encoder_decoder_bit_by_bit() -> None:
     models = [
-        train([rows()], replace(RECIPE, schedule=schedule), fit_on_synthetic=False)[0]
+        train([rows()], replace(SETTINGS, schedule=schedule), fit_on_synthetic=False)[0]
         for schedule in ("batch", "epoch", "two-stage")
     ]
     first, *rest = [weights(model)[0] for model in models]
@@ -80,9 +80,9 @@ def test_all_alternations_give_the_same_encoder_decoder_bit_by_bit() -> None:
 
 
 def test_models_side_by_side_come_out_as_alone() -> None:
-    together = train([rows(seed=seed) for seed in (1, 2, 3)], RECIPE, fit_on_synthetic=False)
+    together = train([rows(seed=seed) for seed in (1, 2, 3)], SETTINGS, fit_on_synthetic=False)
     for seed, beside in zip((1, 2, 3), together, strict=True):
-        (alone,) = train([rows(seed=seed)], RECIPE, fit_on_synthetic=False)
+        (alone,) = train([rows(seed=seed)], SETTINGS, fit_on_synthetic=False)
         for found, want in zip(weights(beside), weights(alone), strict=True):
             torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(beside.attribution_loss, alone.attribution_loss, rtol=1e-4)
@@ -92,10 +92,12 @@ def test_a_linear_encoder_decoder_with_squared_loss_reaches_the_pca_residual() -
     generator = np.random.default_rng(1)
     mixed = generator.normal(size=(400, 10)) * np.geomspace(3, 0.1, 10) @ generator.normal(size=(10, 10)) / 3 + 1.5
     features = mixed.astype(np.float32)
-    recipe = Recipe(latent=4, widths=(), activation="none", norm="l2", batch_size=200, steps=1500, learning_rate=1e-2)
+    settings = TrainingSettings(
+        latent=4, widths=(), activation="none", norm="l2", batch_size=200, steps=1500, learning_rate=1e-2
+    )
     entry = TrainingRows(lambda r: features[r], np.arange(400), np.arange(10), 0)
 
-    (trained,) = train([entry], recipe, fit_on_synthetic=False)
+    (trained,) = train([entry], settings, fit_on_synthetic=False)
 
     singular = np.linalg.svd(mixed - mixed.mean(axis=0), compute_uv=False)
     optimum = (singular[4:] ** 2).sum()  # Eckart-Young: nothing of rank 4 leaves less
@@ -104,16 +106,16 @@ def test_a_linear_encoder_decoder_with_squared_loss_reaches_the_pca_residual() -
 
 
 def test_the_probe_learns_on_the_features_themselves() -> None:
-    (trained,) = train([rows()], RECIPE, fit_on_synthetic=False, attribution=False)
+    (trained,) = train([rows()], SETTINGS, fit_on_synthetic=False, attribution=False)
     assert np.array_equal(trained.deviation(FEATURES[:5]), FEATURES[:5])
     weight, bias = trained.classifier.layers(0)[0]
     np.testing.assert_allclose(trained.logits(FEATURES), FEATURES @ weight[:, 0].numpy() + bias.item(), rtol=1e-4)
 
 
 def test_the_kept_step_is_the_best_on_validation() -> None:
-    recipe = replace(RECIPE, steps=600)
-    (trained,) = train([rows(validation=True)], recipe, fit_on_synthetic=True)
-    (last,) = train([rows()], recipe, fit_on_synthetic=True)
+    settings = replace(SETTINGS, steps=600)
+    (trained,) = train([rows(validation=True)], settings, fit_on_synthetic=True)
+    (last,) = train([rows()], settings, fit_on_synthetic=True)
     held, labels = FEATURES[100:], np.arange(50) % 2 == 0
     assert trained.steps == 600
     assert trained.kept_step % 100 == 0
@@ -122,21 +124,21 @@ def test_the_kept_step_is_the_best_on_validation() -> None:
 
 
 def test_a_plateau_lowers_the_rate_and_ends_before_the_cap() -> None:
-    recipe = replace(RECIPE, steps=60_000, stop="plateau", patience=1)
-    (trained,) = train([rows(validation=True)], recipe, fit_on_synthetic=True)
+    settings = replace(SETTINGS, steps=60_000, stop="plateau", patience=1)
+    (trained,) = train([rows(validation=True)], settings, fit_on_synthetic=True)
     assert 400 <= trained.steps < 60_000  # at least one check for each of 1e-3, 1e-4, 1e-5, 1e-6
     assert len(trained.classification_loss) == trained.steps
 
 
 def test_unequal_classes_stay_balanced_in_every_batch() -> None:
-    assert budget(Recipe(), class_rows=40, other_rows=1000).half == 128
-    assert budget(Recipe(), class_rows=40, other_rows=1000).epoch == 8
-    assert budget(Recipe(), class_rows=9, other_rows=9).half == 9
+    assert budget(TrainingSettings(), class_rows=40, other_rows=1000).half == 128
+    assert budget(TrainingSettings(), class_rows=40, other_rows=1000).epoch == 8
+    assert budget(TrainingSettings(), class_rows=9, other_rows=9).half == 9
 
 
 def test_the_published_widths_stand_at_768_dimensions() -> None:
-    assert Recipe().autoencoder(768)[0] == (768, 1024, 1024, 256, 1024, 1024, 768)
-    assert Recipe().autoencoder(768)[1] == (True, True, False, True, True, False)
+    assert TrainingSettings().autoencoder(768)[0] == (768, 1024, 1024, 256, 1024, 1024, 768)
+    assert TrainingSettings().autoencoder(768)[1] == (True, True, False, True, True, False)
 
 
 @pytest.mark.parametrize(
@@ -151,14 +153,14 @@ def test_the_published_widths_stand_at_768_dimensions() -> None:
 )
 def test_a_choice_that_cannot_be_used_is_refused(options: dict[str, object], error: type, words: str) -> None:
     with pytest.raises(error, match=words):
-        Recipe(**options)  # type: ignore[arg-type]
+        TrainingSettings(**options)  # type: ignore[arg-type]
 
 
 def test_models_of_unequal_size_do_not_train_side_by_side() -> None:
     with pytest.raises(OptionError, match="equal budgets"):
-        train([rows(), TrainingRows(rows().read, np.arange(5), np.arange(50, 55), 1)], RECIPE, fit_on_synthetic=False)
+        train([rows(), TrainingRows(rows().read, np.arange(5), np.arange(50, 55), 1)], SETTINGS, fit_on_synthetic=False)
 
 
 def test_a_plateau_needs_a_validation_set() -> None:
     with pytest.raises(OptionError, match="validation set"):
-        train([rows()], replace(RECIPE, stop="plateau"), fit_on_synthetic=False)
+        train([rows()], replace(SETTINGS, stop="plateau"), fit_on_synthetic=False)

@@ -47,6 +47,20 @@ def test_file_has_the_keys_of_the_interface(tmp_path: Path) -> None:
     assert "fraction" not in document["rows"][0]
 
 
+def test_a_report_that_says_shipped_is_read_as_pretrained() -> None:
+    (row,) = Report.from_json(_report(_row(head="shipped", layer="logit", shots=0)).to_json()).rows
+    assert row.head == "pretrained"
+
+
+def test_a_report_that_says_carved_is_read_as_held_out(tmp_path: Path) -> None:
+    document = _report(_row(head="acm:natural, carved")).to_json()
+    document["supports"] = {"acm:natural, carved 10% trial 0": {"support": "abc"}}
+    (tmp_path / "old.json").write_text(json.dumps(document))
+    loaded = Report.load(tmp_path / "old.json")
+    assert loaded.rows[0].head == "acm:natural, held-out"
+    assert list(loaded.supports) == ["acm:natural, held-out 10% trial 0"]
+
+
 def test_undefined_values_are_null_in_the_file_and_left_out_of_the_mean(tmp_path: Path) -> None:
     path = _report(_row((0.5, float("nan"), 0.7))).save(tmp_path / "r.json")
     assert json.loads(path.read_text())["rows"][0]["values"] == [0.5, None, 0.7]
@@ -118,5 +132,5 @@ def test_what_is_no_report_says_so(tmp_path: Path, text: str, message: str) -> N
 def test_missing_report_and_unwritable_place_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="cannot be read"):
         Report.load(tmp_path / "none.json")
-    with pytest.raises(OutputError, match="another place"):
+    with pytest.raises(OutputError, match="another path by -o"):
         _report(_row()).save(tmp_path / "no" / "folder" / "r.json")

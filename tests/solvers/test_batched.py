@@ -10,11 +10,11 @@ from sklearn.svm import SVC
 from fewshot.heads.knn import Knn
 from fewshot.heads.prototype import Prototype
 from fewshot.solvers import batched
-from fewshot.solvers.batched import Draws, logistic_scores, neighbour_scores, prototype_scores, svm_scores
+from fewshot.solvers.batched import Supports, logistic_scores, neighbour_scores, prototype_scores, svm_scores
 from fewshot.solvers.dual import NotSolvedError, solve_svm
 
 
-def _draws(*, shots: int, signal: float = 1.0, offset: float = 0.0, images: int = 300, trials: int = 25) -> Draws:
+def _supports(*, shots: int, signal: float = 1.0, offset: float = 0.0, images: int = 300, trials: int = 25) -> Supports:
     generator = np.random.default_rng(shots)
     synthetic = np.arange(images) % 2 == 1
     features = generator.normal(size=(images, 24)).astype(np.float32) + np.float32(offset)
@@ -22,13 +22,13 @@ def _draws(*, shots: int, signal: float = 1.0, offset: float = 0.0, images: int 
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     groups = [np.flatnonzero(~synthetic), np.flatnonzero(synthetic)]
     supports = [np.concatenate([generator.permutation(rows)[:shots] for rows in groups]) for _ in range(trials)]
-    return Draws(features, synthetic, np.sort(np.array(supports), axis=1))
+    return Supports(features, synthetic, np.sort(np.array(supports), axis=1))
 
 
-def _svc(draws: Draws, trial: int, **options: object) -> SVC:
-    support = draws.supports[trial]
+def _svc(supports: Supports, trial: int, **options: object) -> SVC:
+    support = supports.rows[trial]
     model = SVC(**{"C": 1.0, "gamma": "scale", "tol": 1e-10, **options})
-    return model.fit(draws.features[support], draws.synthetic[support])
+    return model.fit(supports.features[support], supports.synthetic[support])
 
 
 @pytest.mark.parametrize(
@@ -46,54 +46,54 @@ def _svc(draws: Draws, trial: int, **options: object) -> SVC:
 def test_svm_decisions_equal_libsvm_solved_tightly(
     shots: int, signal: float, offset: float, options: dict[str, float]
 ) -> None:
-    draws = _draws(shots=shots, signal=signal, offset=offset)
-    scores = svm_scores(draws, **options)
-    for trial in range(len(draws.supports)):
-        expected = _svc(draws, trial, **options).decision_function(draws.features)
+    supports = _supports(shots=shots, signal=signal, offset=offset)
+    scores = svm_scores(supports, **options)
+    for trial in range(len(supports.rows)):
+        expected = _svc(supports, trial, **options).decision_function(supports.features)
         np.testing.assert_allclose(scores[trial], expected, rtol=0, atol=1e-6)
 
 
 def test_svm_in_single_precision_stays_within_a_millionth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batched, "EXACT_OPERATIONS", 0)
-    draws = _draws(shots=10)
-    scores = svm_scores(draws)
+    supports = _supports(shots=10)
+    scores = svm_scores(supports)
     assert scores.dtype == np.float32
-    for trial in range(len(draws.supports)):
-        expected = _svc(draws, trial).decision_function(draws.features)
+    for trial in range(len(supports.rows)):
+        expected = _svc(supports, trial).decision_function(supports.features)
         np.testing.assert_allclose(scores[trial], expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("C", [0.5, 1.0, 1000.0])
 def test_dual_objective_equals_that_of_libsvm(C: float) -> None:
-    draws = _draws(shots=8)
-    kernels = np.stack([rbf_kernel(draws.features[rows].astype(float), gamma=2.0) for rows in draws.supports])
-    solution = solve_svm(torch.from_numpy(kernels), draws.signs, C=C)
+    supports = _supports(shots=8)
+    kernels = np.stack([rbf_kernel(supports.features[rows].astype(float), gamma=2.0) for rows in supports.rows])
+    solution = solve_svm(torch.from_numpy(kernels), supports.signs, C=C)
     for trial, kernel in enumerate(kernels):
-        model = _svc(draws, trial, C=C, gamma=2.0)
+        model = _svc(supports, trial, C=C, gamma=2.0)
         alpha = np.zeros(16)
         alpha[model.support_] = model.dual_coef_[0]
         expected = 0.5 * alpha @ kernel @ alpha - np.abs(alpha).sum()
         assert float(solution.objective[trial]) == pytest.approx(expected, abs=1e-6)
         weights = solution.weights[trial]
         assert float(weights.sum()) == pytest.approx(0, abs=1e-9)
-        assert float((weights * draws.signs[trial]).min()) >= 0
+        assert float((weights * supports.signs[trial]).min()) >= 0
         assert float(weights.abs().max()) <= C
 
 
 def test_identical_support_images_are_solved() -> None:
     features = np.tile(np.eye(2, dtype=np.float32), (10, 1))
-    draws = Draws(features, np.arange(20) % 2 == 1, np.array([[0, 2, 4, 1, 3, 5], [0, 2, 6, 7, 9, 11]]))
-    scores = svm_scores(draws)
-    expected = [_svc(draws, trial).decision_function(features) for trial in range(2)]
+    supports = Supports(features, np.arange(20) % 2 == 1, np.array([[0, 2, 4, 1, 3, 5], [0, 2, 6, 7, 9, 11]]))
+    scores = svm_scores(supports)
+    expected = [_svc(supports, trial).decision_function(features) for trial in range(2)]
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
 def test_small_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    draws = _draws(shots=5)
-    whole = svm_scores(draws)
+    supports = _supports(shots=5)
+    whole = svm_scores(supports)
     for name in ("POOL_BLOCK_BYTES", "TRIAL_BLOCK_BYTES", "SUPPORT_BLOCK_BYTES"):
         monkeypatch.setattr(batched, name, 1)
-    np.testing.assert_allclose(svm_scores(draws), whole, atol=1e-12)
+    np.testing.assert_allclose(svm_scores(supports), whole, atol=1e-12)
 
 
 def test_a_kernel_with_nan_is_not_solved_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,30 +105,30 @@ def test_a_kernel_with_nan_is_not_solved_quietly(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("C", [0.1, 1.0, 100.0])
 @pytest.mark.parametrize("shots", [1, 10])
 def test_logistic_equals_scikit_learn_solved_tightly(shots: int, C: float) -> None:
-    draws = _draws(shots=shots, offset=1.0)
-    scores = logistic_scores(draws, C=C)
-    exact = draws.features.astype(np.float64)
-    for trial, rows in enumerate(draws.supports):
+    supports = _supports(shots=shots, offset=1.0)
+    scores = logistic_scores(supports, C=C)
+    exact = supports.features.astype(np.float64)
+    for trial, rows in enumerate(supports.rows):
         model = LogisticRegression(C=C, tol=1e-12, max_iter=500, solver="newton-cholesky").fit(
-            exact[rows], draws.synthetic[rows]
+            exact[rows], supports.synthetic[rows]
         )
         np.testing.assert_allclose(scores[trial], model.decision_function(exact), rtol=0, atol=5e-6)
 
 
 def test_prototypes_equal_the_head_fitted_one_by_one() -> None:
-    draws = _draws(shots=7, offset=0.5)
-    exact = draws.features.astype(np.float64)  # single fits keep the type they are given
-    expected = Prototype().score_draws_one_by_one(exact, draws.synthetic, draws.supports)
-    np.testing.assert_allclose(prototype_scores(draws), expected, atol=1e-9)
+    supports = _supports(shots=7, offset=0.5)
+    exact = supports.features.astype(np.float64)  # single fits keep the type they are given
+    expected = Prototype().score_draws_one_by_one(exact, supports.synthetic, supports.rows)
+    np.testing.assert_allclose(prototype_scores(supports), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("rule", ["legacy", "exponential"])
 @pytest.mark.parametrize("k", [1, 3, 51])
 def test_neighbours_equal_the_head_fitted_one_by_one(rule: str, k: int) -> None:
-    draws = _draws(shots=7, offset=0.5)
+    supports = _supports(shots=7, offset=0.5)
     head = Knn(k=k, rule=rule)  # type: ignore[arg-type]
     temperature = 0.05 if rule == "legacy" else 0.07
-    scores = neighbour_scores(draws, k=k, legacy=rule == "legacy", temperature=temperature)
-    exact = draws.features.astype(np.float64)
-    expected = head.score_draws_one_by_one(exact, draws.synthetic, draws.supports)
+    scores = neighbour_scores(supports, k=k, legacy=rule == "legacy", temperature=temperature)
+    exact = supports.features.astype(np.float64)
+    expected = head.score_draws_one_by_one(exact, supports.synthetic, supports.rows)
     np.testing.assert_allclose(scores, expected, atol=1e-9)

@@ -7,18 +7,18 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from fewshot.stats.intervals import mean_interval
-from fewshot.stats.two_way import Asked, two_way_bootstrap, two_way_difference
+from fewshot.stats.two_way import TrialMasks, two_way_bootstrap, two_way_difference
 
 from fewshot.stats.two_way import _Ranked  # isort: skip
 
 
-def _pool(trials: int, noise: float, *, seed: int) -> tuple[np.ndarray, Asked]:
+def _pool(trials: int, noise: float, *, seed: int) -> tuple[np.ndarray, TrialMasks]:
     """Scores that all trials share, but for some noise."""
     generator = np.random.default_rng(seed)
     synthetic = np.arange(60) % 2 == 1
     image = generator.normal(size=60) + synthetic
     scores = image + noise * generator.normal(size=(trials, 60))
-    return scores, Asked(np.ones_like(scores, bool), synthetic, np.zeros_like(scores, bool))
+    return scores, TrialMasks(np.ones_like(scores, bool), synthetic, np.zeros_like(scores, bool))
 
 
 @pytest.mark.parametrize("decimals", [1, 6])
@@ -29,37 +29,37 @@ def test_weighted_auroc_equals_that_of_repeated_images(decimals: int) -> None:
     counts, query = generator.integers(0, 4, 25), generator.random((3, 25)) < 0.8
     found = _Ranked.of(scores, query, synthetic).auroc(counts)
     expected = [
-        roc_auc_score(np.repeat(synthetic, counts * asked), np.repeat(row, counts * asked))
-        for row, asked in zip(scores, query, strict=True)
+        roc_auc_score(np.repeat(synthetic, counts * masks), np.repeat(row, counts * masks))
+        for row, masks in zip(scores, query, strict=True)
     ]
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_interval_over_images_is_wider_than_that_of_trials_alone() -> None:
-    scores, asked = _pool(20, 0.05, seed=2)
-    interval = two_way_bootstrap(scores, asked, seed=0, resamples=400)
-    values = [roc_auc_score(asked.synthetic, row) for row in scores]
+    scores, masks = _pool(20, 0.05, seed=2)
+    interval = two_way_bootstrap(scores, masks, seed=0, resamples=400)
+    values = [roc_auc_score(masks.synthetic, row) for row in scores]
     trials = mean_interval(values)
     assert interval.low < np.mean(values) < interval.high
     assert interval.high - interval.low > 5 * (trials.high - trials.low)
 
 
 def test_perfect_separation_has_no_interval() -> None:
-    asked = Asked(np.ones((3, 8), bool), np.arange(8) >= 4, np.zeros((3, 8), bool))
-    assert np.isnan(two_way_bootstrap(np.tile(np.arange(8.0), (3, 1)), asked, seed=0).low)
+    masks = TrialMasks(np.ones((3, 8), bool), np.arange(8) >= 4, np.zeros((3, 8), bool))
+    assert np.isnan(two_way_bootstrap(np.tile(np.arange(8.0), (3, 1)), masks, seed=0).low)
 
 
 def test_difference_of_a_head_with_itself_is_none() -> None:
-    scores, asked = _pool(5, 0.5, seed=3)
-    found = two_way_difference(scores, scores, asked, seed=0, resamples=50)
+    scores, masks = _pool(5, 0.5, seed=3)
+    found = two_way_difference(scores, scores, masks, seed=0, resamples=50)
     assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
 
 
 def test_images_that_both_heads_see_alike_do_not_widen_the_difference() -> None:
-    scores, asked = _pool(20, 0.05, seed=4)
+    scores, masks = _pool(20, 0.05, seed=4)
     blurred = scores + 0.2 * np.random.default_rng(5).normal(size=scores.shape)
-    found = two_way_difference(scores, blurred, asked, seed=0, resamples=300)
-    alone = two_way_bootstrap(scores, asked, seed=0, resamples=300)
+    found = two_way_difference(scores, blurred, masks, seed=0, resamples=300)
+    alone = two_way_bootstrap(scores, masks, seed=0, resamples=300)
     assert found.low < found.difference < found.high
     assert found.high - found.low < 0.5 * (alone.high - alone.low)
 
@@ -71,27 +71,27 @@ def test_difference_is_found_at_its_level() -> None:
         synthetic = np.arange(80) % 2 == 1
         common = generator.normal(size=80) + synthetic
         first, second = (common + 0.7 * generator.normal(size=80) + 0.1 * generator.normal(size=(10, 80)) for _ in "ab")
-        asked = Asked(np.ones((10, 80), bool), synthetic, np.zeros((10, 80), bool))
-        rejected += two_way_difference(first, second, asked, seed=seed, resamples=100).p < 0.05
+        masks = TrialMasks(np.ones((10, 80), bool), synthetic, np.zeros((10, 80), bool))
+        rejected += two_way_difference(first, second, masks, seed=seed, resamples=100).p < 0.05
     assert rejected / 120 < 0.12
 
 
 def test_variance_of_supports_drawn_from_the_queried_pool_is_seen() -> None:
-    """Pools differ in where their classes' means lie: heads fitted on them and asked on them gain from it alike."""
+    """Pools differ in where their classes' means lie: heads fitted on them and masks on them gain from it alike."""
     covered = {"with supports": 0, "without": 0}
     means = [_mean_of_pool(np.random.default_rng([1, seed]), trials=5)[0] for seed in range(1500)]
     truth = float(np.mean(means))
     for seed in range(100):
-        _, scores, asked = _mean_of_pool(np.random.default_rng([2, seed]), trials=100)
-        blind = replace(asked, support=np.zeros_like(asked.support))
-        for name, told in (("with supports", asked), ("without", blind)):
+        _, scores, masks = _mean_of_pool(np.random.default_rng([2, seed]), trials=100)
+        blind = replace(masks, support=np.zeros_like(masks.support))
+        for name, told in (("with supports", masks), ("without", blind)):
             interval = two_way_bootstrap(scores, told, seed=seed, resamples=80)
             covered[name] += interval.low <= truth <= interval.high
     assert covered["with supports"] >= 90
     assert covered["without"] <= 88
 
 
-def _mean_of_pool(generator: np.random.Generator, *, trials: int) -> tuple[float, np.ndarray, Asked]:
+def _mean_of_pool(generator: np.random.Generator, *, trials: int) -> tuple[float, np.ndarray, TrialMasks]:
     """Draw a pool of 2 x 40 images and fit class means on 2 x 5 of them, many times; query all others."""
     synthetic = np.arange(80) >= 40
     images = generator.normal(size=(80, 8))
@@ -105,4 +105,4 @@ def _mean_of_pool(generator: np.random.Generator, *, trials: int) -> tuple[float
         np.mean(one[~row & synthetic][:, None] > one[~row & ~synthetic])
         for row, one in zip(support, scores, strict=True)
     ]
-    return float(np.mean(values)), scores, Asked(~support, synthetic, support)
+    return float(np.mean(values)), scores, TrialMasks(~support, synthetic, support)

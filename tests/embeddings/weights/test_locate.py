@@ -7,7 +7,7 @@ import pytest
 from fewshot.core.errors import OptionError, UnknownNameError, WeightsError
 from fewshot.embeddings.card import BackboneCard, RandomWeights, WeightFile
 from fewshot.embeddings.inputs.transforms import InputRule
-from fewshot.embeddings.weights.locate import PINS, locate, notices, require_known, resolve, sha256
+from fewshot.embeddings.weights.locate import PINS, locate, notices, require_known, resolve
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of b"hello"
 CLIP = WeightFile("clip.bin", part="clip", url="https://example.org/clip.bin")
@@ -109,7 +109,3 @@ def test_random_weights_and_restricted_licences_are_said_on_use() -> None:
     assert notices(card(restricted), {"clip": str(RandomWeights())}) == (
         "tiny: clip holds random weights; its numbers mean nothing",
     )
-
-
-def test_the_hash_is_that_of_the_bytes(cache: Path) -> None:
-    assert sha256(cache / "clip.bin") == HELLO

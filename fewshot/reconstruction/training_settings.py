@@ -25,7 +25,7 @@ SMALLEST_LEARNING_RATE = 1e-6  # UnivFD ends when the rate falls below this
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingSettings:
     """The training of one attribution model.
 
     Args:
@@ -91,7 +91,7 @@ _CHOICES = {"norm": Norm, "activation": Activation, "classifier": Classifier, "s
 
 @dataclass(frozen=True)
 class Budget:
-    """What a recipe means for a training set: rows of each class in a batch, steps of an epoch, steps in all."""
+    """What training settings mean for some rows: rows of each class in a batch, steps of an epoch, steps in all."""
 
     half: int
     epoch: int
@@ -103,16 +103,16 @@ class Budget:
         return max(self.epoch, CHECK_STEPS)
 
 
-def budget(recipe: Recipe, *, class_rows: int, other_rows: int) -> Budget:
-    """Return the budget of a recipe on so many rows of the fitted class and of the other.
+def budget(settings: TrainingSettings, *, class_rows: int, other_rows: int) -> Budget:
+    """Return the budget of training settings on so many rows of the fitted class and of the other.
 
-    >>> budget(Recipe(), class_rows=180, other_rows=180)  # the paper's smallest point, 0.05 % of 720,000
+    >>> budget(TrainingSettings(), class_rows=180, other_rows=180)  # the paper's smallest point, 0.05 % of 720,000
     Budget(half=128, epoch=2, steps=2000)
-    >>> budget(Recipe(), class_rows=360_000, other_rows=360_000)
+    >>> budget(TrainingSettings(), class_rows=360_000, other_rows=360_000)
     Budget(half=128, epoch=2813, steps=56260)
     """
     larger = max(class_rows, other_rows)
-    half = min(recipe.batch_size // 2, larger)
+    half = min(settings.batch_size // 2, larger)
     epoch = math.ceil(larger / half)
-    epochs = PLATEAU_EPOCHS if recipe.stop == "plateau" else LEAST_EPOCHS
-    return Budget(half=half, epoch=epoch, steps=recipe.steps or max(epochs * epoch, LEAST_STEPS))
+    epochs = PLATEAU_EPOCHS if settings.stop == "plateau" else LEAST_EPOCHS
+    return Budget(half=half, epoch=epoch, steps=settings.steps or max(epochs * epoch, LEAST_STEPS))
