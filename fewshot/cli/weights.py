@@ -97,6 +97,28 @@ def convert(source: Path, target: Path, unsafe_pickle: bool) -> None:
     click.echo(f"{convert_file(source, target)} tensors in {target}")
 
 
+@command.command()
+@click.argument("backbone")
+@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="The .safetensors file to make.")
+@click.option("--name", required=True, help="How stores will call the backbone; a name of your own.")
+@click.option("--weights", multiple=True, metavar="NAME=PATH|random", help="The backbone's weight files; repeatable.")
+@CACHE
+def pack(backbone: str, out: Path, name: str, weights: tuple[str, ...], cache: Path | None) -> None:
+    """Put BACKBONE and its weights into one file that says what it is, for `fewshot embed -b FILE`.
+
+    The file's header holds network, layers, input rule, licence and a digest of the values.
+    """
+    from fewshot.embeddings.backbones.creation import create
+    from fewshot.embeddings.backbones.trained import write_weight_file
+    from fewshot.embeddings.weights.locate import require_known, resolve
+
+    made = create(backbone)
+    require_known(weights, [made.card])
+    reference = write_weight_file(out, made.fill(resolve(made.card, weights, cache=cache)), name=name)
+    layers = ", ".join(reference.layers)
+    click.echo(f"{out}: {reference.name}: the network of {reference.base}, layers {layers} ({reference.licence})")
+
+
 def _rows(names: Sequence[str], cache: Path | None) -> list[dict[str, Any]]:
     from fewshot.embeddings.backbones.catalogue import weight_files
 

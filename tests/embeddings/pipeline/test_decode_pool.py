@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fewshot.core.child import Child
+from fewshot.core.errors import FewshotError
 from fewshot.embeddings.inputs.transforms import Squash
 from fewshot.embeddings.inputs.views import parse
 from fewshot.embeddings.layouts.base import Sample
@@ -60,6 +62,42 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(recipe: Preparation) ->
         found += list(results)
 
     assert_same(found, alone)
+
+
+def test_a_stopped_worker_is_replaced_after_the_deadline_and_no_image_is_lost(recipe: Preparation) -> None:
+    alone = list(prepared_in_order(recipe, jobs(), workers=0))
+
+    with WorkerPool(recipe, 1, decode_seconds=1.5) as pool:
+        results = pool.run(iter(jobs()))
+        found = [next(results)]
+        os.kill(pool._workers[0].child.process.pid, signal.SIGSTOP)
+        found += list(results)
+
+    assert_same(found, alone)
+
+
+def test_an_image_that_never_ends_is_listed_after_two_deadlines_and_takes_no_other_along(
+    recipe: Preparation, tmp_path: Path
+) -> None:
+    (tmp_path / "3.png").unlink()
+    os.mkfifo(tmp_path / "3.png")  # whoever opens it waits for a writer
+
+    found = list(prepared_in_order(recipe, jobs(6), workers=1, decode_seconds=1.5))
+
+    assert [result.number for result in found] == list(range(6))
+    assert found[3].failure.startswith("timeout: not decoded within 1.5 s, twice; --decode-seconds")
+    assert [bool(result.failure) for result in found] == [False, False, False, True, False, False]
+
+
+def test_workers_that_end_at_their_start_end_the_run_with_what_to_do(
+    recipe: Preparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fewshot.embeddings.pipeline.decode_pool.Child", lambda *_: Child("sys", "exit"))
+
+    with pytest.raises(
+        FewshotError, match=r"3 worker processes in a row ended at their start .* --workers 0"
+    ):
+        list(prepared_in_order(recipe, jobs(6), workers=1))
 
 
 def test_workers_import_no_torch() -> None:
