@@ -94,9 +94,7 @@ def test_workers_that_end_at_their_start_end_the_run_with_what_to_do(
 ) -> None:
     monkeypatch.setattr("fewshot.embeddings.pipeline.decode_pool.Child", lambda *_: Child("sys", "exit"))
 
-    with pytest.raises(
-        FewshotError, match=r"3 worker processes in a row ended at their start .* --workers 0"
-    ):
+    with pytest.raises(FewshotError, match=r"3 worker processes in a row ended at their start .* --workers 0"):
         list(prepared_in_order(recipe, jobs(6), workers=1))
 
 
