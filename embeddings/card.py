@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fewshot.embeddings.inputs.transforms import InputRule
+from fewshot.embeddings.inputs.rule import InputRule
 
 Equality = Literal["golden", "code-equivalent", "unverified"]
 RANDOM = "random"

@@ -288,9 +288,9 @@ class _Run:
     def _describe(self, engine: Engine) -> None:
         plan, compute = self.plan, self.plan.compute
         names = ", ".join(planned.reference.name for planned in plan.backbones)
-        place = f"{', '.join(compute.devices)} in {compute.precision}"
+        device = f"{', '.join(compute.devices)} in {compute.precision}"
         self.progress.say(
-            f"{self.progress.total} images to embed with {names} on {place}, batch size "
+            f"{self.progress.total} images to embed with {names} on {device}, batch size "
             f"{compute.batch_size or 'by free memory'}, {compute.workers or 'no'} decoding processes, "
             f"{version_of(plan.pixels.decoder)}" + ("" if engine.name == "local" else f", engine {engine.name}")
         )

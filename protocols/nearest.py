@@ -296,7 +296,7 @@ class _Experiment:
 
     def _nearest(self, queries: IntArray, among: Any) -> Neighbours:
         left_out = [self.own[query] for query in queries]
-        return self.index.nearest(self.index.features(queries), self.protocol.k, leave_out=left_out, among=among)
+        return self.index.nearest(self.index.features(queries), self.protocol.k, leave_out=left_out, allowed=among)
 
     def _some(self, positions: IntArray, purpose: int) -> IntArray:
         most = self.protocol.most_queries

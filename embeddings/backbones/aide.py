@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import CLASSES, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, InputRule
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.networks.patches import ExtremePatches, extreme_patches, grades, resized
 from fewshot.embeddings.networks.residuals import srm_filters

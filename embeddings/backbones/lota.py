@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.opencv import resize
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Step
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, Step
 from fewshot.embeddings.networks.trunks import ResNet50
 
 # bit_patch.py: patch_size, img_height, and (img_height // patch_size) ** 2 crops

@@ -13,7 +13,8 @@ from torch.nn.functional import cosine_similarity
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Step
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, Step
 from fewshot.embeddings.weights.checkpoint import State
 
 # configs/spai.yaml

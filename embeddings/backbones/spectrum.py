@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard
-from fewshot.embeddings.inputs.transforms import InputRule, Step
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import Step
 
 BINS = 64
 LARGEST_SIDE = 256

@@ -20,7 +20,7 @@ from fewshot.core.errors import OptionError, OutputError, WeightsError
 from fewshot.core.files import atomic_path
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import rule_from_json
+from fewshot.embeddings.inputs.rule import rule_from_json
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.weights.checkpoint import State

@@ -23,7 +23,7 @@ from fewshot.core.arrays import ByteArray, Float64Array
 
 Reason = Literal["missing", "unreadable", "empty", "not-an-image", "truncated", "damaged", "bomb", "mode", "changed"]
 
-# Raster formats only: Pillow's EPS reader would start another program, and its PDF writer is no reader.
+# Raster formats only: Pillow's EPS reader would start another program, and it has no PDF reader.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO")
 _SUFFIXES = "jpg jpeg jpe jfif mpo png apng webp gif bmp tif tiff jp2 j2k avif ppm pgm pbm tga ico"
 SUFFIXES = frozenset(f".{suffix}" for suffix in re.split(" ", _SUFFIXES))

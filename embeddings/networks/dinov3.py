@@ -63,7 +63,7 @@ def class_tokens(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
             hooks.callback(block.register_forward_hook(keep).remove)
         last = network(pixel_values=images).last_hidden_state[:, 0]
     first = len(blocks) - _UPPER_BLOCKS + 1
-    return {**{f"l{first + place}": state for place, state in enumerate(states)}, LAST: last}
+    return {**{f"l{first + number}": state for number, state in enumerate(states)}, LAST: last}
 
 
 def published_names(network: nn.Module) -> State:

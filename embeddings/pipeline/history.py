@@ -57,11 +57,11 @@ class History:
     def __init__(self, folder: PartsFolder, collection: Collection) -> None:
         self.folder = folder
         self.collection = collection
-        self.index = {key: place for place, key in enumerate(collection.keys)}
+        self.index = {key: number for number, key in enumerate(collection.keys)}
         self.store = FeatureStore(folder.store) if folder.store.exists() else None
         self.notes: list[str] = []
         self.keys = self._sample_list()
-        self.place = {key: place for place, key in enumerate(self.keys)}
+        self.position = {key: number for number, key in enumerate(self.keys)}
         self.parts = self._sound_parts()
 
     # -- the sample list -----------------------------------------------------------------------------------------------
@@ -133,10 +133,10 @@ class History:
                 found.append(str(key))
         return found
 
-    def _is_changed(self, place: int, mtime: int, size: int, digest: str) -> bool:
-        root = self.collection.root[place]
+    def _is_changed(self, number: int, mtime: int, size: int, digest: str) -> bool:
+        root = self.collection.root[number]
         layout, folder = self.collection.layouts[root], self.collection.roots[root]
-        sample = self.collection.samples[place]
+        sample = self.collection.samples[number]
         try:
             status = layout.location(folder, sample).stat()
             same_size = bool(sample.member) or status.st_size == size
@@ -144,7 +144,7 @@ class History:
                 return False
             return hashlib.sha256(layout.read(folder, sample)).hexdigest() != digest
         except OSError:
-            return False  # it cannot be read now; reading it for a new backbone tells so
+            return False  # it cannot be read now; reading it for a new backbone will say so
 
     def known(self) -> dict[str, Known]:
         """Return what the sealed store knows of its images, to notice changed files and other decoders."""
@@ -201,7 +201,7 @@ class History:
         return bool(layers) and set(task.feature_layers) <= layers
 
     def _positions_of(self, store: FeatureStore) -> IntArray:
-        return np.array([self.place[key] for key in store.column("key")], dtype=np.int64)
+        return np.array([self.position[key] for key in store.column("key")], dtype=np.int64)
 
     # -- finishing -----------------------------------------------------------------------------------------------------
 

@@ -238,7 +238,7 @@ def _part(entry: Mapping[str, Any]) -> Part:
         rows=entry["rows"],
         failures=entry["failures"],
         tasks=tuple((backbone, view, tuple(layers), mark) for backbone, view, layers, mark in entry["tasks"]),
-        positions=tuple(place for start, stop in entry["positions"] for place in range(start, stop)),
+        positions=tuple(position for start, stop in entry["positions"] for position in range(start, stop)),
     )
 
 

@@ -53,7 +53,7 @@ class Job:
     """One image to prepare.
 
     Args:
-        number: its place in the run, counted from 0 without gaps.
+        number: its number in the run, counted from 0 without gaps.
         root: which of the preparation's roots.
         known_sha256, known_id: the hash of its bytes and of its pixels in the store that is added to, else empty.
     """
@@ -86,7 +86,7 @@ class Prepared:
 
 
 def prepare(preparation: Preparation, job: Job) -> Prepared:
-    """Return the inputs of one image; whatever is wrong with the image is told in the result, not raised."""
+    """Return the inputs of one image; whatever is wrong with the image stands in the result, not raised."""
     started = time.perf_counter()
     result = Prepared(job.number)
     try:
@@ -137,7 +137,7 @@ def _inputs(image: Image.Image, inputs: Sequence[Input], *, pixel_id: str, resiz
             continue
         try:
             results.append(_geometry(seen, wanted, between, resize))
-        except Exception as error:  # any failure of a plug-in's step is this image's failure, told with its text
+        except Exception as error:  # any failure of a plug-in's step is this image's failure, with its text
             results.append(f"geometry: {type(error).__name__}: {error}")
     return results
 

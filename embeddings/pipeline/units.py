@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, IntArray
-from fewshot.embeddings.inputs.transforms import InputRule
+from fewshot.embeddings.inputs.rule import InputRule
 from fewshot.embeddings.inputs.views import InputStep, View
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.pipeline.prepare import Input

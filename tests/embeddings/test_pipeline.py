@@ -15,7 +15,8 @@ import fewshot
 from fewshot.cli import group
 from fewshot.core.errors import InputError, StoreError
 from fewshot.embeddings.extract import extract
-from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, Squash, Step
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CenterCrop, Squash, Step
 from fewshot.embeddings.inputs.views import gaussian_weights, parse
 from fewshot.embeddings.layouts.base import Layout, Sample
 from fewshot.embeddings.pipeline.prepare import Input, Job, Preparation, prepare

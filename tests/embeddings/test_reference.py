@@ -20,7 +20,8 @@ from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.backbones.trained import Trained, read_reference, write_weight_file
 from fewshot.embeddings.card import RandomWeights
 from fewshot.embeddings.inputs.opencv import OpencvSquash
-from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, ShorterSide, rule_from_json, rule_to_json
+from fewshot.embeddings.inputs.rule import InputRule, rule_from_json, rule_to_json
+from fewshot.embeddings.inputs.transforms import CenterCrop, ShorterSide
 from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.search.index import SourceIndex
 from fewshot.embeddings.search.query import from_images

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from fewshot.core.errors import UnknownNameError
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Squash
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, Squash
 from fewshot.embeddings.inputs.views import InputStep, parse
 from fewshot.embeddings.pipeline.forward import perturbed_input
 from fewshot.heads.rigid import Rigid
