@@ -26,7 +26,7 @@ from fewshot.embeddings.pipeline.tuning import compile_networks, lay_channels_la
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.weights.locate import notices, require_known, resolve
 
-FISER_REENCODING = "jpeg:75"  # FiSeR's LMDB builder re-encodes every image so (specs/peers.md F)
+FISER_REENCODING = "jpeg:75"  # default of FiSeR's LMDB builder, scripts/prepare_lmdb.py @ ad2637c
 _IMAGES_PER_WORKER = 48
 _FAILURES_SHOWN = 10
 

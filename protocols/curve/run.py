@@ -120,7 +120,7 @@ class DataCurve:
     def _plan(self) -> list[tuple[Contestant, float]]:
         """Return what is run: everything at every share, and carved variants at the smallest.
 
-        Images held out by a column are more than the smallest share itself, and count as data (methods.md 2.4).
+        Images held out by a column are more than the smallest share itself, and count as data.
         """
         pairs = [(contestant, fraction) for contestant in self.contestants for fraction in self.fractions]
         if len(self._split(0).validation):
@@ -216,7 +216,7 @@ class DataCurve:
         )
 
     def _validation_border(self, subset: Subset, outcome: Outcome) -> float | None:
-        """Return the score that 5 % of the natural validation images exceed; None without any (methods.md 4.3).
+        """Return the score that 5 % of the natural validation images exceed; None without any.
 
         A head without steps trains on all of the subset, so that nothing of it is left to set a border on.
         """
