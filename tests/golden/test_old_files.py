@@ -194,7 +194,7 @@ def test_a_page_is_made_of_the_old_store_and_its_reports(tmp_path: Path) -> None
     assert all(name in text for name in REPORTS)
 
 
-@pytest.mark.parametrize("name", ["adapt"])
+@pytest.mark.parametrize("name", REPORTS)
 def test_an_old_report_comes_out_again(name: str, store: Path) -> None:
     found = replay(Report.load(OLD / f"{name}.json"), stores=[store])
 
