@@ -64,7 +64,7 @@ class RandomWeights:
     """Seeded random weights in place of a file, for tests and benchmarks; written into the provenance.
 
     Each tensor is drawn from its own generator, seeded with crc32(prefix + key), so the values depend on no
-    construction order (specs/backbones.md section 6).
+    construction order (``fill_seeded``).
     """
 
     prefix: str = ""

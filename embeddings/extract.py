@@ -32,7 +32,7 @@ from fewshot.embeddings.pipeline.units import Unit, share_of, units
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.weights.locate import notices
 
-FISER_REENCODING = "jpeg:75"  # FiSeR's LMDB builder re-encodes every image so
+FISER_REENCODING = "jpeg:75"  # default of FiSeR's LMDB builder, scripts/prepare_lmdb.py @ ad2637c
 _IMAGES_PER_WORKER = 48
 _FAILURES_SHOWN = 10
 

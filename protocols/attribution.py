@@ -107,7 +107,7 @@ class Attribution(Protocol):
             raise OptionError(f"the training cannot be set so ({error}); see `fewshot attribute --help`") from error
 
     def trials_at(self, fraction: float) -> int:
-        """Return the number of draws: 5 seeds below 10 %, 3 at 10 %, 1 at 100 % (methods.md 2.4)."""
+        """Return the number of draws: 5 seeds below 10 %, 3 at 10 %, 1 at 100 %; the paper gives none."""
         if self.trials is not None:
             return self.trials
         return 5 if fraction < 0.1 else 3 if fraction < 1 else 1

@@ -30,7 +30,9 @@ INPUT_VIEW = "input-"
 
 @dataclass(frozen=True)
 class Robustness(Protocol):
-    """Measure heads and pretrained detectors over views (methods.md 2.5: JPEG 100 to 30, blur 0 to 4, or any other).
+    """Measure heads and pretrained detectors over views: JPEG 100 to 30 and blur 0 to 4, or any other.
+
+    The levels are UnivFD's (WisconsinAIVision/UniversalFakeDetect @ 76a0e3e, validate.py).
 
     Support and threshold come from clean images; the queries of a draw are the same under every view, so that the flip
     rate (share of verdicts that differ from those on the clean image) stands beside each measure. In the row of a

@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 MODULE_FOLDERS = {"fewshot": "fewshot", "embeddings": "fewshot.embeddings", "protocols": "fewshot.protocols"}
 COLUMN = re.compile(r"`([a-z_0-9]+)`")
+CITED_PAGE = re.compile(r"(?<![\w./-])[\w./-]*\w\.md\b")
+NUMBERED_SECTION = re.compile(r"\.md,? (?:section )?\d")
 STARTS_A_COMMAND = re.compile(r"^(?:\$ )?fewshot(?=\s|$)")
 
 
@@ -92,6 +94,31 @@ def test_relative_links_of_page_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     relative = [link for link in links if not re.match(r"[a-z]+:", link)]
     assert [link for link in relative if not (page.parent / link).exists()] == []
+
+
+def texts() -> list[Path]:
+    """Return every Python file and page of the checkout."""
+    folders = [*MODULE_FOLDERS, "tests", "benchmarks", "docs", "notebooks"]
+    found = [
+        Path(directory) / name for folder in folders for directory, _, names in os.walk(ROOT / folder) for name in names
+    ]
+    return [path for path in (*ROOT.glob("*.md"), *found) if path.suffix in {".md", ".py"}]
+
+
+def test_no_file_cites_a_page_that_is_not_in_the_repository() -> None:
+    """A citation names the paper and the authors' file; our own pages exist, and their sections have no numbers."""
+    homes = [ROOT, *(ROOT / name for name in ("docs", "docs/reference", "docs/experiments"))]
+    missing = []
+    for path in texts():
+        text = path.read_text("utf-8")
+        names = {name for name in CITED_PAGE.findall(text) if not name.startswith("//")}
+        missing += [
+            (path.relative_to(ROOT), name)
+            for name in names
+            if not any((home / name).exists() for home in (path.parent, *homes))
+        ]
+        assert not NUMBERED_SECTION.search(text), path
+    assert missing == []
 
 
 def test_every_command_has_help_that_is_a_sentence() -> None:

@@ -103,7 +103,7 @@ class _Mlp(nn.Module):
 
 
 class _Aide(nn.Module):
-    """The network under the authors' key names (specs/backbones.md 4.11)."""
+    """The network under the authors' key names (shilinyan99/AIDE @ 6725b71, models/AIDE.py)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from fewshot.embeddings.networks.trunks import ResNet50
 
 @final
 class DireRgb(Backbone):
-    """What a table means by "DIRE" where no diffusion model was ever run (specs/backbones.md 1.5)."""
+    """What a table means by "DIRE" where no diffusion model was ever run (FiSeR @ ad2637c, baselines/vendor/DIRE)."""
 
     name = "dire-rgb"
 

@@ -61,7 +61,7 @@ class Ferretnet(Backbone):
 
 
 class _FerretNet(nn.Module):
-    """The network after the residual, with the key names of the authors' checkpoint (specs/backbones.md 4.19)."""
+    """The network after the residual, under the authors' key names (src/model/ferretnet.py @ 9572e1b)."""
 
     def __init__(self) -> None:
         super().__init__()

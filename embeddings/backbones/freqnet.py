@@ -57,7 +57,7 @@ class Freqnet(Backbone):
 
 
 class _FreqNet(nn.Module):
-    """The network under the authors' key names (specs/backbones.md 4.7)."""
+    """The network under the authors' key names (networks/freqnet.py, as in AIGIBench @ e9b95f8)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -76,7 +76,7 @@ class _Scale(nn.Module):
 
 
 class _GramNet(nn.Module):
-    """The network under the benchmarks' key names (specs/backbones.md 4.8)."""
+    """The network under the benchmarks' key names (Ekko-zn/AIGCDetectBenchmark, networks/resnet_gram.py)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Compare backbones with golden outputs of the authors' code: a folder of ``.npz`` files and their ``recipe.json``.
 
 The recipe gives the seeds and sizes of the images, the prefix that the filler puts before each key, and for each file
-the backbone, its variant, the tolerance and the filler's gains (specs/backbones.md section 6).
+the backbone, its variant, the tolerance and the filler's gains (see ``fill_seeded``).
 """
 
 import json
@@ -24,7 +24,7 @@ from fewshot.embeddings.card import RandomWeights, Weights
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.weights.locate import locate, missing
 
-# Parts that the recipe's networks took from the authors although the rest was filled (section 6, the table).
+# Parts that the recipe's networks took from the authors although the rest was filled.
 AUTHORS_PARTS = {"unifd": ("head",), "rine": ("head",)}
 GREY_LEVELS = {"lgrad": 1}  # how far 8-bit arrays may differ, none elsewhere
 

@@ -55,8 +55,9 @@ class Spai(Backbone):
 
     name = "spai"
     variants = ("any-res",)
-    # what the transformer's class carries for its own pre-training and never runs: the three of specs/backbones.md 5.3
-    # and, by its constructor and by the recording's own count of values, two kinds of norms and one block more
+    # what the transformer's class (mever-team/spai @ 8ff7b3b) carries for its own pre-training and never runs: head,
+    # class token and position, and, by its constructor and the recording's own count of values, two kinds of norms and
+    # one block more
     ignorable = (
         r"mfvit\.vit\.(head|fc_norm|intermediate_fc_norm\.\d+)\.(weight|bias)",
         r"mfvit\.vit\.cls_blocks\.0\..*",

@@ -74,7 +74,7 @@ def published_names(network: nn.Module) -> State:
 def own_names(state: State) -> State:
     """Return a checkpoint in the key names of the installed transformers, without the prefixes of training wrappers.
 
-    Source: fiser/models.py of heyongxin233/FiSeR @ ad2637c (``encoder.``, ``model.``; specs/backbones.md 4.17).
+    Source: fiser/models.py of heyongxin233/FiSeR @ ad2637c (``encoder.``, ``model.``).
     """
     with torch.device("meta"):
         blocks = _BLOCKS[any(key.startswith("model.") for key in build("vits16").state_dict())]

@@ -197,7 +197,7 @@ def _unit_noise(pixels: Tensor, step: InputStep, pixel_ids: Sequence[str]) -> Te
 
 
 def _unit_blur(pixels: Tensor, step: InputStep, _: Sequence[str]) -> Tensor:
-    """3x3 Gaussian, reflected border (specs/methods.md 8.1: sigma 0.55)."""
+    """3x3 Gaussian, reflected border; AlecImhofUni/ProjectGenAI, training_free_detect.py, has sigma 0.55 for MINDER."""
     weights = torch.from_numpy(gaussian_weights(step.sigma, radius=1)).to(pixels)
     padded = torch.nn.functional.pad(pixels, (1, 1, 1, 1), mode="reflect")
     rows = sum(weights[k] * padded[..., k : padded.shape[-2] - 2 + k, :] for k in range(3))
@@ -208,7 +208,7 @@ def _unit_blur(pixels: Tensor, step: InputStep, _: Sequence[str]) -> Tensor:
 
 
 def _unit_unsharp(pixels: Tensor, step: InputStep, pixel_ids: Sequence[str]) -> Tensor:
-    """clip(2x - b): blur's counterpart (specs/methods.md 8.1)."""
+    """clip(2x - b): blur's counterpart in Contrastive Blur (arXiv 2411.19117)."""
     return (2.0 * pixels - _unit_blur(pixels, step, pixel_ids)).clamp(0.0, 1.0)
 
 

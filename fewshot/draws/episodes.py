@@ -160,7 +160,7 @@ def stratified_order(rows: IntArray, source: NDArray[Any], *, seed: int, trial: 
 def fiser_orders(groups: Mapping[str, IntArray], *, seed: int) -> dict[str, IntArray]:
     """Return FiSeR's draw: one ``random.Random(seed)`` shuffles every group's ascending rows in turn.
 
-    arXiv 2606.00606, evaluate.py @ ad2637c; specs/backbones.md 1.3.
+    arXiv 2606.00606; heyongxin233/FiSeR @ ad2637c, evaluate.py.
     """
     generator = random.Random(seed)
     orders = {}

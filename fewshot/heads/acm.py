@@ -16,7 +16,7 @@ from fewshot.reconstruction.training_settings import Activation, Classifier, Nor
 class Acm(Head):
     """Attribute images to one class by what an encoder-decoder of that class cannot rebuild (arXiv 2603.00717v2).
 
-    Formulas 3 to 5; what the paper leaves open follows methods.md 4.3 and is a parameter here. The features are used
+    Formulas 3 to 5; what the paper leaves open is a parameter here, with ``Recipe``'s defaults. The features are used
     as they come (the paper's are raw). With a bottleneck as wide as the features the deviation of both classes
     vanishes, so keep ``latent`` under the class's effective rank.
 

@@ -12,9 +12,10 @@ from fewshot.heads.base import Head
 class Gmm(Head):
     """One-class detection by likelihood, as in SDAIE (arXiv 2512.05651) and BLADES (arXiv 2507.22824).
 
-    The score of an image is how far its log-likelihood falls under a low quantile of the class's own (specs/methods.md
-    13 and 14: 5 full components and the 2 % quantile, 10 and 5 %). Their mixtures see thousands of images; the
-    defaults here are what a few can carry.
+    The score of an image is how far its log-likelihood falls under a low quantile of the class's own: 5 full
+    components and the 2 % quantile in SDAIE (Ekko-zn/SDAIE @ 26afce5, oc_funs.py), 10 and 5 % in BLADES
+    (MZMMSEC/AIGFD_BLO @ 4ac77a4, OC_GMM.py). Their mixtures see thousands of images; the defaults here are what a few
+    can carry.
 
     Args:
         fit_on: the class that is modelled; the other one is not looked at.

@@ -1,4 +1,4 @@
-"""Nearest labelled neighbours by cosine, under FiSeR's two published rules (arXiv 2606.00606; specs/methods.md 3.3)."""
+"""Nearest labelled neighbours by cosine, under FiSeR's two rules (arXiv 2606.00606; fiser/heads.py @ ad2637c)."""
 
 from typing import Any, ClassVar, Literal, Self
 
@@ -11,7 +11,7 @@ from fewshot.solvers.batched import Supports, neighbour_scores
 
 Rule = Literal["legacy", "exponential"]
 Metric = Literal["cosine", "ip"]
-TEMPERATURES = {"legacy": 0.05, "exponential": 0.07}  # FiSeR evaluate.py; golden/README.md
+TEMPERATURES = {"legacy": 0.05, "exponential": 0.07}  # defaults in FiSeR fiser/heads.py @ ad2637c
 
 
 class Knn(Head):

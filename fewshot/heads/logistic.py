@@ -1,4 +1,4 @@
-"""L2-regularised logistic regression, FiSeR's ``linear`` head (arXiv 2606.00606; specs/methods.md 3.3)."""
+"""L2-regularised logistic regression, FiSeR's ``linear`` head (arXiv 2606.00606; fiser/heads.py @ ad2637c)."""
 
 from typing import Any, ClassVar, Self
 

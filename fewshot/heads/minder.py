@@ -18,12 +18,13 @@ class Minder(Head):
 
     d_n is the mean over three draws of the distance to a noisy copy (0.009 in [0, 1] units, clipped); d_b is the
     distance between the blurred image (3x3, sigma 0.55) and its un-sharp counterpart clip(2 x - blur), not the clean
-    image (methods.md 8.1). ``columns`` makes both of views. The paper prints the rule once as a union and once as an
-    intersection (8.2): the smaller one exceeding the threshold is the intersection, and is what is implemented.
+    image (constants of AlecImhofUni/ProjectGenAI, training_free_detect.py; the authors' code is not public).
+    ``columns`` makes both of views. The paper prints the rule once as a union and once as an intersection: the smaller
+    one exceeding the threshold is the intersection, and is what is implemented.
 
     Args:
         combine: ``min``; ``max`` for the union; ``quantile-min`` replaces each distance by its quantile among the
-            support's natural images first, because the two stand on different scales (8.3).
+            support's natural images first, because the two stand on different scales.
         direction: ``calibrated`` learns sign and threshold on the support; ``paper`` says larger = generated, with the
             threshold at the 95 % quantile of the support's natural images.
 

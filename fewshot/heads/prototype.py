@@ -1,4 +1,4 @@
-"""Class prototypes on the unit sphere, FiSeR's ``prototype`` head (arXiv 2606.00606; specs/methods.md 3.3)."""
+"""Class prototypes on the unit sphere, FiSeR's ``prototype`` head (arXiv 2606.00606; fiser/heads.py @ ad2637c)."""
 
 from typing import Any, ClassVar, Self
 

@@ -14,10 +14,10 @@ class Rigid(Head):
     """Score an image by the cosine distance between its feature and that of its noisy copy (arXiv 2405.20112).
 
     The paper's score is s = cos(f(x), f(x + 0.05 d)) with d normal in normalised units, generated if s <= eps; ours is
-    1 - s (methods.md 7). The head's columns are such distances, one per noise draw (``columns`` makes them of views),
-    and their mean is the score. The paper's sign is inverted on some generators, so it is never assumed: ``paper``
-    keeps it and takes the threshold at the 95 % quantile of the support's natural images; ``calibrated`` learns sign
-    and threshold on the support.
+    1 - s (tbtiberiu/RIGID, RIGID.ipynb). The head's columns are such distances, one per noise draw (``columns`` makes
+    them of views), and their mean is the score. The paper's sign is inverted on some generators, so it is never
+    assumed: ``paper`` keeps it and takes the threshold at the 95 % quantile of the support's natural images;
+    ``calibrated`` learns sign and threshold on the support.
 
     Args:
         direction: ``calibrated`` or ``paper``.

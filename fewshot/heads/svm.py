@@ -1,4 +1,4 @@
-"""An RBF support vector machine, FiSeR's few-shot head (arXiv 2606.00606; specs/methods.md 3.3)."""
+"""An RBF support vector machine, FiSeR's few-shot head (arXiv 2606.00606; fiser/heads.py @ ad2637c)."""
 
 from typing import Any, ClassVar, Self
 

@@ -11,10 +11,11 @@ from fewshot.heads.base import Head
 
 
 class Vib(Head):
-    """Two hidden layers, a Gaussian latent, a linear read-out (specs/methods.md 4.5; Alemi et al., ICLR 2017).
+    """Two hidden layers, a Gaussian latent, a linear read-out (VIB-Net, CVPR 2025, after Alemi et al., ICLR 2017).
 
-    Dropout 0.5, D-1024-1024-(256 means, 256 deviations softplus(s - 5)), linear 256-1. VIB-Net's public evaluation
-    samples the latent at test time, so its scores are random; here the mean is used, and the same image has one score.
+    Dropout 0.5, D-1024-1024-(256 means, 256 deviations softplus(s - 5)), linear 256-1 (oceanzhf/VIBAIGCDetect
+    @ 6f097ea, models/clip_models.py). The public evaluation samples the latent at test time, so its scores are random;
+    here the mean is used, and the same image has one score.
 
     Args:
         hidden, latent: widths.

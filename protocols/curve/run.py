@@ -120,7 +120,7 @@ class DataCurve:
     def _plan(self) -> list[tuple[Model, float]]:
         """Return what is run: everything at every share, and at the smallest also with images held out of it.
 
-        Images held out by a column are more than the smallest share itself, and count as data (methods.md 2.4).
+        Images held out by a column are more than the smallest share itself, and count as data.
         """
         pairs = [(model, fraction) for model in self.models for fraction in self.fractions]
         if len(self._split(0).validation):
@@ -217,7 +217,7 @@ class DataCurve:
         )
 
     def _validation_threshold(self, subset: Subset, fitted: FittedModel) -> float | None:
-        """Return the score that 5 % of the natural validation images exceed; None without any (methods.md 4.3).
+        """Return the score that 5 % of the natural validation images exceed; None without any.
 
         A head without steps trains on all of the subset, so that nothing of it is left to set a threshold on.
         """

@@ -16,7 +16,7 @@ from fewshot.protocols.trials.pool import EvaluationPool
 from fewshot.solvers.dual import NotSolvedError
 from fewshot.stats.metrics import Ranked, Tpr
 
-FOLDS = 5  # 2 + 2 held out of 10 + 10; specs/methods.md 3.5
+FOLDS = 5  # 2 + 2 held out of 10 + 10; docs/decisions/0003-selection.md
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def score_best_k(
 def chosen_by_oracle(candidates: Sequence[Candidate]) -> Choice:
     """Choose in every trial the candidate with the largest pooled AUROC on the query labels; the first among equals.
 
-    FiSeR does so (specs/methods.md 3.5); the number is no estimate of what a user will see.
+    FiSeR does so (evaluate.py @ ad2637c); the number is no estimate of what a user will see.
     """
     choices = [
         candidate.best or Choice(candidate.measures, (candidate.layer,) * len(candidate.measures.pooled()))

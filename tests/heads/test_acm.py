@@ -1,4 +1,4 @@
-"""The ACM head on features whose answer is known (mechanism tests, synthetic features; methods.md 4.6)."""
+"""The ACM head on features whose answer is known (mechanism tests, synthetic features)."""
 
 import math
 import warnings
