@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.audit import confound_warning
-from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray, unit_rows
+from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import InputError, StoreError
 from fewshot.draws.episodes import Pool, require_both
 from fewshot.embeddings.layer_key import CLEAN, LOGIT
@@ -68,12 +68,6 @@ class EvaluationPool:
             StoreError: a view that the head needs is not in the store; the message says how to add it.
             InputError: as ``features``.
         """
-        if head.views == (CLEAN,):
-            raw = self._read(backbone, layer, view)
-            self._require_finite(raw, backbone, layer)
-            if head.raw or self.info(backbone, layer).normalised:
-                return raw
-            return unit_rows(raw, what=f"layer {layer!r} of {backbone!r}")
         read = {}
         for wanted in head.views:
             name = wanted if view == CLEAN else view if wanted == CLEAN else f"{view}+{wanted}"
@@ -84,7 +78,8 @@ class EvaluationPool:
                 )
             read[wanted] = self._read(backbone, layer, name)
             self._require_finite(read[wanted], backbone, layer)
-        return head.columns(read)
+        normalised = self.info(backbone, layer).normalised
+        return head.prepare(read, normalised=normalised, what=f"layer {layer!r} of {backbone!r}")
 
     def _read(self, backbone: str, layer: str, view: str) -> Float32Array:
         read = [store.read(rows, backbone, layer, view=view) for store, rows in self.parts]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import clone
 
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import InputError
@@ -95,7 +94,7 @@ def score_best_k(
     synthetic, scores, chosen = pool.images.synthetic, np.empty((len(draws), len(features))), []
     for trial, drawn in enumerate(draws):
         support = drawn.support(shots)
-        fitted = clone(head).fit(features[support], synthetic[support].astype(np.int64))
+        fitted = head.unfitted().fit(features[support], synthetic[support].astype(np.int64))
         every = fitted.score_every_k(features, list(range(1, min(largest, len(support)) + 1)))
         asked = drawn.query
         auroc = [Ranked.of(row[asked], synthetic[asked]).measure("auroc", tpr=tpr) for row in every]
