@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from fewshot.core.errors import OptionError, OutputError, WeightsError
-from fewshot.core.files import atomic_path
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.rule import rule_from_json
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.weights.checkpoint import State
+from fewshot.embeddings.weights.tensors import write_tensors
 
 SUFFIX = ".safetensors"
 _HEADER = "fewshot"
@@ -166,8 +166,6 @@ def write_weight_file(
         OptionError: a name that is empty or a registered backbone's.
         OutputError: the file exists or cannot be written.
     """
-    from safetensors.torch import save_file
-
     _require_target(path, name)
     state = {f"{_NETWORK}.{key}": value for key, value in backbone.network.state_dict().items()}
     if head is not None:
@@ -187,8 +185,7 @@ def write_weight_file(
         digest=state_digest(tensors),
         note=note,
     )
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={_HEADER: json.dumps(reference.to_json())})
+    write_tensors(path, tensors, metadata={_HEADER: json.dumps(reference.to_json())})
     return reference
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from fewshot.core.device import torch_device
 from fewshot.core.errors import DeviceError, OptionError
 from fewshot.embeddings.inputs.decoders import PILLOW
 from fewshot.embeddings.inputs.views import PixelStep
@@ -68,26 +69,7 @@ def devices_of(device: str) -> tuple[str, ...]:
     names = [name.strip() for name in device.split(",")]
     if names in ([AUTO], ["cuda"]) and torch.cuda.is_available():
         return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
-    return tuple(_known_device(name) for name in names)
-
-
-def _known_device(device: str) -> str:
-    import torch
-
-    name = "cpu" if device == AUTO else device
-    try:
-        found = torch.device(name)
-    except RuntimeError as error:
-        raise DeviceError(f"--device {device!r} is not a device; give auto, cpu, cuda or cuda:N") from error
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            f"--device {device} was asked for and this machine has no usable CUDA device; give --device cpu"
-        )
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"--device {device}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
-    if found.type not in ("cpu", "cuda"):
-        raise DeviceError(f"--device {device}: only cpu and cuda are supported")
-    return str(found)
+    return tuple(str(torch_device(name)) for name in names)
 
 
 def precision_of(precision: str, device: str) -> Precision:

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray
+from fewshot.core.device import torch_device
 from fewshot.core.errors import EpisodeError, unknown_name
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
-from fewshot.reconstruction.device import training_device
 from fewshot.reconstruction.perceptron import PerceptronStack
 from fewshot.reconstruction.training import Trained, TrainingRows, train
 from fewshot.reconstruction.training_settings import Activation, Classifier, Norm, Schedule, Stop, TrainingSettings
@@ -97,7 +97,7 @@ class Acm(Head):
             validation=(rows[held], positive[held]) if held.any() else None,
         )
         (trained,) = train(
-            [training], self._settings(), fit_on_synthetic=self._fit_on_synthetic(), device=training_device(self.device)
+            [training], self._settings(), fit_on_synthetic=self._fit_on_synthetic(), device=torch_device(self.device)
         )
         self._learn(_arrays_of(trained))
         return self
@@ -135,7 +135,7 @@ class Acm(Head):
         return _arrays_of(self.trained_)
 
     def _learn(self, arrays: Mapping[str, Any]) -> None:
-        device = training_device(self.device)
+        device = torch_device(self.device)
         networks = {}
         for part, (widths, relu) in self._parts().items():
             layers = [
