@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,14 +10,16 @@ from fewshot.core.errors import InputError, OptionError, OutputError, StoreError
 from fewshot.core.progress import Progress
 from fewshot.embeddings.embedder import ImagesDone
 from fewshot.embeddings.engines.base import ENGINES, Engine, UnitDone
+from fewshot.embeddings.extraction import Extraction
 from fewshot.embeddings.inputs.decoders import PILLOW, decoder_of, version_of
 from fewshot.embeddings.inputs.views import PixelStep, parse
 from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.layouts.collection import AUTO, collect, require_expected
 from fewshot.embeddings.pipeline.choice import choose_backbones, task_of
-from fewshot.embeddings.pipeline.history import History, Outcome
+from fewshot.embeddings.pipeline.history import History
 from fewshot.embeddings.pipeline.ledger import PartsFolder
 from fewshot.embeddings.pipeline.plan import Plan
+from fewshot.embeddings.pipeline.sealing import Outcome, Sealing
 from fewshot.embeddings.pipeline.settings import (
     DECODE_SECONDS,
     ComputeSettings,
@@ -28,65 +29,12 @@ from fewshot.embeddings.pipeline.settings import (
     precision_of,
 )
 from fewshot.embeddings.pipeline.timing import Timing
-from fewshot.embeddings.pipeline.units import Unit, share_of, units
+from fewshot.embeddings.pipeline.units import Task, Unit, share_of, units
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.weights.locate import notices
 
 FISER_REENCODING = "jpeg:75"  # default of FiSeR's LMDB builder, scripts/prepare_lmdb.py @ ad2637c
 _IMAGES_PER_WORKER = 48
-_FAILURES_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What a run of ``extract`` did: the outcome, where the time went, and what ran it.
-
-    Args:
-        embedded: images that went through a network; batch_size: the smallest that memory allowed, 0 without any.
-    """
-
-    outcome: Outcome
-    embedded: int
-    timing: Timing
-    compute: ComputeSettings
-    batch_size: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what was done as JSON values."""
-        outcome, store = self.outcome, self.outcome.store
-        return {
-            "store": None if store is None else str(store.path),
-            "digest": None if store is None else store.digest,
-            "sealed": store is not None,
-            "images": outcome.images,
-            "rows": outcome.rows,
-            "failures": dict(outcome.failures),
-            "lacking": outcome.lacking,
-            "embedded": self.embedded,
-            "changed": outcome.changed,
-            "notes": list(outcome.notes),
-            "device": ",".join(self.compute.devices),
-            "precision": self.compute.precision,
-            "batch_size": self.batch_size,
-            "workers": self.compute.workers,
-            "seconds": {name: round(value, 3) for name, value in vars(self.timing).items()},
-        }
-
-    def summary(self) -> list[str]:
-        """Return what was done in lines; the last one counts: images in = rows + failures."""
-        outcome = self.outcome
-        lines = [f"note: {note}" for note in outcome.notes]
-        lines += [f"failed: {key}: {reason}" for key, reason in list(outcome.failures.items())[:_FAILURES_SHOWN]]
-        if len(outcome.failures) > _FAILURES_SHOWN:
-            lines.append(f"... and {len(outcome.failures) - _FAILURES_SHOWN} more; `fewshot inspect` lists them all")
-        if self.embedded:
-            lines += [self.timing.split(), self.timing.advice(self.compute.workers)]
-        if outcome.store is None:
-            return [*lines, f"{outcome.images} images in; the store is not sealed yet"]
-        lacking = f", {outcome.lacking} features lacking" if outcome.lacking else ""
-        counts = f"{outcome.images} images in = {outcome.rows} rows + {len(outcome.failures)} failures{lacking}"
-        what = "" if outcome.changed else " (nothing was added)"
-        return [*lines, f"{outcome.store.path}: {counts}{what}"]
 
 
 def embed(
@@ -177,7 +125,7 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         DeviceError, OptionError, UnknownNameError: an option's value cannot be used.
     """
     started = time.perf_counter()
-    path = Path(out).expanduser().absolute()
+    path = _output_of(out)
     devices = devices_of(device)
     runner = _engine(engine, devices)
     compute = ComputeSettings(
@@ -191,7 +139,6 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     pixels = PixelSettings(decoder, _reencoding(match_format, fiser_compat))
     decoder_of(decoder)
     _require_shard(shard)
-    _require_output(path)
     collection = collect(_several(roots), layout=layout, limit=limit, one_class=one_class)
     require_expected(collection, count=expect_count, sources=expect_sources)
     progress = Progress(None, label="embed", unit="images", quiet=quiet)
@@ -206,33 +153,25 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     folder = PartsFolder(path, shard=shard)
     with folder.locked():
         history = History(folder, collection)
-        for each in chosen:
-            for notice in notices(each.backbone.card, each.planned.reference.weights):
-                progress.say(notice)
-        history.require_same(tasks)
-        todo = {task: history.missing(task) for task in tasks}
-        work = share_of(list(units(len(history.keys), todo)), images=len(history.keys), shard=shard)
-        compute = compute.with_workers(_workers(workers, work, devices))
+        for notice in (line for each in chosen for line in notices(each.backbone.card, each.planned.reference.weights)):
+            progress.say(notice)
+        work = _work(history, tasks, shard)
         plan = Plan(
             backbones=tuple(each.planned for each in chosen),
             samples=collection,
             keys=tuple(history.keys),
             known=history.known(),
             pixels=pixels,
-            compute=compute,
+            compute=compute.with_workers(_workers(workers, work, devices)),
             dtype=store_dtype,
             folder=folder.folder,
         )
         run = _Run(plan, history, progress, strict=strict)
         run.timing.start = time.perf_counter() - started
         run.all(runner, work)
-        sealing = time.perf_counter()
-        with folder.sealing():
-            latest = history if shard is None else History(folder, collection)  # another shard may have sealed
-            outcome = latest.finish(tasks, provenance={"options": _options(plan, layout, runner)})
-        run.timing.write += time.perf_counter() - sealing
+        outcome = run.seal(tasks, options=_options(plan, layout, runner))
     _require_some(outcome, path)
-    return Extraction(outcome, len(_positions(work)), run.timing, compute, run.batch_size)
+    return Extraction(outcome, len(_positions(work)), run.timing, plan.compute, run.batch_size)
 
 
 class _Run:
@@ -256,6 +195,17 @@ class _Run:
             with self.progress:
                 self._follow(engine, work)
         self.timing.wall = time.perf_counter() - started
+
+    def seal(self, tasks: Sequence[Task], *, options: Mapping[str, Any]) -> Outcome:
+        """Seal the store when nothing is left, here and in other shards."""
+        started = time.perf_counter()
+        folder = self.history.folder
+        with folder.sealing():
+            # another shard may have sealed meanwhile
+            latest = self.history if folder.shard is None else History(folder, self.history.collection)
+            outcome = Sealing(latest).finish(tasks, provenance={"options": options})
+        self.timing.write += time.perf_counter() - started
+        return outcome
 
     def _follow(self, engine: Engine, work: Sequence[Unit]) -> None:
         events = engine.run(self.plan, work)
@@ -294,6 +244,13 @@ class _Run:
             f"{compute.batch_size or 'by free memory'}, {compute.workers or 'no'} decoding processes, "
             f"{version_of(plan.pixels.decoder)}" + ("" if engine.name == "local" else f", engine {engine.name}")
         )
+
+
+def _work(history: History, tasks: Sequence[Task], shard: tuple[int, int] | None) -> list[Unit]:
+    """Return the units that are left for this shard; refuse tasks that the store has, produced differently."""
+    history.require_same(tasks)
+    todo = {task: history.missing(task) for task in tasks}
+    return share_of(list(units(len(history.keys), todo)), images=len(history.keys), shard=shard)
 
 
 def _engine(name: str, devices: Sequence[str]) -> Engine:
@@ -337,11 +294,13 @@ def _require_shard(shard: tuple[int, int] | None) -> None:
         raise OptionError(f"--shard {shard[0]}/{shard[1]}: give i/n with i from 1 to n")
 
 
-def _require_output(path: Path) -> None:
+def _output_of(out: Path | str) -> Path:
+    path = Path(out).expanduser().absolute()
     if not path.parent.is_dir():
         raise OutputError(f"{path} cannot be written: there is no folder {path.parent}; make it, or give another -o")
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give -o the name of a file, for example {path / 'store.h5'}")
+    return path
 
 
 def _workers(workers: int | str, work: Sequence[Unit], devices: Sequence[str]) -> int:

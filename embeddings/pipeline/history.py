@@ -2,46 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import StoreError
-from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.layouts.collection import Collection
 from fewshot.embeddings.pipeline.ledger import Part, PartsFolder
 from fewshot.embeddings.pipeline.units import Known, Task
-from fewshot.embeddings.store.failures import EVERY, Reasons
+from fewshot.embeddings.store.failures import EVERY
 from fewshot.embeddings.store.layer_provenance import differences
-from fewshot.embeddings.store.merge import Merge, Piece
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.store.schema import present_path
-
-_GONE = "missing: in the store's sample list, and no longer among the images"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an extraction did.
-
-    Args:
-        store: the sealed store; None while other shards are unfinished, or when no image could be used.
-        images: samples in; rows: images with features; failures: key -> reason of the images without a row.
-        lacking: features that single backbones could not make.
-        notes: what a user should know, in sentences; changed: whether the store was written.
-    """
-
-    store: FeatureStore | None
-    images: int
-    rows: int = 0
-    failures: Mapping[str, str] = field(default_factory=dict)
-    lacking: int = 0
-    notes: tuple[str, ...] = ()
-    changed: bool = False
-    unfinished: int = 0
 
 
 class History:
@@ -183,27 +155,29 @@ class History:
     def missing(self, task: Task) -> BoolArray:
         """Return (len(keys),) bool: the images this task still needs; failed ones count as needed, gone ones do not."""
         needed = np.array([key in self.index for key in self.keys], dtype=bool)
-        if self._in_store(task):
+        if self.in_store(task):
             assert self.store is not None
-            positions = self._positions_of(self.store)
+            positions = self.positions_of(self.store)
             needed[positions[self.store.present(task.backbone, view=task.view.name)]] = False
         for part in self.parts:
             if part.holds(task):
                 with self.folder.open(part) as store:
                     there = store.present(task.backbone, view=task.view.name)
-                    needed[self._positions_of(store)[there]] = False
+                    needed[self.positions_of(store)[there]] = False
         return needed
 
-    def _in_store(self, task: Task) -> bool:
+    def in_store(self, task: Task) -> bool:
+        """Return whether the sealed store has this task's layers."""
         if self.store is None:
             return False
         layers = {info.layer for info in self.store.layers if (info.backbone, info.view) == task.key}
         return bool(layers) and set(task.feature_layers) <= layers
 
-    def _positions_of(self, store: FeatureStore) -> IntArray:
+    def positions_of(self, store: FeatureStore) -> IntArray:
+        """Return where the rows of a store stand in the sample list: (rows,) int64."""
         return np.array([self.position[key] for key in store.column("key")], dtype=np.int64)
 
-    # -- finishing -----------------------------------------------------------------------------------------------------
+    # -- the run -------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Keep the sample list, which the parts' positions refer to; before the first part is written."""
@@ -215,102 +189,6 @@ class History:
             sample = self.collection.samples[self.index[key]]
             return sample.source, sample.synthetic
         return "", False
-
-    def finish(self, tasks: Sequence[Task], *, provenance: Mapping[str, Any]) -> Outcome:
-        """Seal when every task is done on every image, here and in other shards; else say what is left.
-
-        Args:
-            provenance: more for the store's provenance.
-        """
-        parts = self.folder.parts()
-        left = sum(int((self.missing(task) & ~self._tried(task, parts)).sum()) for task in tasks)
-        if left:
-            note = f"{left} embeddings of other shards are left; run those shards, the last to end seals the store"
-            return Outcome(None, len(self.keys), notes=(*self.notes, note), unfinished=left)
-        used = [part for part in parts if any(part.holds(task) for task in tasks)]
-        merge = self._merge(used, tasks)
-        reasons = self._reasons(used)
-        if len(merge) == 0:
-            self.folder.forget({part.file for part in used})
-            return Outcome(None, len(self.keys), failures={key: reasons.of(key, EVERY, EVERY) for key in self.keys})
-        changed = self._adds(merge)
-        if changed:
-            self._seal(merge, reasons, provenance)
-        sealed = FeatureStore(self.folder.store)
-        self._forget_sealed(parts, sealed)
-        return self._outcome(sealed, changed=changed)
-
-    def _merge(self, used: Sequence[Part], tasks: Sequence[Task]) -> Merge:
-        pieces = []
-        for part in used:
-            with self.folder.open(part) as store:
-                pieces.append(Piece(partial(self.folder.open, part), self._positions_of(store)))
-        old = None
-        if self.store is not None:
-            old = Piece(partial(FeatureStore, self.folder.store), self._positions_of(self.store))
-        return Merge(self.keys, old=old, pieces=pieces, wanted=frozenset(task.key for task in tasks))
-
-    def _tried(self, task: Task, parts: Sequence[Part]) -> BoolArray:
-        """Return (len(keys),) bool: images that this task was run on, with or without success."""
-        tried = np.full(len(self.keys), self._in_store(task))  # what a sealed store lacks was tried
-        for part in parts:
-            if part.holds(task):
-                tried[list(part.positions)] = True
-        return tried
-
-    def _reasons(self, used: Sequence[Part]) -> Reasons:
-        reasons = Reasons()
-        for key in self.keys:
-            if key not in self.index:
-                reasons.note(key, _GONE)
-        if self.store is not None:
-            reasons.add(self.store.failed())
-        for part in used:
-            if part.failures:
-                with self.folder.open(part) as store:
-                    reasons.add(store.failed())
-        return reasons
-
-    def _adds(self, merge: Merge) -> bool:
-        """Return whether the merged store has a row, a layer or a present row that the sealed one lacks."""
-        if self.store is None or len(merge) > len(self.store):
-            return True
-        before = {LayerKey(info.backbone, info.layer, info.view) for info in self.store.layers}
-        if set(merge.infos) - before:
-            return True
-        return any(
-            not np.array_equal(merge.present(key), self.store.file[present_path(key)][:])
-            for key in merge.infos
-            if (key.backbone, key.view) in merge.wanted
-        )
-
-    def _seal(self, merge: Merge, reasons: Reasons, provenance: Mapping[str, Any]) -> None:
-        roots = [str(root) for root in self.collection.roots]
-        merge.write(self.folder.store, roots=roots, reasons=reasons, provenance=provenance)
-
-    def _forget_sealed(self, parts: Sequence[Part], sealed: FeatureStore) -> None:
-        """Delete the parts whose every task is in the sealed store."""
-        there = {(info.backbone, info.view) for info in sealed.layers}
-        done = {part.file for part in parts if {(task[0], task[1]) for task in part.tasks} <= there}
-        self.folder.forget(done)
-
-    def _outcome(self, sealed: FeatureStore, *, changed: bool) -> Outcome:
-        failed = sealed.failed()
-        whole = failed["backbone"] == EVERY
-        failures = dict(zip(failed["key"][whole], failed["reason"][whole], strict=True))
-        assert len(sealed) + len(failures) == len(self.keys), "samples in = rows + failures"
-        altered = [] if changed and self.store is None else self.changed(sealed)
-        if altered:
-            self.notes.append(f"{len(altered)} images changed since they were embedded, the first is {altered[0]!r}")
-        return Outcome(
-            store=sealed,
-            images=len(self.keys),
-            rows=len(sealed),
-            failures=failures,
-            lacking=int((~whole).sum()),
-            notes=tuple(self.notes),
-            changed=changed,
-        )
 
 
 def _interleaved(rows: Sequence[str], found: Sequence[str], unread: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Make the one sealed store from an older store and finished parts, without touching what is already there."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,8 @@ class Merge:
             with piece.open() as store:
                 for info in store.layers:
                     if piece is self.old or (info.backbone, info.view) in self.wanted:
-                        found.setdefault(LayerKey(info.backbone, info.layer, info.view), info)
+                        key = LayerKey(info.backbone, info.layer, info.view)
+                        found[key] = _with_smallest_batch(found.get(key, info), info)
         return found
 
     def present(self, key: LayerKey) -> BoolArray:
@@ -183,6 +184,12 @@ class Merge:
         return pd.DataFrame(
             [(*line, reasons.of(*line)) for line in lines], columns=["key", "backbone", "view", "reason"], dtype=object
         )
+
+
+def _with_smallest_batch(first: LayerInfo, other: LayerInfo) -> LayerInfo:
+    """Return the first piece's description, with the smallest batch that memory left to any piece."""
+    sizes = [size for info in (first, other) if (size := info.provenance.get("batch_size")) is not None]
+    return replace(first, provenance={**first.provenance, "batch_size": min(sizes)}) if sizes else first
 
 
 def _fill(block: NDArray[Any], piece: Piece, key: LayerKey, low: int, high: int, rows: IntArray) -> None:

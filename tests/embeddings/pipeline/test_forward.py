@@ -47,6 +47,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_row_is_lost(
     assert store is not None
     assert (len(store), done.outcome.lacking, done.batch_size) == (12, 0, 3)
     assert fakes.Narrow.sizes == [12, 6, 3, 3, 3, 3]
+    assert store.info("narrow", "mean").provenance["batch_size"] == 3  # what was used, not what was wanted
     np.testing.assert_array_equal(store.read(None, "narrow", "mean"), small.read(None, "narrow", "mean"))
 
 
