@@ -175,7 +175,7 @@ def attribution(store: FeatureStore, *, seed: int = 0) -> Report:
         references=("linear-probe",),
         recipe={"steps": 100, "widths": (64,), "latent": 16},
         seed=seed,
-    ).run(store)
+    ).run(store).report
 
 
 def draw_gallery(store: FeatureStore, backbone: str, path: Path) -> Path:

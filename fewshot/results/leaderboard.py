@@ -10,7 +10,7 @@ from fewshot.results.row import PRETRAINED, Row
 from fewshot.results.tables import text_table
 from fewshot.stats.intervals import Summary
 
-# FiSeR's twelve, in the order of its baselines/registry.yaml; specs/backbones.md 1.2 says why these are meant.
+# FiSeR's twelve, in the order of its baselines/registry.yaml.
 TWELVE = (
     "resnet50",
     "clipdetection",
@@ -107,8 +107,7 @@ def paper_comparison(entries: Sequence[LeaderboardEntry]) -> list[str]:
     """Return what this report says of the paper's sentence, in both readings, and of its average over twelve.
 
     The abstract (arXiv 2606.00606) says that an SVM on 10 labelled images per class improves AUROC "averaged over 12
-    widely used detectors": either each detector over its own pretrained head, or FiSeR over the mean of the others
-    (specs/backbones.md 1.2).
+    widely used detectors": either each detector over its own pretrained head, or FiSeR over the mean of the others.
     """
     twelve = [one for one in entries if one.of_the_twelve]
     missing = [name for name in TWELVE if not any(one.backbone.startswith(name) for one in twelve)]
