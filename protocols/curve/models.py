@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.core.device import torch_device
 from fewshot.core.errors import EpisodeError, unknown_name
 from fewshot.draws.fractions import hold_out
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS
 from fewshot.protocols.curve.fisher import FisherRatio
 from fewshot.protocols.curve.split import Split
-from fewshot.reconstruction.device import training_device
 from fewshot.reconstruction.recipe import Recipe, budget
 from fewshot.reconstruction.training import Advance, Trained, TrainingRows, train
 
@@ -160,7 +160,7 @@ class Contestant(ABC):
     ) -> list[Trained]:
         rows = [self._training_rows(subset) for subset in subsets]
         sizes = {(len(entry.class_rows), len(entry.other_rows)) for entry in rows}
-        device = training_device(self.device)
+        device = torch_device(self.device)
         groups = [rows] if len(sizes) == 1 and self.recipe.stop == "steps" else [[entry] for entry in rows]
         return [
             trained
