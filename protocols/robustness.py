@@ -194,6 +194,10 @@ class _ViewSweep:
         return [selection for selection in CHOSEN if selection in self.protocol.layer]
 
     @property
+    def _solver(self) -> HeadSolver:
+        return HeadSolver(device=self.protocol.device)
+
+    @property
     def _default(self) -> str:
         return self.trials.pool.support_store.default_layer(self.backbone)
 
@@ -212,13 +216,12 @@ class _ViewSweep:
         """
         supports = np.stack(self.trials.supports(self.protocol.shots))
         both, labels = np.concatenate([clean, perturbed]), np.tile(self.trials.synthetic, 2)
-        return head.score_draws(both, labels, supports, device=self.protocol.device)[:, len(clean) :]
+        return self._solver.score_supports(head, both, labels, supports)[:, len(clean) :]
 
     def _chosen_rows(self, fields: RowFields, head: Head, scored: Mapping[LayerKey, ByView]) -> Iterator[Row]:
         candidates = [Candidate(key, head, measure(self.trials, by_view[CLEAN])) for key, by_view in scored.items()]
-        solver = HeadSolver(device=self.protocol.device)
         for selection in self._selections:
-            found = choose(selection, candidates, self.trials, fields.shots, default=self._default, solver=solver)
+            found = choose(selection, candidates, self.trials, fields.shots, default=self._default, solver=self._solver)
             yield from self._rows_by_view(fields.chosen(selection, found.labels), self._taken(scored, found.labels))
 
     def _taken(self, scored: Mapping[LayerKey, ByView], layers: Sequence[str]) -> ByView:

@@ -23,6 +23,7 @@ from fewshot.embeddings.inputs.transforms import rule_from_json
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.weights.checkpoint import State
+from fewshot.embeddings.weights.tensors import write_tensors
 
 SUFFIX = ".safetensors"
 _HEADER = "fewshot"
@@ -160,8 +161,6 @@ def write_weight_file(
         OptionError: a name that is empty or a registered backbone's.
         OutputError: the file exists or cannot be written.
     """
-    from safetensors.torch import save_file
-
     _require_target(path, name)
     state = {f"{_NETWORK}.{key}": value for key, value in backbone.network.state_dict().items()}
     if head is not None:
@@ -181,10 +180,7 @@ def write_weight_file(
         digest=state_digest(tensors),
         note=note,
     )
-    try:
-        save_file(tensors, path, metadata={_HEADER: json.dumps(reference.to_json())})
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error}); choose another path") from error
+    write_tensors(path, tensors, metadata={_HEADER: json.dumps(reference.to_json())})
     return reference
 
 

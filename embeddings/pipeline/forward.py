@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewshot.core.arrays import Float32Array
+from fewshot.core.device import torch_device
 from fewshot.core.errors import DeviceError, FewshotError, OptionError
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.inputs.views import InputStep, gaussian_weights, input_noise
@@ -73,19 +74,7 @@ def device_of(device: str, precision: str, batch_size: int | str) -> Device:
         DeviceError: the device is not there, or cannot compute in this precision.
         OptionError: not a batch size.
     """
-    name = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
-    try:
-        place = torch.device(name)
-    except RuntimeError as error:
-        raise DeviceError(f"--device {device!r} is no device; give auto, cpu, cuda or cuda:N") from error
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            f"--device {device} was asked for and this machine has no usable CUDA device; give --device cpu"
-        )
-    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"--device {device}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
-    if place.type not in ("cpu", "cuda"):
-        raise DeviceError(f"--device {device}: only cpu and cuda are supported")
+    place = torch_device(device)
     if precision == "auto":
         precision = "bf16" if place.type == "cuda" else "fp32"
     if precision not in ("fp32", "bf16", "fp16"):

@@ -1,7 +1,6 @@
 """How many images fit the memory at once: what a network needs for one, and what is free."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from fewshot.core.memory import free_bytes
 from fewshot.embeddings.backbones.base import Backbone
 
 CPU_BATCH, CUDA_BATCH = 32, 1024  # the most that is tried
@@ -16,7 +16,6 @@ _SHARE = 0.5  # of what is free: libraries need room of their own, and images of
 _LIVING = 4  # tensors of the largest size: an input, an output, a branch, a workspace
 _TRIAL_SIDE = 512  # pixels, for networks that take any size
 _MOST_GFLOPS = 300.0  # a costlier network is not tried
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def fitting_batch(device: torch.device, backbones: Iterable[Backbone]) -> int:
@@ -25,7 +24,7 @@ def fitting_batch(device: torch.device, backbones: Iterable[Backbone]) -> int:
     On the CPU it is at most 32 and rarely less, so that machines of usual size agree on it.
     """
     need = max((bytes_for_one(backbone) for backbone in backbones if cheap(backbone)), default=0)
-    free = free_bytes(device)
+    free = free_on(device)
     batch = CUDA_BATCH if device.type == "cuda" else CPU_BATCH
     while batch > 1 and batch * need > free * _SHARE:
         batch //= 2
@@ -79,24 +78,9 @@ def _bytes(result: Any) -> int:
     return sum(map(_bytes, result)) if isinstance(result, (tuple, list)) else 0
 
 
-def free_bytes(device: torch.device) -> int:
-    """Return the memory that is free on the device: of the GPU, or of this machine within its control group."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    lines = Path("/proc/meminfo")
-    available = 1 << 62
-    if lines.exists():
-        values = dict(line.split(":", 1) for line in lines.read_text().splitlines())
-        available = int(values["MemAvailable"].split()[0]) * 1024
-    return min(available, _group_bytes(_CGROUP))
-
-
-def _group_bytes(group: Path) -> int:
-    """Return what a control group (version 2) may still take; a large number where it has no limit."""
-    limit, used = group / "memory.max", group / "memory.current"
-    if not limit.exists() or not used.exists() or limit.read_text().strip() == "max":
-        return 1 << 62
-    return max(0, int(limit.read_text()) - int(used.read_text()))
+def free_on(device: torch.device) -> int:
+    """Return the bytes that are free on the device: of the GPU, or of this machine within its container's limits."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_bytes()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

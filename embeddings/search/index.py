@@ -14,6 +14,7 @@ import faiss as _faiss
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray, spans
+from fewshot.core.device import parse_device
 from fewshot.core.errors import DeviceError, InputError, OptionError
 from fewshot.core.files import atomic_path
 from fewshot.embeddings.layer_key import CLEAN
@@ -341,8 +342,13 @@ class SourceIndex:
 
 def faiss_build() -> str:
     """Return FAISS's version, the instructions it was compiled for, and how many GPUs it sees."""
-    gpus = int(getattr(faiss, "get_num_gpus", lambda: 0)())
+    gpus = _gpus()
     return f"{faiss.__version__} ({faiss.get_compile_options().strip()}; {gpus} GPU{'' if gpus == 1 else 's'})"
+
+
+def _gpus() -> int:
+    """Return how many GPUs FAISS can use; its CPU build does not even ask."""
+    return int(getattr(faiss, "get_num_gpus", lambda: 0)())
 
 
 def _built(indexed: IndexedLayer, kind: str, seed: int) -> tuple[Any, float]:
@@ -437,18 +443,16 @@ def _faiss_metric(metric: str) -> Any:
 
 def _on_device(index: Any, kind: str, device: str) -> Any:
     """Return the index on the device: the same one on the CPU, a copy on one GPU, shards on several."""
-    gpus = int(getattr(faiss, "get_num_gpus", lambda: 0)())
-    if device == "cpu" or (device == "auto" and (gpus == 0 or kind == "hnsw")):
+    wanted = parse_device(device)
+    gpus = _gpus()
+    if wanted.kind == "cpu" or (wanted.kind == "auto" and (gpus == 0 or kind == "hnsw")):
         return index
-    name, _, number = device.partition(":")
-    if name not in ("auto", "cuda") or (number and not number.isdigit()):
-        raise OptionError(f"there is no device {device!r}; give auto, cpu, cuda or cuda:N")
-    if int(number or 0) >= gpus:
-        raise DeviceError(f"FAISS sees {gpus} GPUs, and --device {device} was asked for; use --device cpu")
+    if (wanted.number or 0) >= gpus:
+        raise DeviceError(f"--device {device}: FAISS can use {gpus} GPUs on this machine; give --device cpu")
     if kind == "hnsw":
         raise DeviceError("FAISS has no hnsw on GPUs; use --device cpu, or --index flat or ivf-flat")
-    if number:
-        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), int(number), index)
+    if wanted.number is not None:
+        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), wanted.number, index)
     options = faiss.GpuMultipleClonerOptions()
     options.shard = True
     return faiss.index_cpu_to_all_gpus(index, co=options)

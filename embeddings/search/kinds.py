@@ -1,10 +1,10 @@
 """Which kind of index: exact where it fits, and what the others need."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 from fewshot.core.errors import OptionError
+from fewshot.core.memory import free_bytes
 
 Kind = Literal["flat", "hnsw", "ivf-flat", "ivf-pq"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -98,12 +98,3 @@ def _automatic(rows: int, dimension: int, recall: float, room: int) -> Choice:
     if fits["ivf-flat"]:
         return Choice("ivf-flat", f"{size} fit uncompressed")
     return Choice("ivf-pq", f"{size} fit only as codes; scores are read again from the store")
-
-
-def free_bytes() -> int:
-    """Return the memory that programs can take now, 8 GiB where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        return 8 << 30

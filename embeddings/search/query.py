@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fewshot.core.arrays import Float32Array, IntArray
+from fewshot.core.device import torch_device
 from fewshot.core.errors import InputError, StoreError
 from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.search.index import SourceIndex
@@ -130,15 +131,13 @@ def backbone_of(index: SourceIndex, *, weights: Sequence[str], device: str) -> "
 
     Raises:
         StoreError: what is installed differs in weights or input rule.
+        DeviceError: the device is not there.
     """
-    import torch
-
     from fewshot.embeddings.backbones.creation import create
     from fewshot.embeddings.weights.locate import resolve
 
     backbone = create(index.info.backbone, layers=(index.info.layer,))
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    backbone.load(device=place, weights=resolve(backbone.card, weights))
+    backbone.load(device=torch_device(device), weights=resolve(backbone.card, weights))
     made = {"weights": backbone.weights_sha256, "input": str(backbone.card.input)}
     require_same_making(index, made, where="the backbone on this machine")
     return backbone

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from fewshot.core.errors import OutputError, WeightsError
-from fewshot.core.files import atomic_path
 from fewshot.embeddings.weights.checkpoint import strip, unwrap
+from fewshot.embeddings.weights.tensors import write_tensors
 
 
 def convert(source: Path, target: Path) -> int:
@@ -21,17 +21,10 @@ def convert(source: Path, target: Path) -> int:
         WeightsError: no tensors could be read.
         OutputError: ``target`` exists or cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     if target.suffix != ".safetensors" or target.exists():
         raise OutputError(f"{target}: the target must be a new file whose name ends in .safetensors")
     tensors = {key: value.contiguous().clone() for key, value in strip(_tensors(source)).items()}
-    with atomic_path(target, option="TARGET") as temporary:
-        try:
-            save_file(tensors, temporary)
-        except SafetensorError as error:  # what the disk refused, as safetensors reports it
-            raise OSError(str(error)) from error
+    write_tensors(target, tensors, option="TARGET")
     return len(tensors)
 
 

@@ -4,20 +4,16 @@ import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from fewshot.core.errors import OutputError, WeightsError
-from fewshot.core.progress import Progress
+from fewshot.core.errors import WeightsError
+from fewshot.core.files import file_sha256, make_folder, output_error, publish
 from fewshot.embeddings.card import WeightFile
-from fewshot.embeddings.weights.locate import cache_folder, locate, verify
+from fewshot.embeddings.weights.locate import cache_folder, locate, published_difference, verify
+from fewshot.embeddings.weights.resuming_download import TIMEOUT_SECONDS, DownloadFailed, download
 
 if TYPE_CHECKING:
     from fewshot.embeddings.card import BackboneCard
-
-TIMEOUT_SECONDS = 30
-_BLOCK_BYTES = 1 << 18
-_MEGABYTE = 1_000_000
-_PARTIAL = 206
 
 
 def fetch(
@@ -72,28 +68,12 @@ def _fetched(
             f"{file.file} of backbone {card.name!r} is not in {folder}, and --offline fetches nothing; run "
             f"`fewshot weights fetch {card.name}` where there is a network, or copy the file there from {file.source}"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be made ({error}); set FEWSHOT_WEIGHTS to a folder you may write to"
-        ) from error
-    target = folder / file.file
+    target = make_folder(folder, option="FEWSHOT_WEIGHTS or --cache") / file.file
     if file.repository:
         _from_hub(file, target, quiet=quiet, endpoint=endpoint)
     else:
         _from_addresses(file, target, quiet=quiet)
-    _check_or_remove(file, target)
     return target
-
-
-def _check_or_remove(file: WeightFile, target: Path) -> None:
-    """A file that is not the published one is not left where the next run would find it."""
-    try:
-        verify(file, target)
-    except WeightsError as error:
-        target.unlink(missing_ok=True)
-        raise WeightsError(f"{error} (what came from {file.source} was deleted)") from error
 
 
 def _from_hub(file: WeightFile, target: Path, *, quiet: bool, endpoint: str | None) -> None:
@@ -113,102 +93,51 @@ def _from_hub(file: WeightFile, target: Path, *, quiet: bool, endpoint: str | No
             etag_timeout=TIMEOUT_SECONDS,
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise _unreachable(file, [f"hf:{file.repository}: {_first_line(error)}"], target) from error
-    Path(got).replace(target)
-    shutil.rmtree(staging, ignore_errors=True)
-    with suppress(OSError):
-        staging.parent.rmdir()
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise _unreachable(file, [f"hf:{file.repository}: {reason}"], target) from error
+    try:
+        _name(Path(got), file, target)
+    except DownloadFailed as error:
+        raise _unreachable(file, [f"hf:{file.repository}: {error}"], target) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        with suppress(OSError):
+            staging.parent.rmdir()
 
 
 def _from_addresses(file: WeightFile, target: Path, *, quiet: bool) -> None:
-    import pooch
-    import requests
-
-    pooch.get_logger().setLevel("WARNING")  # what it would say at INFO, our messages say
+    part = target.with_name(f"{target.name}.part")
     failures = []
     for url in (file.url, *file.mirrors):
         try:
-            pooch.retrieve(
-                url,
-                known_hash=_known_hash(file),
-                fname=target.name,
-                path=target.parent,
-                downloader=cast(Any, _Resuming(target.with_name(f"{target.name}.part"), quiet=quiet)),
-            )
-        except (requests.RequestException, OSError) as error:
-            failures.append(f"{url}: {_first_line(error)}")
-        except ValueError as error:  # pooch: the hash differs
-            failures.append(f"{url}: {_first_line(error)}")
+            download(url, part, quiet=quiet)
+            _name(part, file, target)
+        except DownloadFailed as error:
+            failures.append(f"{url}: {error}")
         else:
             return
     raise _unreachable(file, failures, target)
 
 
-def _known_hash(file: WeightFile) -> str | None:
-    if len(file.sha256) == 64:
-        return f"sha256:{file.sha256}"
-    return f"md5:{file.md5}" if file.md5 else None
+def _name(got: Path, file: WeightFile, target: Path) -> None:
+    """Give a fetched file its name, under which later runs find it, once its bytes are those that were published.
+
+    Raises:
+        DownloadFailed: they are not; the file is deleted.
+    """
+    if difference := published_difference(file, got, file_sha256(got)):
+        got.unlink()
+        raise DownloadFailed(f"what came has {difference}, and was deleted")
+    try:
+        publish(got, target)
+    except OSError as error:
+        raise output_error(target, error, option="FEWSHOT_WEIGHTS or --cache") from error
+    if not file.sha256:
+        verify(file, target)  # its hash is pinned
 
 
 def _unreachable(file: WeightFile, failures: Iterable[str], target: Path) -> WeightsError:
     return WeightsError(
-        f"{file.file} could not be fetched ({'; '.join(failures)}); run the same command again to go on where it "
-        f"stopped, or fetch it by hand from {file.source} and put it at {target}"
+        f"{file.file} could not be fetched ({'; '.join(failures)}); run the same command again to resume it, or fetch "
+        f"it by hand from {file.source} and put it at {target}"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-class _Resuming:
-    """A downloader for pooch that goes on where a broken download stopped.
-
-    Args:
-        partial: where the bytes lie until the file is whole.
-    """
-
-    def __init__(self, partial: Path, *, quiet: bool) -> None:
-        self.partial = partial
-        self.quiet = quiet
-
-    def __call__(self, url: str, output_file: Any, pooch: Any, check_only: bool = False) -> None:
-        import requests
-
-        have = self.partial.stat().st_size if self.partial.is_file() else 0
-        headers = {"Range": f"bytes={have}-"} if have else {}
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as answer:
-            if answer.status_code == requests.codes.requested_range_not_satisfiable:
-                self.partial.unlink()  # longer than the file: another file's beginning
-                self(url, output_file, pooch)
-                return
-            answer.raise_for_status()
-            goes_on = answer.status_code == _PARTIAL
-            with self.partial.open("ab" if goes_on else "wb") as stream:
-                self._copy(answer, cast(IO[bytes], stream), total=_length(answer))
-        self._move_to(output_file)
-
-    def _copy(self, answer: Any, stream: IO[bytes], *, total: int | None) -> None:
-        got = 0
-        with Progress(
-            None if total is None else total // _MEGABYTE, label=self.partial.stem, unit="MB", quiet=self.quiet
-        ) as bar:
-            for block in answer.iter_content(_BLOCK_BYTES):
-                stream.write(block)
-                bar.advance((got + len(block)) // _MEGABYTE - got // _MEGABYTE)
-                got += len(block)
-        if total is not None and got < total:
-            raise OSError(f"the connection broke after {got} of {total} bytes")
-
-    def _move_to(self, output_file: Any) -> None:
-        if hasattr(output_file, "write"):
-            with self.partial.open("rb") as stream:
-                shutil.copyfileobj(stream, output_file)
-            self.partial.unlink()
-        else:
-            self.partial.replace(output_file)
-
-
-def _length(answer: Any) -> int | None:
-    length = answer.headers.get("Content-Length")
-    return None if length is None or answer.headers.get("Content-Encoding") else int(length)

@@ -120,22 +120,31 @@ def verify(file: WeightFile, path: Path) -> str:
         WeightsError: the file differs from the published or the pinned one.
     """
     found = file_sha256(path)
-    if file.md5 and not file.sha256 and (md5 := file_digest(path, "md5")) != file.md5:
+    difference = published_difference(file, path, found)
+    pin = "" if file.sha256 else _pins(path.parent).get(path.name, "")
+    if not difference and pin not in ("", found):
+        difference = f"SHA-256 {found[:16]}..., and the one pinned at first use is {pin[:16]}..."
+    if difference:
         raise WeightsError(
-            f"{path} has MD5 {md5}, and the one published is {file.md5}: it is damaged or another file; delete it and "
-            f"run `fewshot weights fetch` again, or name it with --weights if you trust it"
+            f"{path} has {difference}: it is damaged or another file; delete it and run `fewshot weights fetch` again, "
+            f"or name it with --weights if you trust it"
         )
-    wanted, whose = file.sha256, "published"
-    if not wanted:
-        wanted, whose = _pins(path.parent).get(path.name, ""), "pinned at first use"
-    if wanted and not found.startswith(wanted.lower()):
-        raise WeightsError(
-            f"{path} has SHA-256 {found[:16]}..., and the one {whose} is {wanted[:16]}...: it is damaged or another "
-            f"file; delete it and run `fewshot weights fetch` again, or name it with --weights if you trust it"
-        )
-    if not wanted:
+    if not file.sha256 and not pin:
         _pin(path, found)
     return found
+
+
+def published_difference(file: WeightFile, path: Path, sha256: str) -> str:
+    """Return how a file differs from the one whose hash its card publishes; empty when it does not.
+
+    Args:
+        sha256: that of ``path``.
+    """
+    if not sha256.startswith(file.sha256.lower()):
+        return f"SHA-256 {sha256[:16]}..., and the one published is {file.sha256[:16]}..."
+    if file.md5 and not file.sha256 and (md5 := file_digest(path, "md5")) != file.md5:
+        return f"MD5 {md5}, and the one published is {file.md5}"
+    return ""
 
 
 def pinned(file: WeightFile, *, backbone: str, cache: Path | None = None) -> str:

@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray
+from fewshot.core.device import torch_device
 from fewshot.core.errors import EpisodeError, unknown_name
 from fewshot.heads.base import Head, two_classes
-from fewshot.reconstruction.device import training_device
 from fewshot.reconstruction.training import Trained, TrainingRows, train
 from fewshot.reconstruction.training_settings import Activation, Classifier, Norm, Schedule, Stop, TrainingSettings
 
@@ -93,7 +93,7 @@ class Acm(Head):
             validation=(features[held], positive[held]) if held.any() else None,
         )
         (self.trained_,) = train(
-            [rows], self._settings(), fit_on_synthetic=self._fit_on_synthetic(), device=training_device(self.device)
+            [rows], self._settings(), fit_on_synthetic=self._fit_on_synthetic(), device=torch_device(self.device)
         )
         return self
 

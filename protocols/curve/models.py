@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, FloatArray, IntArray
+from fewshot.core.device import torch_device
 from fewshot.core.errors import unknown_name
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS
@@ -15,7 +16,6 @@ from fewshot.protocols.curve.fisher import FisherRatio
 from fewshot.protocols.curve.model import Features, FittedModel, Model, Scored, Subset
 from fewshot.protocols.curve.settings import CurveSettings
 from fewshot.protocols.curve.split import Split
-from fewshot.reconstruction.device import training_device
 from fewshot.reconstruction.training import Advance, Trained, TrainingRows, train
 
 EXACT_SVM_ROWS = 20_000  # above this an exact RBF SVM takes hours
@@ -32,7 +32,7 @@ class TrainedModel(Model, ABC):
     ) -> list[Trained]:
         rows = [self._training_rows(subset) for subset in subsets]
         sizes = {(len(entry.class_rows), len(entry.other_rows)) for entry in rows}
-        device = training_device(self.device)
+        device = torch_device(self.device)
         groups = [rows] if len(sizes) == 1 and self.training.stop == "steps" else [[entry] for entry in rows]
         options: dict[str, Any] = {"fit_on_synthetic": synthetic, "attribution": attribution, "device": device}
         return [one for group in groups for one in train(group, self.training, **options, advance=advance)]

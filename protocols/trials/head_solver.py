@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, FloatArray, IntArray
+from fewshot.core.device import torch_device
 from fewshot.core.errors import InputError
 from fewshot.heads.base import Head
 from fewshot.protocols.trials.trials import Trials
@@ -19,7 +20,7 @@ class HeadSolver:
 
     Args:
         solver: ``batched``, or ``sklearn`` for one fit after another at scikit-learn's tolerance.
-        device: where the batched solver computes.
+        device: where the batched solver computes: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
     solver: Solver = "batched"
@@ -56,9 +57,13 @@ class HeadSolver:
         if self.solver == "sklearn":
             return head.score_draws_one_by_one(features, synthetic, supports)
         try:
-            return head.score_draws(features, synthetic, supports, device=self.device)
+            return head.score_draws(features, synthetic, supports, device=self._device())
         except NotSolvedError:  # libsvm and lbfgs stop at their own tolerance
             return head.score_draws_one_by_one(features, synthetic, supports)
+
+    def _device(self) -> str:
+        """Return ``cpu``, ``cuda`` or ``cuda:N``; torch is looked at only where it decides."""
+        return self.device if self.device == "cpu" else str(torch_device(self.device))
 
 
 BATCHED = HeadSolver()

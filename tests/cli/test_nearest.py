@@ -238,3 +238,17 @@ def test_a_store_of_other_weights_or_input_is_refused(tmp_path: Path) -> None:
     result = fewshot(tmp_path / "s.h5", picture(tmp_path / "a.png", seed=1, fine=True))
     assert result.exit_code == 1
     assert "was made with input = squash(9x9)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [("gpu", "--device 'gpu' is not a device; give auto, cpu"), ("cuda:99", "--device cuda:99: ")],
+)
+def test_an_unknown_device_gets_its_sentence(tmp_path: Path, device: str, sentence: str) -> None:
+    image = picture(tmp_path / "a.png", seed=1, fine=True)
+
+    result = fewshot(spectrum_store(tmp_path), image, "--device", device)
+
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1

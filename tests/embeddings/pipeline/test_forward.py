@@ -20,7 +20,7 @@ from fewshot.core.errors import FewshotError
 from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.card import RandomWeights
 from fewshot.embeddings.extract import extract
-from fewshot.embeddings.pipeline.memory import bytes_for_one, fitting_batch, free_bytes
+from fewshot.embeddings.pipeline.memory import bytes_for_one, fitting_batch
 from fewshot.embeddings.pipeline.transfer import Downloads, upload
 from fewshot.embeddings.pipeline.tuning import lay_channels_last
 from fewshot.embeddings.store.reader import FeatureStore
@@ -102,22 +102,8 @@ def test_the_batch_of_auto_follows_from_what_one_image_needs(
     need = bytes_for_one(backbone)
 
     for free, batch in ((1 << 40, 32), (2 * 8 * need, 8), (2 * 8 * need - 1, 4), (0, 1)):
-        monkeypatch.setattr("fewshot.embeddings.pipeline.memory.free_bytes", lambda _, free=free: free)
+        monkeypatch.setattr("fewshot.embeddings.pipeline.memory.free_on", lambda _, free=free: free)
         assert fitting_batch(CPU, [backbone]) == batch
-
-
-def test_free_memory_is_that_of_the_machine_and_of_its_control_group(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = free_bytes(CPU)
-    (tmp_path / "memory.max").write_text(str(300 << 20))
-    (tmp_path / "memory.current").write_text(str(100 << 20))
-    monkeypatch.setattr("fewshot.embeddings.pipeline.memory._CGROUP", tmp_path)
-
-    assert whole > 300 << 20
-    assert free_bytes(CPU) == 200 << 20
-    (tmp_path / "memory.max").write_text("max\n")
-    assert free_bytes(CPU) > 200 << 20
 
 
 def test_features_are_handed_on_in_order_by_a_thread_of_its_own() -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from fewshot.core.errors import WeightsError
+from fewshot.core.errors import OutputError, WeightsError
 from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.transforms import InputRule
 from fewshot.embeddings.weights.download import fetch
@@ -33,6 +33,9 @@ class Handler(BaseHTTPRequestHandler):
         Handler.asked.append((self.path, self.headers.get("Range", "")))
         if self.path.startswith("/missing"):
             self.send_error(404)
+        elif self.path.startswith("/whole"):
+            self._headers(200, len(CONTENT))
+            self.wfile.write(CONTENT)
         elif self.path.startswith("/other"):
             self._answer(b"not the file", body=True)
         elif self.path.startswith("/breaks") and not Handler.broken:
@@ -45,6 +48,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, content: bytes, *, body: bool) -> None:
         first = int(self.headers["Range"].removeprefix("bytes=").partition("-")[0]) if "Range" in self.headers else 0
+        if first >= len(content):
+            self.send_error(416)
+            return
         self._headers(206 if first else 200, len(content) - first)
         if body:
             self.wfile.write(content[first:])
@@ -88,10 +94,10 @@ def test_a_file_is_fetched_once_and_pinned(server: str, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"net.bin", PINS}
 
 
-def test_a_broken_download_goes_on_where_it_stopped(server: str, tmp_path: Path) -> None:
+def test_a_broken_download_resumes_where_it_stopped(server: str, tmp_path: Path) -> None:
     file = WeightFile("net.bin", url=f"{server}/breaks", sha256=DIGEST)
 
-    with pytest.raises(WeightsError, match=r"net\.bin could not be fetched .*run the same command again to go on"):
+    with pytest.raises(WeightsError, match=r"net\.bin could not be fetched .*run the same command again to resume it"):
         fetch(card(file), cache=tmp_path)
     assert (tmp_path / "net.bin.part").stat().st_size == len(CONTENT) // 2
     assert not (tmp_path / "net.bin").exists()
@@ -100,6 +106,51 @@ def test_a_broken_download_goes_on_where_it_stopped(server: str, tmp_path: Path)
 
     assert (tmp_path / "net.bin").read_bytes() == CONTENT
     assert Handler.asked[-1] == ("/breaks", f"bytes={len(CONTENT) // 2}-")
+
+
+def test_a_file_has_its_name_only_after_its_hash_was_checked(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = WeightFile("net.bin", url=f"{server}/net.bin", sha256=DIGEST)
+    hashed: list[tuple[str, bool]] = []
+
+    def noted(path: Path) -> str:
+        hashed.append((path.name, (tmp_path / "net.bin").exists()))
+        return DIGEST
+
+    monkeypatch.setattr("fewshot.embeddings.weights.download.file_sha256", noted)
+
+    fetch(card(file), cache=tmp_path)
+
+    assert hashed == [("net.bin.part", False)]
+
+
+def test_what_is_not_the_beginning_of_the_file_is_fetched_again(server: str, tmp_path: Path) -> None:
+    file = WeightFile("net.bin", url=f"{server}/net.bin", sha256=DIGEST)
+    (tmp_path / "net.bin.part").write_bytes(b"x" * (len(CONTENT) + 5))
+
+    fetch(card(file), cache=tmp_path)
+
+    assert (tmp_path / "net.bin").read_bytes() == CONTENT
+    assert [wanted for _, wanted in Handler.asked] == [f"bytes={len(CONTENT) + 5}-", ""]
+    assert {path.name for path in tmp_path.iterdir()} == {"net.bin"}
+
+
+def test_a_server_that_knows_no_ranges_gives_the_whole_file_again(server: str, tmp_path: Path) -> None:
+    file = WeightFile("net.bin", url=f"{server}/whole", sha256=DIGEST)
+    (tmp_path / "net.bin.part").write_bytes(CONTENT[:1000])
+
+    fetch(card(file), cache=tmp_path)
+
+    assert (tmp_path / "net.bin").read_bytes() == CONTENT
+
+
+def test_a_full_disk_is_an_output_error_and_no_fault_of_the_server(server: str, tmp_path: Path) -> None:
+    file = WeightFile("net.bin", url=f"{server}/net.bin", sha256=DIGEST)
+    (tmp_path / "net.bin.part").symlink_to("/dev/full")
+
+    with pytest.raises(OutputError, match=r"net\.bin\.part cannot be written: no space is left on its disk"):
+        fetch(card(file), cache=tmp_path)
 
 
 def test_a_mirror_is_asked_when_the_official_address_fails(server: str, tmp_path: Path) -> None:
@@ -119,10 +170,10 @@ def test_another_file_than_the_published_one_is_refused_and_not_kept(
 ) -> None:
     file = WeightFile("net.bin", url=f"{server}/other", **known)  # type: ignore[arg-type]  # two text fields
 
-    with pytest.raises(WeightsError, match=r"net\.bin"):
+    with pytest.raises(WeightsError, match=r"net\.bin could not be .*what came has .* published is .* was deleted"):
         fetch(card(file), cache=tmp_path)
 
-    assert not (tmp_path / "net.bin").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_hub_repository_is_fetched_through_its_own_client(server: str, tmp_path: Path) -> None:
