@@ -2,22 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, final
 
 from fewshot.core.errors import OptionError, unknown_name
+from fewshot.core.provenance import provenance
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.protocols.base import Protocol
-from fewshot.protocols.curve.finished_points import ResultCache
-from fewshot.protocols.curve.layers import run_layers
-from fewshot.protocols.curve.models import HELD_OUT
+from fewshot.protocols.base import QUIET, Protocol, Result, RunContext
+from fewshot.protocols.curve.layers import LayerCurves, run_layers
+from fewshot.protocols.curve.model import HELD_OUT
+from fewshot.protocols.curve.settings import CurveSettings
 from fewshot.protocols.curve.split import SplitRule
 from fewshot.protocols.trials.layers import require_sense
+from fewshot.protocols.trials.stores_read import StoreRead
 from fewshot.reconstruction.training_settings import TrainingSettings
 from fewshot.results.report import Report
 
 REFERENCES = ("linear-probe", "rbf-svm")
+_FORMER_HELD_OUT = "carved"  # what reports of earlier versions say
 
 
+@final
 @dataclass(frozen=True)
 class Attribution(Protocol):
     """Fit an encoder-decoder on one class at growing shares of the training set, beside references on the same images.
@@ -30,7 +34,7 @@ class Attribution(Protocol):
             draw, on the images held out of each subset; ``oracle`` for the best on query labels.
         where: which images take part.
         train: which of them train, by column; empty is ``split=train`` where the store has that, else a drawn share.
-        query: which are asked; empty is every image that does not train (``split=test`` where the store has that).
+        query: which are queried; empty is every image that does not train (``split=test`` where the store has that).
         train_share: the share drawn for training where no column says it.
         group: images that share a value of this column never stand on both sides of a drawn split.
         validation: ``held-out`` from each subset, ``none``, or ``COLUMN=VALUE``; chooses the step that is kept.
@@ -77,37 +81,77 @@ class Attribution(Protocol):
         if "support-cv" in self.layer and self.validation == "none":
             raise OptionError("--layer support-cv chooses on held-out images, and --validation none holds out no image")
 
-    def run(self, store: FeatureStore, *, points: ResultCache | None = None, quiet: bool = True) -> Report:
-        """Run every point that ``points`` does not hold yet, and report all.
+    def run(self, store: FeatureStore, context: RunContext = QUIET) -> Result:
+        """Run every point that the context's cache does not hold yet, and report all.
+
+        A run repeats its numbers on the same machine: same device, threads and libraries. Elsewhere the training
+        rounds differently, and the numbers agree as closely as the curve is steep.
+
+        The scores are those of the main layer, per head, fraction and draw, under ``name_at_point``.
 
         Raises:
             EpisodeError: a fraction that leaves a cell without an image, or a class without images.
             UnknownNameError: a backbone, layer, source or column that is not there.
         """
-        return run_layers(self, store, points, quiet=quiet)
+        found = run_layers(self.settings(), store, context)
+        return Result(self._report(found), found.scores() if context.keep_scores else None)
 
-    def rule(self) -> SplitRule:
-        """Return how this protocol divides a store."""
-        column, _, value = self.validation.partition("=")
-        return SplitRule(
-            where=self.where,
-            train=self.train,
-            query=self.query,
-            validation={column: value} if value else {},
-            train_share=self.train_share,
-            group=self.group,
-            seed=self.seed,
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return the protocol of a report's configuration: ``layers`` are those wanted, ``layer`` the main one."""
+        wanted = config.get("layers", config.get("layer", cls.layer))
+        validation = config.get("validation", HELD_OUT)
+        return super().from_config(
+            {
+                **config,
+                "layer": [wanted] if isinstance(wanted, str) else list(wanted),
+                "validation": HELD_OUT if validation == _FORMER_HELD_OUT else validation,
+            }
         )
 
-    def training_recipe(self) -> TrainingSettings:
-        """Return the recipe with this protocol's changes."""
+    def settings(self) -> CurveSettings:
+        """Return the data curve that this protocol runs."""
+        column, _, value = self.validation.partition("=")
+        return CurveSettings(
+            fit_on=self.fit_on,
+            references=self.references,
+            fractions=self.fractions,
+            trials=self.trials,
+            backbone=self.backbone,
+            layer=self.layer,
+            split=SplitRule(
+                where=self.where,
+                train=self.train,
+                query=self.query,
+                validation={column: value} if value else {},
+                train_share=self.train_share,
+                group=self.group,
+                seed=self.seed,
+            ),
+            holds_out=self.validation == HELD_OUT,
+            validation_share=self.validation_share,
+            training=self._training_settings(),
+            families=self.families,
+            seed=self.seed,
+            device=self.device,
+            side_by_side=self.side_by_side,
+        )
+
+    def _training_settings(self) -> TrainingSettings:
         try:
             return TrainingSettings(**self.recipe)
         except TypeError as error:
             raise OptionError(f"the training cannot be set so ({error}); see `fewshot attribute --help`") from error
 
-    def trials_at(self, fraction: float) -> int:
-        """Return the number of draws: 5 seeds below 10 %, 3 at 10 %, 1 at 100 %; the paper gives none."""
-        if self.trials is not None:
-            return self.trials
-        return 5 if fraction < 0.1 else 3 if fraction < 1 else 1
+    def _report(self, found: LayerCurves) -> Report:
+        store, main, rows = found.splits.store, found.main, tuple(found.rows())
+        measured = {"backbone": main.key.backbone, "layer": main.key.layer, "fractions": list(main.fractions)}
+        read = StoreRead.of(store, [curve.key for curve in found.curves])
+        return Report(
+            protocol=self.name,
+            config=self.to_config() | {"layers": list(self.layer), **measured, "stores": [read.to_json()]},
+            rows=rows,
+            supports=main.supports(),
+            warnings=found.warnings(rows),
+            provenance={**provenance(), "store": store.digest},
+        )

@@ -1,15 +1,18 @@
-"""Run a report again from its own configuration and compare the numbers."""
+"""Run a report of any protocol again from its own configuration and compare the numbers."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fewshot.core.errors import ReportError, StoreError
+from fewshot.core.errors import OptionError, ReportError, UnknownNameError
 from fewshot.core.provenance import provenance
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.protocols.fiser import Fiser
-from fewshot.results.report import Difference, Report, Row
+from fewshot.protocols.base import PROTOCOLS, Protocol
+from fewshot.protocols.trials.pool import ARROW
+from fewshot.protocols.trials.stores_read import StoreRead, stores_read
+from fewshot.results.report import Difference, Report
+from fewshot.results.row import Row
 
 TOLERANCE = 1e-6
 
@@ -19,8 +22,10 @@ class Replay:
     """A report run again.
 
     Args:
+        report: what came out this time.
         difference: how far the numbers lie apart.
-        supports_equal: whether the draw, made again, gives the saved supports; the numbers are of the saved ones.
+        supports_equal: whether supports drawn today are those of the report. ``fewshot adapt`` is measured on the saved
+            supports whatever today's draw gives; the others are measured on today's.
         changed: layers whose digest is no longer the report's.
     """
 
@@ -35,75 +40,96 @@ class Replay:
         return self.difference.equal and not self.changed
 
     def __str__(self) -> str:
-        drawn = "of the saved supports" + ("" if self.supports_equal else ", which would be drawn OTHERWISE today")
-        changed = f"; layers that have changed since: {', '.join(self.changed)}" if self.changed else ""
+        drawn = "the supports drawn today are the saved ones"
+        if not self.supports_equal:
+            drawn = "the supports drawn today are NOT the saved ones"
+        changed = f"; changed since: {', '.join(self.changed)}" if self.changed else ""
         return f"{self.difference}; {drawn}{changed}"
 
 
+@dataclass(frozen=True)
+class _Run:
+    """One run of a report: a report that joins several stores has several."""
+
+    config: Mapping[str, Any]
+    supports: Mapping[str, Any]
+
+
 def replay(report: Report, *, stores: Sequence[Path | str] = (), tolerance: float = TOLERANCE) -> Replay:
-    """Repeat a report from its saved supports and compare; the draw is made again as well, to see whether it still is.
+    """Repeat a report and compare it with itself.
+
+    What heads, measures and searches give is the same to ``tolerance`` on any machine. Attribution trains networks:
+    its numbers come out again on the machine that made them, see ``Attribution.run``.
 
     Args:
-        report: a report of ``fewshot adapt``.
+        report: of any protocol that is installed.
         stores: where the stores lie now, in the report's order, when not where they were.
         tolerance: the largest difference of a value that counts as equal.
 
     Raises:
-        ReportError: of another protocol, or without what a replay needs.
+        ReportError: of a protocol that is not installed, or without what a replay needs.
+        OptionError: more stores than the report reads.
         StoreError: a store is gone.
     """
-    if report.protocol != Fiser.name:
-        raise ReportError(f"only reports of `fewshot adapt` can be replayed, and this is of {report.protocol!r}")
-    runs: Sequence[Mapping[str, Any]] = report.config.get("runs") or [report.config]
-    saved = _saved(report, several=len(runs) > 1)
-    if len(saved) != len(runs):
-        raise ReportError(
-            f"the report has {len(runs)} runs and the supports of {len(saved)}; run `fewshot adapt` again"
-        )
+    protocol_class = _protocol_class(report.protocol)
     rows: list[Row] = []
-    places, changed, same = list(stores), [], True
-    for run, supports in zip(runs, saved, strict=True):
-        if "stores" not in run:
-            raise ReportError("the report does not say which stores it was made from; run `fewshot adapt` again")
-        paths = [places.pop(0) if places else entry["path"] for entry in run["stores"]]
-        query: dict[str, Any] = {"query": str(paths[1])} if len(paths) > 1 else {}
-        protocol, opened = replace(_protocol(run), **query), FeatureStore(paths[0])
-        rows += replace(protocol, support=supports).run(opened).rows
-        same = same and (bool(protocol.support) or protocol.drawn(opened) == supports)
-        changed += _changed(run, paths)
-    joined = replace(report, rows=tuple(rows), provenance=provenance())
-    return Replay(joined, report.compare(joined, tolerance=tolerance), same, tuple(changed))
+    changed: list[str] = []
+    same, confusion, given = True, None, list(stores)
+    for run in _runs(report):
+        recorded = stores_read(report, run.config)
+        if not recorded:
+            raise ReportError("the report does not say which stores it was made from; run the protocol again")
+        paths = [given.pop(0) if given else _require_path(store.path) for store in recorded]
+        opened = [FeatureStore(path) for path in paths]
+        changed += [name for store, now in zip(recorded, opened, strict=True) for name in store.changes(now)]
+        protocol = protocol_class.from_config(run.config).reading(paths[1:])
+        replayed = protocol.replay(opened[0], run.supports)
+        rows += _under_saved_names(replayed.report.rows, report, recorded, paths)
+        same, confusion = same and replayed.supports_equal, replayed.report.confusion
+    if given:
+        raise OptionError(
+            f"{len(stores)} stores are given, and the report reads {len(stores) - len(given)}; leave out --store"
+        )
+    joined = replace(report, rows=tuple(rows), confusion=confusion, provenance=provenance())
+    return Replay(joined, report.compare(joined, tolerance=tolerance), same, tuple(dict.fromkeys(changed)))
 
 
-def _saved(report: Report, *, several: bool) -> list[tuple[tuple[str, ...], ...]]:
-    """Return the supports of every run; those of several stand one after another, each under its data set's name."""
-    found: dict[str, list[tuple[str, ...]]] = {}
-    for key, listed in report.supports.items():
-        found.setdefault(key.rpartition("|")[0] if several else "", []).append(tuple(listed))
-    return [tuple(lists) for lists in found.values()]
-
-
-def _protocol(config: Mapping[str, Any]) -> Fiser:
-    known = {item.name for item in fields(Fiser)}
-    given = {name: _frozen(value) for name, value in config.items() if name in known}
+def _protocol_class(name: str) -> type[Protocol]:
     try:
-        return Fiser(**given)
-    except TypeError as error:
-        raise ReportError(f"the report's configuration cannot be used ({error}); run `fewshot adapt` again") from error
+        found: type[Protocol] = PROTOCOLS.load(name)
+    except UnknownNameError as error:
+        raise ReportError(f"the report cannot be replayed: {error}") from error
+    return found
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value
+def _runs(report: Report) -> list[_Run]:
+    """Return the runs; supports of several stand one after another, each under its data set's name."""
+    configs: Sequence[Mapping[str, Any]] = report.config.get("runs") or [report.config]
+    if len(configs) == 1:
+        return [_Run(configs[0], report.supports)]
+    parts: dict[str, dict[str, Any]] = {}
+    for key, listed in report.supports.items():
+        title, _, trial = key.rpartition("|")
+        parts.setdefault(title, {})[trial] = listed
+    if len(parts) != len(configs):
+        raise ReportError(
+            f"the report has {len(configs)} runs and the supports of {len(parts)}; run the protocol again"
+        )
+    return [_Run(config, supports) for config, supports in zip(configs, parts.values(), strict=True)]
 
 
-def _changed(run: Mapping[str, Any], paths: Sequence[Path | str]) -> list[str]:
-    changed = []
-    for entry, path in zip(run["stores"], paths, strict=True):
-        store = FeatureStore(path)
-        now = {f"{info.backbone}/{info.layer}": info.digest for info in store.layers if info.view == "clean"}
-        for name, digest in entry["layers"].items():
-            if name not in now:
-                raise StoreError(f"{path} has no layer {name!r}, which the report was made from; embed it again")
-            if now[name] != digest:
-                changed.append(name)
-    return changed
+def _under_saved_names(
+    rows: Sequence[Row], report: Report, recorded: Sequence[StoreRead], paths: Sequence[Path | str]
+) -> Iterator[Row]:
+    """Yield the rows under the data sets' names of the report: a store without names is called after its file."""
+    known = {name for row in report.rows for name in row.dataset.split(ARROW)}
+    renamed = {Path(path).stem: Path(old.path).stem for old, path in zip(recorded, paths, strict=True) if old.path}
+    for row in rows:
+        names = (name if name in known else renamed.get(name, name) for name in row.dataset.split(ARROW))
+        yield replace(row, dataset=ARROW.join(names))
+
+
+def _require_path(path: str | None) -> str:
+    if path is None:
+        raise ReportError("this report does not say where its store lies; name it with --store")
+    return path

@@ -1,36 +1,43 @@
-"""Robustness: a head fitted on clean images, asked about the same queries after every perturbation in the store."""
+"""Robustness: a head fitted on clean images, measured on the same queries under every perturbation in the store."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fewshot.core.arrays import FloatArray
-from fewshot.core.errors import InputError, OptionError, unknown_name
-from fewshot.core.progress import Progress
+from fewshot.core.arrays import BoolArray, FloatArray
+from fewshot.core.errors import InputError, unknown_name
 from fewshot.core.provenance import provenance
-from fewshot.draws.episodes import Draw, Per
-from fewshot.embeddings.layer_key import CLEAN, LOGIT
+from fewshot.draws.episodes import Per
+from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
-from fewshot.protocols.base import Protocol
+from fewshot.protocols.base import QUIET, Protocol, Result, RunContext
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
-from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, layers_to_score, require_sense
-from fewshot.protocols.trials.measures import POOLED, measure
-from fewshot.protocols.trials.pool import EvaluationPool, load_pool
-from fewshot.protocols.trials.selection import Candidate, chosen_by_cross_validation, chosen_by_oracle
-from fewshot.protocols.trials.supports import draw_all
+from fewshot.protocols.trials.head_solver import HeadSolver
+from fewshot.protocols.trials.head_sweep import MeasuredHeads
+from fewshot.protocols.trials.layers import CHOSEN, Chosen, is_reported_fixed, keys_to_score, require_sense
+from fewshot.protocols.trials.measures import POOLED, RowFields, measure
+from fewshot.protocols.trials.pool import load_pool
+from fewshot.protocols.trials.selection import Candidate, choose
+from fewshot.protocols.trials.supports import DrawRule, draw_trials
+from fewshot.protocols.trials.trials import Trials
 from fewshot.results.report import Report
 from fewshot.results.row import PRETRAINED, Row
+from fewshot.results.scores import name_of_scores
 
 FLIP_RATE = "flip_rate"
 INPUT_VIEW = "input-"
 
+ByView = dict[str, FloatArray]  # view -> (T, n) scores
 
+
+@final
 @dataclass(frozen=True)
 class Robustness(Protocol):
-    """Measure heads and pretrained detectors over views: JPEG 100 to 30 and blur 0 to 4, or any other.
+    """Measure heads and pretrained detectors over views: JPEG 100 to 30, blur 0 to 4, or any other in the store.
 
     The levels are UnivFD's (WisconsinAIVision/UniversalFakeDetect @ 76a0e3e, validate.py).
 
@@ -43,9 +50,14 @@ class Robustness(Protocol):
             their sign (``rigid``, ``minder``) are reported as calibrated and as in their paper.
         view: views besides ``clean``; empty is every view of the store that acts on pixels.
         shots: labelled clean images per class (or source).
+        trials: random draws of the support. seed: what all of them follow from.
+        per: shots of each class, or of each source.
         backbone: backbones; all of the store when empty.
         layer: names of layers; ``fixed`` for each backbone's default, ``all``, ``support-cv`` for the layer that
             cross-validation inside each clean support prefers, ``oracle`` for the best on the clean query labels.
+        where: columns and the values wanted.
+        group: images sharing a value of this column never stand on both sides.
+        device: where batched heads compute.
     """
 
     name: ClassVar[str] = "robustness"
@@ -62,44 +74,30 @@ class Robustness(Protocol):
     group: str | None = None
     device: str = "cpu"
 
-    def run(self, store: FeatureStore, *, quiet: bool = True) -> Report:
-        """Run the protocol on a store.
+    def run(self, store: FeatureStore, context: RunContext = QUIET) -> Result:
+        """Run the protocol on a store; the scores are (T, n) float32 per layer, head and view.
 
         Raises:
             EpisodeError: too few images for the draw.
             InputError: a store without any perturbed view.
             UnknownNameError: a backbone, layer, head or view is not there.
         """
-        backbones = self.backbone or store.backbones
-        views = {name: self._views(store, name) for name in backbones}
-        if self.trials < 1 or self.shots < 1:
-            raise OptionError(f"shots and trials must be at least 1, and are {self.shots} and {self.trials}")
+        rule = DrawRule(self.shots, self.trials, self.seed, per=self.per)
         require_sense(self.layer)
-        pool = load_pool(store, backbones=backbones, where=self.where, group=self.group)
-        draws = draw_all(pool, method="nested", shots=self.shots, trials=self.trials, seed=self.seed, per=self.per)
-        rows: list[Row] = []
-        work = sum(len(found) for found in views.values()) * len(self.head)
-        with Progress(work, label="robustness", unit="views", quiet=quiet) as progress:
-            for name in backbones:
-                rows += self._pretrained(pool, draws, name, views[name])
-                for head in self.head:
-                    for label, fresh in _heads(head):
-                        rows += self._head_rows(pool, draws, name, label, fresh, views[name])
-                    progress.advance(len(views[name]), note=f"{name} {head}")
-        clean = [row for row in rows if row.view == CLEAN]
-        return Report(
-            protocol=self.name,
-            config=_config(self, store, views),
-            rows=tuple(rows),
-            supports={str(drawn.trial): pool.keys[drawn.support(self.shots)].tolist() for drawn in draws},
-            warnings=(
-                *pool.warnings,
-                *draw_caveats(draws),
-                *row_caveats(clean),
-                *interval_caveats(clean, draws, pool.images.synthetic, kind="trials"),
-            ),
-            provenance=provenance(),
-        )
+        named = replace(self, backbone=self.backbone or store.backbones)
+        views = {name: named._views(store, name) for name in named.backbone}
+        pool = load_pool(store, backbones=named.backbone, where=self.where, group=self.group)
+        return named._measured(draw_trials(pool, rule), views, context)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return the protocol of a report's configuration, which says for every backbone what views were measured."""
+        measured = config.get("view")
+        if not isinstance(measured, Mapping):
+            return super().from_config(config)
+        lists = {tuple(views) for views in measured.values()}
+        named = lists.pop() if len(lists) == 1 else ()  # views that differ were all those of the store
+        return super().from_config({**config, "view": list(named)})
 
     def _views(self, store: FeatureStore, backbone: str) -> tuple[str, ...]:
         """Return the views measured, ``clean`` first."""
@@ -116,84 +114,153 @@ class Robustness(Protocol):
             )
         return (CLEAN, *perturbed)
 
-    def _head_rows(
-        self,
-        pool: EvaluationPool,
-        draws: Sequence[Draw],
-        backbone: str,
-        label: str,
-        head: Head,
-        views: Sequence[str],
-    ) -> list[Row]:
-        """Return the rows of one head: of every fixed layer, and of those chosen on clean images trial by trial."""
-        store = pool.parts[0][0]
-        default, layers = store.default_layer(backbone), layers_to_score(store, backbone, self.layer)
-        supports = np.stack([drawn.support(self.shots) for drawn in draws])
-        about = {"backbone": backbone, "head": label, "n_support": supports.shape[1], "shots": self.shots}
-        choices = [name for name in CHOSEN if name in self.layer]
-        rows, scored = [], {}
-        for layer in layers:
-            found = self._scores_by_view(pool, head, backbone, layer, supports, views)
-            if is_reported_fixed(layer, self.layer, default=default):
-                rows += _rows_by_view(pool, draws, found, {**about, "layer": layer, "selection": "fixed"})
-            if choices:
-                scored[layer] = found
-        for name in choices:
-            candidates = [Candidate(layer, head, measure(pool, draws, scored[layer][CLEAN])) for layer in layers]
-            labels = self._chosen(name, candidates, pool, draws, backbone, default)
-            taken = {
-                view: np.stack([scored[layer][view][trial] for trial, layer in enumerate(labels)]) for view in views
-            }
-            rows += _rows_by_view(pool, draws, taken, {**about, "layer": name, "selection": name}, labels)
-        return rows
+    def _measured(self, trials: Trials, views: Mapping[str, Sequence[str]], context: RunContext) -> Result:
+        rows: list[Row] = []
+        scores: dict[str, NDArray[Any]] = {}
+        work = sum(len(found) for found in views.values()) * len(self.head)
+        with context.progress(work, label="robustness", unit="views") as progress:
+            for backbone, names in views.items():
+                sweep = _ViewSweep(self, trials, backbone, tuple(names))
+                rows += sweep.pretrained_rows()
+                for name in self.head:
+                    for label, head in _heads(name):
+                        found = sweep.on_head(label, head, keep_scores=context.keep_scores)
+                        rows += found.rows
+                        scores |= found.scores
+                    progress.advance(len(names), note=f"{backbone} {name}")
+        kept = {**scores, **trials.described([self.shots])} if context.keep_scores else None
+        return Result(self._report(trials, views, rows), kept)
 
-    def _chosen(
-        self,
-        name: str,
-        candidates: Sequence[Candidate],
-        pool: EvaluationPool,
-        draws: Sequence[Draw],
-        backbone: str,
-        default: str,
-    ) -> tuple[str, ...]:
-        """Return the layer of every trial, chosen on clean images; a perturbation never chooses."""
-        if name == "oracle":
-            return chosen_by_oracle(candidates).labels
-        return chosen_by_cross_validation(
-            candidates, pool, draws, backbone=backbone, shots=self.shots, default=default
-        ).labels
+    def _report(self, trials: Trials, views: Mapping[str, Sequence[str]], rows: Sequence[Row]) -> Report:
+        clean = [row for row in rows if row.view == CLEAN]
+        config = {
+            "view": {name: list(found) for name, found in views.items()},
+            "store": trials.pool.support_store.digest,
+            "stores": trials.pool.stores_read(self._keys_read(trials, views)),
+        }
+        keys = trials.pool.keys
+        return Report(
+            protocol=self.name,
+            config=self.to_config() | config,
+            rows=tuple(rows),
+            supports={str(drawn.trial): keys[drawn.support(self.shots)].tolist() for drawn in trials.draws},
+            warnings=(
+                *trials.pool.warnings,
+                *draw_caveats(trials.draws),
+                *row_caveats(clean),
+                *interval_caveats(clean, trials, kind="trials"),
+            ),
+            provenance=provenance(),
+        )
 
-    def _scores_by_view(
-        self, pool: EvaluationPool, head: Head, backbone: str, layer: str, supports: Any, views: Sequence[str]
-    ) -> dict[str, FloatArray]:
-        clean = pool.for_head(head, backbone, layer)
+    def _keys_read(self, trials: Trials, views: Mapping[str, Sequence[str]]) -> list[LayerKey]:
+        pool, heads = trials.pool, [HEADS.load(name) for name in self.head]
+        found: list[LayerKey] = []
+        for backbone, names in views.items():
+            layers = keys_to_score(pool.support_store, backbone, self.layer)
+            for view in names:
+                seen = [replace(key, view=view) for key in layers]
+                found += [read for key in seen for head in heads for read in pool.keys_for_head(head, key)]
+                found.append(LayerKey(backbone, LOGIT, view))
+        return found
+
+
+@dataclass(frozen=True)
+class _ViewSweep:
+    """Heads on one backbone, fitted on clean supports and scored under every view, the clean one first."""
+
+    protocol: Robustness
+    trials: Trials
+    backbone: str
+    views: tuple[str, ...]
+
+    def on_head(self, label: str, head: Head, *, keep_scores: bool) -> MeasuredHeads:
+        """Score and measure one head on every layer by itself, and on those chosen on clean images trial by trial."""
+        n_support = len(self.trials.draws[0].support(self.protocol.shots))
+        fields = RowFields(LayerKey(self.backbone, ""), label, n_support=n_support, shots=self.protocol.shots)
+        rows: list[Row] = []
+        kept: dict[str, NDArray[Any]] = {}
+        scored: dict[LayerKey, ByView] = {}
+        for key in keys_to_score(self.trials.pool.support_store, self.backbone, self.protocol.layer):
+            by_view = self._scores_by_view(head, key)
+            if is_reported_fixed(key.layer, self.protocol.layer, default=self._default):
+                rows += self._rows_by_view(replace(fields, key=key), by_view)
+            if self._selections:
+                scored[key] = by_view
+            if keep_scores:
+                kept |= _named(by_view, key, label, self.protocol.shots)
+        return MeasuredHeads((*rows, *self._chosen_rows(fields, head, scored)), kept)
+
+    @property
+    def _selections(self) -> list[Chosen]:
+        return [selection for selection in CHOSEN if selection in self.protocol.layer]
+
+    @property
+    def _solver(self) -> HeadSolver:
+        return HeadSolver(device=self.protocol.device)
+
+    @property
+    def _default(self) -> str:
+        return self.trials.pool.support_store.default_layer(self.backbone)
+
+    def _scores_by_view(self, head: Head, key: LayerKey) -> ByView:
+        pool = self.trials.pool
+        clean = pool.for_head(head, key)
         return {
-            view: self._scores(pool, head, clean, pool.for_head(head, backbone, layer, view=view), supports)
-            for view in views
+            view: self._scores(head, clean, clean if view == CLEAN else pool.for_head(head, replace(key, view=view)))
+            for view in self.views
         }
 
-    def _scores(
-        self, pool: EvaluationPool, head: Head, clean: FloatArray, perturbed: FloatArray, supports: Any
-    ) -> FloatArray:
-        """Return (T, n) scores of the perturbed images by heads fitted on clean ones.
+    def _scores(self, head: Head, clean: FloatArray, perturbed: FloatArray) -> FloatArray:
+        """Return (T, n) scores of the perturbed images (n, D) by the head fitted on clean supports.
 
-        Both halves are one pool to the head: supports lie in the first, and the second is what is asked.
+        Both are one pool to the head: supports lie in its first half, and the second is what is queried.
         """
-        both = np.concatenate([clean, perturbed])
-        labels = np.tile(pool.images.synthetic, 2)
-        return head.score_draws(both, labels, supports, device=self.device)[:, len(clean) :]
+        supports = np.stack(self.trials.supports(self.protocol.shots))
+        both, labels = np.concatenate([clean, perturbed]), np.tile(self.trials.synthetic, 2)
+        return self._solver.score_supports(head, both, labels, supports)[:, len(clean) :]
 
-    def _pretrained(
-        self, pool: EvaluationPool, draws: Sequence[Draw], backbone: str, views: Sequence[str]
-    ) -> list[Row]:
-        store, chosen = pool.parts[0]
-        about = {"backbone": backbone, "layer": LOGIT, "head": PRETRAINED, "n_support": 0, "shots": 0}
-        scored = {}
-        for view in views:
-            if store.has_logit(backbone, view=view):
-                logit = store.read(chosen, backbone, LOGIT, view=view)[:, 0].astype(np.float64)
-                scored[view] = np.broadcast_to(logit, (len(draws), len(logit)))
-        return _rows_by_view(pool, draws, scored, {**about, "selection": "fixed"})
+    def _chosen_rows(self, fields: RowFields, head: Head, scored: Mapping[LayerKey, ByView]) -> Iterator[Row]:
+        candidates = [Candidate(key, head, measure(self.trials, by_view[CLEAN])) for key, by_view in scored.items()]
+        for selection in self._selections:
+            found = choose(selection, candidates, self.trials, fields.shots, default=self._default, solver=self._solver)
+            yield from self._rows_by_view(fields.chosen(selection, found.labels), self._taken(scored, found.labels))
+
+    def _taken(self, scored: Mapping[LayerKey, ByView], layers: Sequence[str]) -> ByView:
+        """Return every trial's scores on the layer chosen for it; a perturbation never chooses."""
+        keys = [LayerKey(self.backbone, layer) for layer in layers]
+        return {view: np.stack([scored[key][view][trial] for trial, key in enumerate(keys)]) for view in self.views}
+
+    def pretrained_rows(self) -> Iterator[Row]:
+        """Yield the rows of the checkpoint's own head, where the store holds its score under a view."""
+        found = {view: self.trials.pretrained_scores(self.backbone, view=view) for view in self.views}
+        scored = {view: scores for view, scores in found.items() if scores is not None}
+        yield from self._rows_by_view(RowFields(LayerKey(self.backbone, LOGIT), PRETRAINED), scored)
+
+    def _rows_by_view(self, fields: RowFields, scored: Mapping[str, FloatArray]) -> Iterator[Row]:
+        """Yield the rows of scores (T, n) by view; verdicts flip against those of the clean view."""
+        clean = scored.get(CLEAN)
+        for view, scores in scored.items():
+            found = measure(self.trials, scores).rows(replace(fields, key=replace(fields.key, view=view)))
+            yield from found
+            if clean is not None:
+                yield from self._flip_rows((scores > 0) != (clean > 0), found)
+
+    def _flip_rows(self, flipped: BoolArray, measured: Sequence[Row]) -> Iterator[Row]:
+        """Yield the flip rate, of verdicts (T, n) that differ, beside each query set that was measured."""
+        pool = self.trials.pool
+        for row in {(row.dataset, row.source): row for row in measured}.values():
+            of_source = pool.images.synthetic & (pool.images.source == row.source)
+            if row.source != POOLED and not of_source.any():
+                continue
+            counted = of_source if row.source != POOLED else np.ones(len(pool.images), bool)
+            if row.dataset != pool.title:
+                counted = counted & (pool.dataset == row.dataset)
+            queries = [drawn.query[counted[drawn.query]] for drawn in self.trials.draws]
+            values = [
+                float(flipped[t, query].mean()) if len(query) else float("nan") for t, query in enumerate(queries)
+            ]
+            yield replace(row, metric=FLIP_RATE, values=tuple(values), interval=None)
 
 
 def _heads(name: str) -> list[tuple[str, Head]]:
@@ -204,42 +271,8 @@ def _heads(name: str) -> list[tuple[str, Head]]:
     return [(name, head), (f"{name} (paper)", HEADS.load(name)(direction="paper"))]
 
 
-def _rows_by_view(
-    pool: EvaluationPool,
-    draws: Sequence[Draw],
-    scored: Mapping[str, FloatArray],
-    about: Mapping[str, Any],
-    choices: Sequence[str] = (),
-) -> list[Row]:
-    """Return the rows of scores (T, n) by view; verdicts flip against those of the first, the clean one."""
-    rows: list[Row] = []
-    for view, scores in scored.items():
-        facts = {**about, "view": view}
-        found = measure(pool, draws, scores).rows(facts, choices=choices)
-        clean = scored.get(CLEAN)
-        rows += found if clean is None else found + _flip_rows(pool, draws, scores, clean, found)
-    return rows
-
-
-def _flip_rows(
-    pool: EvaluationPool, draws: Sequence[Draw], scores: FloatArray, clean: FloatArray, measured: Sequence[Row]
-) -> list[Row]:
-    """Return the flip rate beside each place that was measured."""
-    flipped = (scores > 0) != (clean > 0)
-    rows = []
-    for row in {(row.dataset, row.source): row for row in measured}.values():
-        of_source = pool.images.synthetic & (pool.images.source == row.source)
-        if row.source != POOLED and not of_source.any():
-            continue
-        values = []
-        for trial, drawn in enumerate(draws):
-            asked = drawn.query if row.source == POOLED else drawn.query[of_source[drawn.query]]
-            asked = asked if row.dataset == pool.title else asked[pool.dataset[asked] == row.dataset]
-            values.append(float(flipped[trial, asked].mean()) if len(asked) else float("nan"))
-        rows.append(replace(row, metric=FLIP_RATE, values=tuple(values), interval=None))
-    return rows
-
-
-def _config(protocol: Robustness, store: FeatureStore, views: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    fields = asdict(protocol) | {"view": {name: list(found) for name, found in views.items()}, "store": store.digest}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+def _named(by_view: ByView, key: LayerKey, label: str, shots: int) -> dict[str, NDArray[Any]]:
+    return {
+        name_of_scores(key.backbone, key.layer, label, shots, view=view): scores.astype(np.float32)
+        for view, scores in by_view.items()
+    }

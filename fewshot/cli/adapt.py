@@ -1,24 +1,30 @@
 """``fewshot adapt``: fit small heads on a few images of a store and measure them on the rest."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fewshot.cli.options import (
     STORE,
     backbones_option,
+    device_option,
     group_option,
-    heads_device_option,
+    heads_option,
     json_option,
+    keep_scores_option,
     layers_option,
     per_option,
     quiet_option,
+    report_option,
     seed_option,
-    split_commas,
     split_numbers,
+    trials_option,
     where_option,
 )
+
+if TYPE_CHECKING:
+    from fewshot.results.report import Report
 
 
 def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int | str:
@@ -39,20 +45,13 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     help="Labelled images per class (or source); all counts of a trial share one query set.  [default: 10; with "
     "--support every image listed]",
 )
-@click.option(
-    "--head",
-    default="svm",
-    show_default=True,
-    callback=split_commas,
-    metavar="NAME[,NAME...]",
-    help="Heads to fit; `fewshot list heads` names them.",
-)
-@click.option("--trials", type=int, default=100, show_default=True, help="Random draws of the support.")
+@heads_option
+@trials_option(default=100, text="Random draws of the support.")
 @seed_option
 @where_option
 @backbones_option
 @layers_option
-@group_option
+@group_option()
 @per_option
 @click.option("--stratified", is_flag=True, help="Spread each class's shots evenly over its sources.")
 @click.option("--query", type=click.Path(), metavar="STORE", help="Query all images of another store.")
@@ -92,7 +91,7 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     show_default=True,
     help="Vote of the head knn.",
 )
-@heads_device_option
+@device_option(default="cpu", text="Where heads are solved.")
 @click.option(
     "--interval",
     type=click.Choice(["trials", "two-way", "delong"]),
@@ -100,8 +99,8 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     show_default=True,
     help="The 95 % interval spans draws, draws and query images, or the query images of one draw.",
 )
-@click.option("--keep-scores", is_flag=True, help="Save all scores beside the report as .npz; needs -o.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), metavar="REPORT.json", help="Save the report.")
+@keep_scores_option
+@report_option()
 @json_option
 @quiet_option
 def command(stores: tuple[Path, ...], as_json: bool, **options: Any) -> None:
@@ -112,4 +111,14 @@ def command(stores: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     from fewshot.cli.reporting import print_report
     from fewshot.protocols.across_stores import adapt_and_save
 
-    print_report(adapt_and_save(stores, **options), as_json=as_json)
+    report = adapt_and_save(stores, **options)
+    print_report(report, _text(report), as_json=as_json)
+
+
+def _text(report: "Report") -> str:
+    from fewshot.results.leaderboard import leaderboard, leaderboard_table, paper_comparison
+
+    table, entries = report.table(["auroc", "average_precision", "tpr_at_5_fpr"]), leaderboard(report)
+    if len(entries) < 2:
+        return table
+    return "\n".join([f"{table}\n", leaderboard_table(entries), *paper_comparison(entries)])

@@ -49,6 +49,12 @@ def backbones_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def backbone_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--backbone`` where one is read."""
+    text = "Whose features; may be left out when the store has one backbone."
+    return click.option("--backbone", "-b", metavar="NAME", help=text)(command)
+
+
 def layers_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--layer``: layers by name, or how they are chosen."""
     return click.option(
@@ -61,11 +67,30 @@ def layers_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def group_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--group``: the column that keeps images together."""
-    return click.option("--group", metavar="COLUMN", help="Images that share a value never stand on both sides.")(
-        command
+def heads_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--head``: which heads are fitted."""
+    return click.option(
+        "--head",
+        default="svm",
+        show_default=True,
+        callback=split_commas,
+        metavar="NAME[,NAME...]",
+        help="Heads to fit; `fewshot list heads` names them.",
+    )(command)
+
+
+def trials_option(*, default: int | None, text: str) -> Decorator:
+    """``--trials``: how many draws; ``text`` says of what."""
+    return click.option(
+        "--trials", type=click.IntRange(1), default=default, show_default=default is not None, help=text
     )
+
+
+def group_option(
+    *, default: str | None = None, text: str = "Images that share a value never stand on both sides."
+) -> Decorator:
+    """``--group``: the column that keeps images together; ``text`` says how."""
+    return click.option("--group", default=default, show_default=default is not None, metavar="COLUMN", help=text)
 
 
 def per_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,11 +104,21 @@ def per_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def heads_device_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--device`` of commands that fit heads, and no networks."""
-    return click.option(
-        "--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N", help="Where heads are solved."
-    )(command)
+def report_option(*, text: str = "The report to write, as JSON.") -> Decorator:
+    """``-o``: where the report goes; ``--out`` and ``--output`` are the same."""
+    path = click.Path(path_type=Path)
+    return click.option("out", "--out", "--output", "-o", type=path, metavar="REPORT.json", help=text)
+
+
+def keep_scores_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--keep-scores``: the score of every image beside the report."""
+    text = "Save every image's scores beside the report, as .npz; needs -o."
+    return click.option("--keep-scores", is_flag=True, help=text)(command)
+
+
+def device_option(*, default: str, text: str) -> Decorator:
+    """``--device``: where something is computed; ``text`` says what."""
+    return click.option("--device", default=default, show_default=True, metavar="auto|cpu|cuda|cuda:N", help=text)
 
 
 def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,7 +146,7 @@ def split_numbers(context: click.Context, parameter: click.Parameter, value: str
     try:
         return tuple(int(part) for part in split_commas(context, parameter, value))
     except ValueError as error:
-        raise click.BadParameter(f"{value!r} is not a list of numbers such as 1,5,10", param=parameter) from error
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 1,5,10", param=parameter) from error
 
 
 def split_commas(_: click.Context, __: click.Parameter, values: tuple[str, ...] | str | None) -> tuple[str, ...]:

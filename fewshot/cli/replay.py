@@ -2,24 +2,28 @@
 
 import json
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 
 import click
 
-from fewshot.cli.options import STORE, json_option
+from fewshot.cli.options import STORE, json_option, report_option
 
 
-@click.command(short_help="Run a report again from its saved draws and compare the numbers.")
+@click.command(short_help="Run a report of any protocol again and compare the numbers.")
 @click.argument("report", type=click.Path(path_type=Path))
 @click.option("--store", "stores", multiple=True, type=STORE, help="Where the store lies now; repeat in order.")
 @click.option("--tolerance", type=float, default=1e-6, show_default=True, help="Largest difference that is equal.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), metavar="REPORT.json", help="Save the new report.")
+@report_option(text="Save the new report.")
 @json_option
 @click.pass_context
 def command(
     context: click.Context, report: Path, stores: tuple[Path, ...], tolerance: float, out: Path | None, as_json: bool
 ) -> None:
-    """Repeat REPORT and say whether its numbers come out again; exit status 1 when they do not."""
+    """Repeat REPORT and say whether its numbers come out again; exit status 1 when they do not.
+
+    Attribution trains networks, whose numbers come out again on the machine that made them.
+    """
     from fewshot.protocols.replay import replay
     from fewshot.results.report import Report
 
@@ -27,9 +31,10 @@ def command(
     if out is not None:
         found.report.save(out)
     if as_json:
-        facts = {**asdict(found.difference), "supports_equal": found.supports_equal, "changed": found.changed}
-        facts["largest"] = facts["largest"] if facts["largest"] != float("inf") else None
-        click.echo(json.dumps({**facts, "equal": found.equal}))
+        difference = asdict(found.difference)
+        difference["largest"] = difference["largest"] if isfinite(difference["largest"]) else None
+        document = {**difference, "supports_equal": found.supports_equal, "changed": found.changed}
+        click.echo(json.dumps({**document, "equal": found.equal}))
     else:
         click.echo(str(found))
     context.exit(0 if found.equal else 1)

@@ -1,6 +1,5 @@
 """``fewshot robustness``: heads and pretrained detectors over the views of a store."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +8,26 @@ import click
 from fewshot.cli.options import (
     STORE,
     backbones_option,
+    device_option,
     group_option,
-    heads_device_option,
+    heads_option,
     json_option,
+    keep_scores_option,
     layers_option,
     per_option,
     quiet_option,
+    report_option,
     seed_option,
     split_commas,
+    trials_option,
     where_option,
 )
 
 
 @click.command(short_help="Any head over the store's views, metric and flip rate.")
 @click.argument("store", type=STORE)
-@click.option("--output", "-o", "out", type=click.Path(path_type=Path), help="The report to write, as JSON.")
-@click.option(
-    "--head",
-    default="svm",
-    show_default=True,
-    callback=split_commas,
-    metavar="NAME[,NAME...]",
-    help="Heads to fit on clean images; `fewshot list heads` names them.",
-)
+@report_option()
+@heads_option
 @click.option(
     "--view",
     multiple=True,
@@ -39,33 +35,40 @@ from fewshot.cli.options import (
     metavar="VIEW[,VIEW...]",
     help="Perturbations to measure.  [default: all of the store that act on pixels]",
 )
-@click.option("--shots", type=click.IntRange(1), default=10, show_default=True, help="Labelled images per class.")
-@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Random draws of the support.")
+@click.option(
+    "--shots",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Labelled clean images per class (or source).",
+)
+@trials_option(default=100, text="Random draws of the support.")
 @per_option
 @backbones_option
 @layers_option
-@group_option
-@heads_device_option
+@group_option()
+@device_option(default="cpu", text="Where heads are solved.")
+@keep_scores_option
 @where_option
 @seed_option
 @quiet_option
 @json_option
-def command(store: Path, out: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Fit heads on clean images of STORE and ask them about the same queries under every view.
+def command(store: Path, out: Path | None, as_json: bool, quiet: bool, keep_scores: bool, **options: Any) -> None:
+    """Fit heads on clean images of STORE and measure them on the same queries under every view.
 
     The flip rate is the share of verdicts that differ from those on the clean image. Add views to a store with
     `fewshot embed ... --view clean,jpeg:90,jpeg:50,blur:1`.
     """
+    from fewshot.cli.reporting import print_report, require_report_file
     from fewshot.embeddings.store.reader import FeatureStore
+    from fewshot.protocols.base import RunContext
     from fewshot.protocols.robustness import FLIP_RATE, Robustness
     from fewshot.results.tables import report_table
 
-    report = Robustness(**options).run(FeatureStore(store), quiet=quiet)
+    require_report_file(out, keep_scores=keep_scores)
+    result = Robustness(**options).run(FeatureStore(store), RunContext(quiet=quiet, keep_scores=keep_scores))
     if out is not None:
-        report.save(out)
-    if as_json:
-        click.echo(json.dumps(report.to_json(), allow_nan=False))
-        return
-    click.echo(report_table(report.where(source="all"), ("auroc", "average_precision", "accuracy", FLIP_RATE)))
-    for note in report.warnings:
-        click.echo(f"warning: {note}", err=True)
+        result.save(out)
+    pooled = result.report.where(source="all")
+    text = report_table(pooled, ("auroc", "average_precision", "accuracy", FLIP_RATE))
+    print_report(result.report, text, as_json=as_json)

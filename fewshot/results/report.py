@@ -23,7 +23,7 @@ class Difference:
 
     Args:
         rows: number of rows that both have.
-        largest: largest absolute difference of any value; infinite when the number of trials differs.
+        largest: largest absolute difference of any number; infinite when they are not equally many (trials, interval).
         where: the key of the row with the largest difference.
         missing: keys that only one of the two has.
         tolerance: the difference allowed.
@@ -98,10 +98,12 @@ class Report:
         return report_table(self.rows, metrics, ddof=int(self.config.get("ddof", 1)))
 
     def compare(self, other: Self, *, tolerance: float = 0.0) -> Difference:
-        """Compare the values of two runs row by row; NaN equals NaN."""
+        """Compare the numbers of two runs row by row: values, intervals, counts, and the confusion; NaN equals NaN."""
         mine, theirs = ({row.key: row for row in report.rows} for report in (self, other))
         shared = [key for key in mine if key in theirs]
-        gaps = {key: _gap(mine[key].values, theirs[key].values) for key in shared}
+        gaps = {key: _gap(_numbers(mine[key]), _numbers(theirs[key])) for key in shared}
+        if self.confusion != other.confusion:
+            gaps["confusion",] = float("inf")
         where = max(gaps, key=gaps.__getitem__, default=())
         missing = tuple([key for key in mine if key not in theirs] + [key for key in theirs if key not in mine])
         return Difference(len(shared), gaps.get(where, 0.0), where, missing, tolerance)
@@ -127,10 +129,10 @@ class Report:
         """Return the report of a JSON document.
 
         Raises:
-            ReportError: it is no report, or of a newer schema.
+            ReportError: it is not a report, or of a newer schema.
         """
         if not isinstance(document, Mapping) or "schema" not in document or "rows" not in document:
-            raise ReportError("this JSON document is no fewshot report; name a file written by -o REPORT.json")
+            raise ReportError("this JSON document is not a fewshot report; name a file written by -o REPORT.json")
         if int(document["schema"]) > SCHEMA:
             raise ReportError(
                 f"the report has schema {document['schema']}, and this fewshot reads up to {SCHEMA}; "
@@ -162,14 +164,14 @@ class Report:
         """Read a report file.
 
         Raises:
-            ReportError: no such file, no JSON, or no report.
+            ReportError: no such file, not JSON, or not a report.
         """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise ReportError(f"the report {path} cannot be read ({error}); name a file written by -o") from error
         except ValueError as error:
-            raise ReportError(f"{path} is no JSON ({error}); name a report written by `fewshot adapt -o`") from error
+            raise ReportError(f"{path} is not JSON ({error}); name a report written by `fewshot adapt -o`") from error
         try:
             return cls.from_json(document)
         except ReportError as error:
@@ -222,6 +224,10 @@ def _without_nan(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     item: Callable[[], Any] | None = getattr(value, "item", None)
     return item() if callable(item) else value
+
+
+def _numbers(row: Row) -> tuple[float, ...]:
+    return (*row.values, row.n_support, row.n_query, *(row.interval or ()))
 
 
 def _gap(mine: Sequence[float], theirs: Sequence[float]) -> float:

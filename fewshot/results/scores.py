@@ -46,9 +46,9 @@ def scores_beside(path: Path | str) -> dict[str, NDArray[Any]]:
         raise ReportError(f"the scores {kept} cannot be read ({error}); run again with --keep-scores") from error
 
 
-def name_of_scores(backbone: str, layer: str, head: str, shots: int | None) -> str:
-    """Return the name of the scores (T, n) that ``fewshot adapt`` keeps of one row."""
-    return f"{backbone}|{layer}|{head}|{shots}"
+def name_of_scores(backbone: str, layer: str, head: str, shots: int | None, *, view: str = "clean") -> str:
+    """Return the name of the scores (T, n) that ``fewshot adapt`` and ``fewshot robustness`` keep of one row."""
+    return f"{backbone}|{layer}|{head}|{shots}" + ("" if view == "clean" else f"|{view}")
 
 
 def name_of_support(shots: int | None) -> str:

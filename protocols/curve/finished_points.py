@@ -77,11 +77,6 @@ class ResultCache:
         if folder is not None:
             make_folder(folder)
 
-    def of(self, fingerprint: Mapping[str, Any]) -> "ResultCache":
-        """Return the cache of another fingerprint in the same folder; this one itself when it is its own."""
-        other = ResultCache(self.folder, fingerprint)
-        return self if other._belongs == self._belongs else other
-
     def get(self, name: str) -> FinishedPoint | None:
         """Return a finished point, or None."""
         if name in self._memory or self.folder is None:
@@ -105,14 +100,15 @@ class ResultCache:
         with atomic_write(self._path(name)) as stream:
             np.savez(stream, **arrays)
 
-    def clear(self) -> None:
-        """Remove the folder of points, this run's and those of others like it."""
-        if self.folder is not None and self.folder.is_dir():
-            for path in [*self.folder.glob("*.npz"), *self.folder.glob("*.tmp")]:
-                path.unlink()
-            self.folder.rmdir()
-
     def _path(self, name: str) -> Path:
         assert self.folder is not None
         digest = hashlib.sha256(f"{self._belongs} {name}".encode()).hexdigest()[:24]
         return self.folder / f"{digest}.npz"
+
+
+def clear_points(folder: Path) -> None:
+    """Remove a folder of finished points: those of a run that is saved, and of others like it."""
+    if folder.is_dir():
+        for path in [*folder.glob("*.npz"), *folder.glob("*.tmp")]:
+            path.unlink()
+        folder.rmdir()

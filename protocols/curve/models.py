@@ -1,157 +1,47 @@
-"""What a data curve compares: attribution to one class, and references on the same images."""
+"""The models that a data curve compares: attribution to one class, and references on the same images."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from abc import ABC
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 import numpy as np
 
-from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, FloatArray, IntArray
 from fewshot.core.device import torch_device
-from fewshot.core.errors import EpisodeError, unknown_name
-from fewshot.draws.fractions import hold_out
+from fewshot.core.errors import unknown_name
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS
 from fewshot.protocols.curve.fisher import FisherRatio
+from fewshot.protocols.curve.model import Features, FittedModel, Model, Scored, Subset
+from fewshot.protocols.curve.settings import CurveSettings
 from fewshot.protocols.curve.split import Split
 from fewshot.reconstruction.training import Advance, Trained, TrainingRows, train
-from fewshot.reconstruction.training_settings import TrainingSettings, budget
 
-HELD_OUT = "held-out"  # validation on a part of each subset
-EXACT_SVM_ROWS = 20_000  # above this an exact RBF SVM takes hours; the issue's bound
+EXACT_SVM_ROWS = 20_000  # above this an exact RBF SVM takes hours
 LANDMARKS = 1000
 PROBE_LEARNING_RATE = 1e-4  # UnivFD's head: AdamW without decay, which is Adam
-_BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
-class Subset:
-    """The images of one fraction of one draw.
+class TrainedModel(Model, ABC):
+    """A model that is trained in steps, side by side with others of equal size."""
 
-    Args:
-        rows: (s,) int64 all of them, ascending: what the fraction counts.
-        training: (t,) int64 those that train.
-        validation: (v,) int64 those that choose the step; held out of ``rows`` or apart from them.
-        seed: what training follows from.
-    """
-
-    rows: IntArray
-    training: IntArray
-    validation: IntArray
-    seed: int
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Scores of the query: (q,) float64, with further measures and per-image arrays."""
-
-    scores: Float64Array
-    measures: Mapping[str, float] = field(default_factory=dict)
-    arrays: Mapping[str, FloatArray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class FittedModel:
-    """A model fitted on one subset: the head's name as reported, how to score rows, and how it was trained."""
-
-    head: str
-    score: Callable[[IntArray], Scored]
-    steps: int = 0
-    kept_step: int = 0
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Features:
-    """One layer of a store, with its labels."""
-
-    store: FeatureStore
-    backbone: str
-    layer: str
-
-    def read(self, rows: IntArray) -> FloatArray:
-        """Return the features of some rows: (n, D) float32."""
-        return self.store.read(rows, self.backbone, self.layer)
-
-    def read_stored(self, rows: IntArray) -> FloatArray:
-        """Return the same in the type of the store: (n, D) float16 or float32."""
-        return self.store.read_stored(rows, self.backbone, self.layer)
-
-    def blocks(self, rows: IntArray) -> Iterator[tuple[FloatArray, BoolArray]]:
-        """Yield features and labels of some rows, a few thousand at a time."""
-        for start in range(0, len(rows), _BLOCK_ROWS):
-            part = rows[start : start + _BLOCK_ROWS]
-            yield self.read(part), self.store.synthetic[part]
-
-
-@dataclass(frozen=True)
-class Model(ABC):
-    """One line of the curve: which training images it takes, and how it is fitted on them.
-
-    Args:
-        name: as reported, for example ``acm:natural``.
-        features: where features are read.
-        takes_rows: (N,) bool over the store: which images it may train on.
-        recipe: the training.
-        device: where to train.
-        holds_out: whether it validates on a part of each subset even where a column names validation images.
-    """
-
-    name: str
-    features: Features
-    takes_rows: BoolArray
-    recipe: TrainingSettings
-    device: str
-    holds_out: bool = False
-
-    @abstractmethod
-    def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[FittedModel]:
-        """Fit one model per subset."""
-
-    def refit_without_validation(self, subset: Subset, fitted: FittedModel) -> FittedModel:
-        """Return the fitted model, or one like it that was not fitted to the validation images."""
-        return fitted
-
-    def takes(self, rows: IntArray) -> BoolArray:
-        """Return which of some rows it may train on: (n,) bool."""
-        return self.takes_rows[rows]
-
-    def subset(self, rows: IntArray, *, validation: IntArray, share: float, seed: int, trial: int) -> Subset:
-        """Return the subset of some rows; ``validation`` validates, or, where it is empty, a ``share`` of the rows.
-
-        Raises:
-            EpisodeError: the rows lack a class.
-        """
-        synthetic = self.features.store.synthetic[rows]
-        if synthetic.all() or not synthetic.any():
-            raise EpisodeError(
-                f"{self.name}: {int((~synthetic).sum())} natural and {int(synthetic.sum())} synthetic training images, "
-                f"and both are needed; raise the fraction or change --train"
-            )
-        training = rows
-        if not len(validation) and share:
-            held_out = hold_out(synthetic, share=share, seed=seed, trial=trial)
-            validation, training = rows[held_out], rows[~held_out]
-        return Subset(rows, training, validation, seed=(seed << 16) + trial)
-
-    def holding_out(self) -> "Model":
-        """Return the same model, validated on a part of each subset."""
-        return replace(self, name=f"{self.name}, {HELD_OUT}", holds_out=True)
-
-    def steps(self, subset: Subset) -> int:
-        """Return how many optimiser steps a subset takes."""
-        fitted = self._fitted(subset.training)
-        return budget(self.recipe, class_rows=int(fitted.sum()), other_rows=int((~fitted).sum())).steps
-
-    def _fitted(self, rows: IntArray) -> BoolArray:
-        return self.features.store.synthetic[rows]
+    def _train(
+        self, subsets: Sequence[Subset], *, synthetic: bool, attribution: bool, advance: Advance
+    ) -> list[Trained]:
+        rows = [self._training_rows(subset) for subset in subsets]
+        sizes = {(len(entry.class_rows), len(entry.other_rows)) for entry in rows}
+        device = torch_device(self.device)
+        groups = [rows] if len(sizes) == 1 and self.training.stop == "steps" else [[entry] for entry in rows]
+        options: dict[str, Any] = {"fit_on_synthetic": synthetic, "attribution": attribution, "device": device}
+        return [one for group in groups for one in train(group, self.training, **options, advance=advance)]
 
     def _training_rows(self, subset: Subset) -> TrainingRows:
-        fitted = self._fitted(subset.training)
+        fitted = self.fitted_class(subset.training)
         validation = None
         if len(subset.validation):
-            validation = self.features.read(subset.validation), self.features.store.synthetic[subset.validation]
+            validation = self.features.read(subset.validation), self.features.synthetic(subset.validation)
         return TrainingRows(
             self.features.read_stored,
             subset.training[fitted],
@@ -160,24 +50,10 @@ class Model(ABC):
             validation=validation,
         )
 
-    def _train(
-        self, subsets: Sequence[Subset], *, synthetic: bool, attribution: bool, advance: Advance
-    ) -> list[Trained]:
-        rows = [self._training_rows(subset) for subset in subsets]
-        sizes = {(len(entry.class_rows), len(entry.other_rows)) for entry in rows}
-        device = torch_device(self.device)
-        groups = [rows] if len(sizes) == 1 and self.recipe.stop == "steps" else [[entry] for entry in rows]
-        return [
-            one
-            for group in groups
-            for one in train(
-                group, self.recipe, fit_on_synthetic=synthetic, attribution=attribution, device=device, advance=advance
-            )
-        ]
 
-
+@final
 @dataclass(frozen=True)
-class AcmModel(Model):
+class AcmModel(TrainedModel):
     """ACM fitted on one class; ``synthetic`` says which."""
 
     synthetic: bool = False
@@ -187,8 +63,9 @@ class AcmModel(Model):
         trained = self._train(subsets, synthetic=self.synthetic, attribution=True, advance=advance)
         return [FittedModel(self.name, self._scorer(one), one.steps, one.kept_step) for one in trained]
 
-    def _fitted(self, rows: IntArray) -> BoolArray:
-        return np.asarray(self.features.store.synthetic[rows] == self.synthetic, dtype=bool)
+    def fitted_class(self, rows: IntArray) -> BoolArray:
+        """Return which of some rows are of the attributed class: (n,) bool."""
+        return np.asarray(self.features.synthetic(rows) == self.synthetic, dtype=bool)
 
     def _scorer(self, trained: Trained) -> Callable[[IntArray], Scored]:
         def score(rows: IntArray) -> Scored:
@@ -209,8 +86,9 @@ class AcmModel(Model):
         return score
 
 
+@final
 @dataclass(frozen=True)
-class ProbeModel(Model):
+class ProbeModel(TrainedModel):
     """UnivFD's linear probe on the same rows, steps and validation."""
 
     def fit(self, subsets: Sequence[Subset], *, advance: Advance) -> list[FittedModel]:
@@ -222,6 +100,7 @@ class ProbeModel(Model):
         return lambda rows: Scored(np.concatenate([trained.logits(block) for block, _ in self.features.blocks(rows)]))
 
 
+@final
 @dataclass(frozen=True)
 class SvmModel(Model):
     """The RBF SVM on the raw features of the whole subset: exact, or Nystroem above ``EXACT_SVM_ROWS``."""
@@ -240,11 +119,14 @@ class SvmModel(Model):
         return fitted if len(apart) == len(subset.rows) else self._fit_one(replace(subset, rows=apart))
 
     def _fit_one(self, subset: Subset) -> FittedModel:
-        if len(subset.rows) <= EXACT_SVM_ROWS:
-            head = HEADS.load("svm")().fit(
-                self.features.read(subset.rows), self.features.store.synthetic[subset.rows].astype(int)
-            )
-            return FittedModel(self.name, self._scorer(head))
+        if len(subset.rows) > EXACT_SVM_ROWS:
+            return self._fit_nystroem(subset)
+        head = HEADS.load("svm")().fit(
+            self.features.read(subset.rows), self.features.synthetic(subset.rows).astype(int)
+        )
+        return FittedModel(self.name, self._scorer(head))
+
+    def _fit_nystroem(self, subset: Subset) -> FittedModel:
         generator = np.random.default_rng([subset.seed, 4])
         landmarks = np.sort(generator.choice(subset.rows, size=LANDMARKS, replace=False))
 
@@ -267,44 +149,35 @@ class SvmModel(Model):
         return score
 
 
-def models(
-    features: Features,
-    divided: Split,
-    *,
-    fit_on: Sequence[str],
-    references: Sequence[str],
-    recipe: TrainingSettings,
-    device: str,
-) -> tuple[Model, ...]:
+def models(features: Features, divided: Split, settings: CurveSettings) -> tuple[Model, ...]:
     """Return the attributed classes and, per distinct set of training images, the references.
 
     Raises:
         UnknownNameError: a source that does not train.
     """
-    everything = np.ones(len(features.store), bool)
     found: list[Model] = []
-    whole_pool = False
-    for name in fit_on:
+    whole_set = False
+    for name in settings.fit_on:
         synthetic, takes = _attributed(features.store, divided, name)
-        found.append(AcmModel(f"acm:{name}", features, takes, recipe, device, synthetic=synthetic))
+        model = AcmModel(f"acm:{name}", features, takes, settings.training, settings.device, synthetic=synthetic)
+        found.append(model)
         if takes.all():
-            whole_pool = True
+            whole_set = True
         else:
-            found += _references(f":{name}", references, features, takes, recipe, device)
-    if whole_pool:
-        found += _references("", references, features, everything, recipe, device)
+            found += _references(f":{name}", features, takes, settings)
+    if whole_set:
+        found += _references("", features, np.ones(len(features.store), bool), settings)
     return tuple(found)
 
 
-def _references(
-    tail: str, references: Sequence[str], features: Features, takes: BoolArray, recipe: TrainingSettings, device: str
-) -> list[Model]:
-    probe = replace(recipe, learning_rate=PROBE_LEARNING_RATE, classifier="linear")
+def _references(tail: str, features: Features, takes: BoolArray, settings: CurveSettings) -> list[Model]:
+    training, device = settings.training, settings.device
+    probe = replace(training, learning_rate=PROBE_LEARNING_RATE, classifier="linear")
     kinds: dict[str, Callable[[], Model]] = {
         "linear-probe": lambda: ProbeModel(f"linear-probe{tail}", features, takes, probe, device),
-        "rbf-svm": lambda: SvmModel(f"rbf-svm{tail}", features, takes, recipe, device),
+        "rbf-svm": lambda: SvmModel(f"rbf-svm{tail}", features, takes, training, device),
     }
-    return [kinds[name]() for name in references]
+    return [kinds[name]() for name in settings.references]
 
 
 def _attributed(store: FeatureStore, divided: Split, name: str) -> tuple[bool, BoolArray]:
@@ -316,9 +189,9 @@ def _attributed(store: FeatureStore, divided: Split, name: str) -> tuple[bool, B
     if name in ("natural", "synthetic"):
         return name == "synthetic", np.ones(len(store), bool)
     of_source = store.source == name
-    labels = set(store.synthetic[divided.pool][of_source[divided.pool]].tolist())
+    labels = set(store.synthetic[divided.training][of_source[divided.training]].tolist())
     if not labels:
-        sources = sorted(set(store.source[divided.pool]))
+        sources = sorted(set(store.source[divided.training]))
         raise unknown_name("class or training source", name, ("natural", "synthetic", *sources))
     if len(labels) == 2:
         return True, of_source

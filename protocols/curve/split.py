@@ -1,4 +1,4 @@
-"""Which images train, which validate and which are asked, by columns of the store or by a draw."""
+"""Which images train, which validate and which are queried, by columns of the store or by a draw."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ TRAIN, TEST = "train", "test"
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How a store is divided; see ``fewshot.protocols.attribution.Attribution`` for each field."""
+    """How a store is divided; see ``fewshot.protocols.attribution`` for each field."""
 
     where: Mapping[str, str] = field(default_factory=dict)
     train: Mapping[str, str] = field(default_factory=dict)
@@ -33,15 +33,15 @@ class Split:
     """One division of a store.
 
     Args:
-        pool: (p,) int64 rows of the training set, ascending.
-        cells: the strata of the pool: category x class where every image has a category, else source x class.
-        query: (q,) int64 rows asked, ascending.
+        training: (p,) int64 rows of the training set, ascending.
+        cells: the strata of the training set: category x class where every image has a category, else source x class.
+        query: (q,) int64 rows queried, ascending.
         validation: (v,) int64 rows held out by a column; empty when there is none.
         generators: names of the synthetic sources among the query.
-        warnings: what a reader must know.
+        warnings: what a reader must know, for example query images left out.
     """
 
-    pool: IntArray
+    training: IntArray
     cells: tuple[Cell, ...]
     query: IntArray
     validation: IntArray
@@ -60,18 +60,48 @@ def split(store: FeatureStore, rule: SplitRule, backbone: str, *, trial: int) ->
     validation = chosen & _matching(store, rule.validation) if rule.validation else np.zeros(len(store), bool)
     training, by_column = _training(store, rule, chosen & ~validation, trial)
     query = _query(store, rule, chosen & ~validation, training, by_column=by_column)
-    query, warnings = _without_copies(store, training | validation, query)
-    for name, rows in (("the training set", training), ("the query set", query)):
-        _require_both(store, rows, name)
-    pool, asked = np.flatnonzero(training), np.flatnonzero(query)
+    query, warnings = _without_near_duplicates(store, training | validation, query)
+    for name, part in (("the training set", training), ("the query set", query)):
+        _require_both(store, part, name)
+    training_rows = np.flatnonzero(training)
     return Split(
-        pool=pool,
-        cells=_cells(store, pool),
-        query=asked,
+        training=training_rows,
+        cells=_cells(store, training_rows),
+        query=np.flatnonzero(query),
         validation=np.flatnonzero(validation),
         generators=tuple(sorted(set(store.source[query & store.synthetic]))),
         warnings=warnings,
     )
+
+
+class Splits:
+    """The divisions of one store, made once per trial and shared by the layers of a backbone."""
+
+    def __init__(self, store: FeatureStore, rule: SplitRule, backbone: str) -> None:
+        self.store, self.rule, self.backbone = store, rule, backbone
+        self._made: dict[int, Split] = {}
+
+    def of(self, trial: int) -> Split:
+        """Return the division of one trial; raises as ``split`` does."""
+        if trial not in self._made:
+            self._made[trial] = split(self.store, self.rule, self.backbone, trial=trial)
+        return self._made[trial]
+
+    @property
+    def images(self) -> IntArray:
+        """The rows that take part in the first trial, ascending."""
+        return np.union1d(self.of(0).training, self.of(0).query)
+
+    @property
+    def dataset(self) -> str:
+        """The data sets that are queried, or the store's name."""
+        named = self.store.column("dataset")[self.of(0).query]
+        return ",".join(sorted(set(named))) or self.store.path.stem
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the divisions made so far say."""
+        return tuple(warning for made in self._made.values() for warning in made.warnings)
 
 
 def _taking_part(store: FeatureStore, rule: SplitRule, backbone: str) -> BoolArray:
@@ -118,13 +148,15 @@ def _query(
     return np.asarray(chosen & ~training)
 
 
-def _without_copies(store: FeatureStore, seen: BoolArray, query: BoolArray) -> tuple[BoolArray, tuple[str, ...]]:
+def _without_near_duplicates(
+    store: FeatureStore, seen: BoolArray, query: BoolArray
+) -> tuple[BoolArray, tuple[str, ...]]:
     """Leave out of the query every image that trains or validates too: equal pixels, or nearly equal by their hash."""
     ids = store.column("id").astype(str)
     same = query & np.isin(ids, np.unique(ids[seen])) & (ids != "")
-    asked = np.flatnonzero(query & ~same)
+    queried = np.flatnonzero(query & ~same)
     hashes = store.column("phash").astype(np.uint64)
-    near = asked[near_any(hashes[asked], hashes[seen], bits=NEAR_BITS)]
+    near = queried[near_any(hashes[queried], hashes[seen], bits=NEAR_BITS)]
     warnings = []
     if same.any():
         warnings.append(f"{int(same.sum())} query images left out: their pixels are in the training set")

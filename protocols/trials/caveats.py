@@ -1,12 +1,12 @@
-"""What a reader of the numbers must be told: duplicates, inverted labels, unsure intervals, oracles."""
+"""What a reader of the numbers must know: duplicates, inverted labels, unsure intervals, oracles."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from fewshot.core.arrays import BoolArray
 from fewshot.draws.episodes import Draw
-from fewshot.protocols.trials.measures import Kind
+from fewshot.protocols.trials.measures import MACRO, POOLED, IntervalKind
+from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import PRETRAINED, Row
 
 INVERTED_BELOW = 0.4
@@ -42,11 +42,11 @@ def row_caveats(rows: Sequence[Row]) -> list[str]:
     notes = []
     for row in rows:
         mean = row.summary().mean
-        if row.metric != "auroc" or row.source != "all" or np.isnan(mean):
+        if row.metric != "auroc" or row.source != POOLED or np.isnan(mean):
             continue
         if mean < INVERTED_BELOW:
             notes.append(
-                f"{_spoken(row)}: AUROC {mean:.3f} is far under 0.5; the labels are probably inverted (natural = 0)"
+                f"{_what(row)}: AUROC {mean:.3f} is far below 0.5; the labels are probably inverted (natural = 0)"
             )
     return [*dict.fromkeys(notes), *oracle_caveats(rows)]
 
@@ -54,38 +54,37 @@ def row_caveats(rows: Sequence[Row]) -> list[str]:
 def oracle_caveats(rows: Sequence[Row]) -> list[str]:
     """Return which pooled rows were chosen on query labels."""
     notes = [
-        f"{_spoken(row)}: chosen on query labels; what it promises cannot be had, read the fixed rows"
+        f"{_what(row)}: chosen on query labels; nobody can choose so on unlabelled images; read the fixed rows"
         for row in rows
-        if row.selection == "oracle" and row.metric == "auroc" and row.source == "all"
+        if row.selection == "oracle" and row.metric == "auroc" and row.source == POOLED
     ]
     return list(dict.fromkeys(notes))
 
 
-def interval_caveats(rows: Sequence[Row], draws: Sequence[Draw], synthetic: BoolArray, *, kind: Kind) -> list[str]:
+def interval_caveats(rows: Sequence[Row], trials: Trials, *, kind: IntervalKind) -> list[str]:
     """Return which 95 % intervals of an AUROC may cover less, by the simulation in docs/experiments/coverage.md.
 
     Args:
         rows: of a report.
-        draws: that they were measured on.
-        synthetic: (n,) bool, of the pool that was drawn from.
+        trials: that they were measured on.
         kind: of interval, where a row has another than Student's over the trials.
     """
     few = MANY_TRIALS if kind == "two-way" else ENOUGH_TRIALS
-    if kind != "delong" and 1 < len(draws) < few:
+    if kind != "delong" and 1 < len(trials) < few:
         return [
-            f"{len(draws)} draws are too few for 95 % intervals that cover 93 to 97 % (docs/experiments/coverage.md); "
+            f"{len(trials)} draws are too few for 95 % intervals that cover 93 to 97 % (docs/experiments/coverage.md); "
             f"take {few} or more"
         ]
-    natural = float(np.mean([np.count_nonzero(~synthetic[drawn.query]) for drawn in draws]))
+    natural = float(np.mean([np.count_nonzero(~trials.synthetic[drawn.query]) for drawn in trials.draws]))
     doubted: dict[str, list[str]] = {}
     for row in rows:
-        if row.metric != "auroc" or row.head == PRETRAINED or row.source == "macro":
+        if row.metric != "auroc" or row.head == PRETRAINED or row.source == MACRO:
             continue
         summary = row.summary()
         scarcest = min(natural, row.n_query - natural)
-        sure = covers(kind if row.interval else "trials", summary.mean, trials=len(draws), scarcest=scarcest)
+        sure = covers(kind if row.interval else "trials", summary.mean, trials=len(trials), scarcest=scarcest)
         if not sure and not np.isnan(summary.low):
-            doubted.setdefault(_spoken(row), []).append(f"{row.source} {summary.mean:.3f}")
+            doubted.setdefault(_what(row), []).append(f"{row.source} {summary.mean:.3f}")
     return [
         f"{what}: the 95 % interval may cover less than 95 % of the time for AUROC {', '.join(dict.fromkeys(which))}: "
         f"near 1 it needs more draws or images (docs/experiments/coverage.md)"
@@ -93,7 +92,7 @@ def interval_caveats(rows: Sequence[Row], draws: Sequence[Draw], synthetic: Bool
     ]
 
 
-def covers(kind: Kind, auroc: float, *, trials: int, scarcest: float) -> bool:
+def covers(kind: IntervalKind, auroc: float, *, trials: int, scarcest: float) -> bool:
     """Return whether a 95 % interval covered 93 to 97 % in simulation; see ``benchmarks/coverage.py``.
 
     Args:
@@ -108,5 +107,5 @@ def covers(kind: Kind, auroc: float, *, trials: int, scarcest: float) -> bool:
     return trials >= ENOUGH_TRIALS and auroc <= (NEAR_ONE if trials >= MANY_TRIALS else NEAR_ONE_OF_FEW)
 
 
-def _spoken(row: Row) -> str:
+def _what(row: Row) -> str:
     return f"{row.backbone} {row.layer}, head {row.head}" + (f", {row.shots} shots" if row.shots else "")

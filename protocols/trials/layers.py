@@ -1,12 +1,14 @@
 """Which layers of a backbone an experiment scores, and which it reports as they are."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from fewshot.core.errors import OptionError
+from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.store.reader import FeatureStore
 
-CHOSEN = ("support-cv", "oracle")
-SELECTIONS = ("fixed", *CHOSEN, "all")
+Chosen = Literal["support-cv", "oracle"]
+CHOSEN: tuple[Chosen, ...] = ("support-cv", "oracle")
 
 
 def require_sense(wanted: Sequence[str]) -> None:
@@ -42,6 +44,11 @@ def layers_to_score(store: FeatureStore, backbone: str, wanted: Sequence[str]) -
         else:
             found.append(store.info(backbone, name).layer)
     return tuple(dict.fromkeys(found))
+
+
+def keys_to_score(store: FeatureStore, backbone: str, wanted: Sequence[str]) -> tuple[LayerKey, ...]:
+    """Return the same as keys, in the view ``clean``."""
+    return tuple(LayerKey(backbone, layer) for layer in layers_to_score(store, backbone, wanted))
 
 
 def is_reported_fixed(layer: str, wanted: Sequence[str], *, default: str) -> bool:

@@ -7,18 +7,57 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import Float64Array, FloatArray, IntArray
 from fewshot.core.errors import OptionError
-from fewshot.draws.episodes import Draw
+from fewshot.embeddings.layer_key import LayerKey
 from fewshot.protocols.trials.pool import EvaluationPool
+from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import Row, Selection
 from fewshot.stats.intervals import Interval, delong_interval
 from fewshot.stats.metrics import METRICS, Ranked, Tpr
-from fewshot.stats.two_way import TrialMasks, two_way_bootstrap
+from fewshot.stats.two_way import two_way_bootstrap
 
-Kind = Literal["trials", "two-way", "delong"]
+IntervalKind = Literal["trials", "two-way", "delong"]
 POOLED, MACRO = "all", "macro"
-Place = tuple[str, str]  # (data set, source)
+QuerySetName = tuple[str, str]  # (data set, source)
+
+
+@dataclass(frozen=True)
+class RowFields:
+    """What all rows of one way of scoring say alike.
+
+    Args:
+        key: backbone, layer and view; the layer is ``support-cv`` or ``oracle`` where one was chosen in every trial.
+        head: the head's name.
+        selection: how the layer was chosen.
+        n_support: images that the head was fitted on. shots: of each class (or source).
+        choices: what was chosen in every trial; empty when nothing was.
+    """
+
+    key: LayerKey
+    head: str
+    selection: Selection = "fixed"
+    n_support: int = 0
+    shots: int = 0
+    choices: tuple[str, ...] = ()
+
+    def chosen(self, selection: Selection, choices: Sequence[str]) -> "RowFields":
+        """Return the same for the layer that a selection chose in every trial."""
+        key = replace(self.key, layer=selection)
+        return replace(self, key=key, selection=selection, choices=tuple(choices))
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the fields of ``Row``."""
+        return {
+            "backbone": self.key.backbone,
+            "layer": self.key.layer,
+            "view": self.key.view,
+            "head": self.head,
+            "selection": self.selection,
+            "n_support": self.n_support,
+            "shots": self.shots,
+            "choices": self.choices,
+        }
 
 
 @dataclass(frozen=True)
@@ -28,175 +67,149 @@ class Measures:
     Args:
         values: (data set, source) -> metric -> (T,) float64; NaN where a trial has no such image left.
         queries: (data set, source) -> number of images queried, averaged over trials.
+        intervals: (data set, source) -> interval of the mean AUROC, where it is not Student's over the trials.
     """
 
-    values: Mapping[Place, Mapping[str, Float64Array]]
-    queries: Mapping[Place, int]
-    intervals: Mapping[Place, Interval] = field(default_factory=dict)
+    values: Mapping[QuerySetName, Mapping[str, Float64Array]]
+    queries: Mapping[QuerySetName, int]
+    intervals: Mapping[QuerySetName, Interval] = field(default_factory=dict)
 
     def pooled(self, metric: str = "auroc") -> Float64Array:
         """Return (T,) of the pooled query set."""
         return next(values[metric] for (_, source), values in self.values.items() if source == POOLED)
 
-    def rows(self, facts: Mapping[str, Any], *, choices: Sequence[str] = ()) -> list[Row]:
-        """Return one row per place and metric; ``facts`` are the row's other fields."""
+    def rows(self, fields: RowFields) -> list[Row]:
+        """Return one row per query set and metric; ``fields`` are what the rows say beside their numbers."""
         return [
             Row(
-                **facts,
+                **fields.to_row(),
                 dataset=dataset,
                 source=source,
                 metric=metric,
                 n_query=self.queries[dataset, source],
                 values=tuple(float(value) for value in found),
-                choices=tuple(choices),
                 interval=self._interval((dataset, source), metric),
             )
             for (dataset, source), by_metric in self.values.items()
             for metric, found in by_metric.items()
         ]
 
-    def _interval(self, place: Place, metric: str) -> tuple[float, float] | None:
-        found = self.intervals.get(place) if metric == "auroc" else None
+    def _interval(self, name: QuerySetName, metric: str) -> tuple[float, float] | None:
+        found = self.intervals.get(name) if metric == "auroc" else None
         return None if found is None else (found.low, found.high)
 
 
 def with_intervals(
-    measures: Measures,
-    pool: EvaluationPool,
-    draws: Sequence[Draw],
-    scores: FloatArray,
-    *,
-    kind: Kind,
-    shots: int,
-    seed: int,
+    measures: Measures, trials: Trials, scores: FloatArray, *, kind: IntervalKind, shots: int, seed: int
 ) -> Measures:
-    """Return the measures with other intervals of the AUROC: pooled, and each generator against all natural images.
+    """Return the measures with the intervals wanted of the AUROC: pooled, and each generator against all naturals.
 
     Args:
-        kind: ``two-way`` over draws and images, or ``delong`` over the query images of a single draw.
+        scores: (T, n).
+        kind: ``trials`` (as they are), ``two-way`` over draws and images, or ``delong`` over the query images of a
+            single draw.
         shots: the shot count that the scores are of.
         seed: of the bootstrap.
 
     Raises:
         OptionError: DeLong of several trials.
     """
-    if kind == "delong" and len(draws) > 1:
-        raise OptionError(f"--interval delong is of a single draw, and there are {len(draws)}; add --trials 1")
-    asked, support = query_mask(pool, draws), support_mask(pool, draws, shots)
+    if kind == "trials":
+        return measures
+    if kind == "delong" and len(trials) > 1:
+        raise OptionError(f"--interval delong is of a single draw, and there are {len(trials)}; add --trials 1")
+    masks, images = trials.masks(shots), trials.pool.images
     found = {}
     for dataset, source in measures.values:
-        if dataset != pool.title or source == MACRO:
+        if dataset != trials.pool.title or source == MACRO:
             continue
-        kept = ~pool.images.synthetic | (pool.images.source == source) | (source == POOLED)
-        query, synthetic = asked & kept, pool.images.synthetic
+        query = masks.query & (~images.synthetic | (images.source == source) | (source == POOLED))
         if kind == "two-way":
-            found[dataset, source] = two_way_bootstrap(scores, TrialMasks(query, synthetic, support), seed=seed)
+            found[dataset, source] = two_way_bootstrap(scores, replace(masks, query=query), seed=seed)
         else:
-            sides = (scores[0, query[0] & (synthetic == side)].astype(np.float64) for side in (False, True))
+            sides = (scores[0, query[0] & (images.synthetic == side)].astype(np.float64) for side in (False, True))
             found[dataset, source] = delong_interval(*sides)
     return replace(measures, intervals=found)
-
-
-def query_mask(pool: EvaluationPool, draws: Sequence[Draw]) -> BoolArray:
-    """Return (T, n) bool: the images of the pool that each trial asks."""
-    return _mask(pool, [drawn.query for drawn in draws])
-
-
-def support_mask(pool: EvaluationPool, draws: Sequence[Draw], shots: int) -> BoolArray:
-    """Return (T, n) bool: the images of the pool that each trial is fitted on."""
-    return _mask(pool, [drawn.support(shots) for drawn in draws])
-
-
-def _mask(pool: EvaluationPool, chosen: Sequence[IntArray]) -> BoolArray:
-    mask = np.zeros((len(chosen), len(pool.images)), bool)
-    for trial, rows in enumerate(chosen):
-        mask[trial, rows] = True
-    return mask
 
 
 def pick(candidates: Sequence[Measures], chosen: IntArray) -> Measures:
     """Return the measures of one candidate per trial: chosen (T,) numbers of candidates."""
     trials = np.arange(len(chosen))
     values = {
-        place: {
-            metric: np.stack([candidate.values[place][metric] for candidate in candidates])[chosen, trials]
+        name: {
+            metric: np.stack([candidate.values[name][metric] for candidate in candidates])[chosen, trials]
             for metric in by_metric
         }
-        for place, by_metric in candidates[0].values.items()
+        for name, by_metric in candidates[0].values.items()
     }
     return Measures(values, candidates[0].queries)
 
 
-def measure(pool: EvaluationPool, draws: Sequence[Draw], scores: FloatArray, *, tpr: Tpr = "at-most") -> Measures:
+def measure(trials: Trials, scores: FloatArray, *, tpr: Tpr = "at-most") -> Measures:
     """Measure the scores (T, n) of every trial on its own query set."""
-    places = _places(pool)
-    values = {place: {metric: np.full(len(draws), np.nan) for metric in METRICS} for place in places}
-    counts = {place: np.zeros(len(draws)) for place in places}
-    for trial, drawn in enumerate(draws):
-        for dataset in dict.fromkeys(dataset for dataset, _ in places):
-            _measure_one(pool, dataset, drawn.query, scores[trial], trial, tpr, values, counts)
-    return Measures(values, {place: round(float(count.mean())) for place, count in counts.items()})
+    names = _query_sets(trials.pool)
+    found = [_measure_trial(trials.pool, names, drawn.query, scores[t], tpr) for t, drawn in enumerate(trials.draws)]
+    missing = dict.fromkeys(METRICS, float("nan"))
+    values = {
+        name: {
+            metric: np.array([measured.get(name, (0, missing))[1][metric] for measured in found]) for metric in METRICS
+        }
+        for name in names
+    }
+    counts = {name: np.array([measured.get(name, (0, missing))[0] for measured in found]) for name in names}
+    return Measures(values, {name: round(float(count.mean())) for name, count in counts.items()})
 
 
-def _measure_one(
-    pool: EvaluationPool,
-    dataset: str,
-    query: IntArray,
-    scores: FloatArray,
-    trial: int,
-    tpr: Tpr,
-    values: Mapping[Place, Mapping[str, Float64Array]],
-    counts: Mapping[Place, Float64Array],
-) -> None:
-    if dataset != pool.title:
-        query = query[pool.dataset[query] == dataset]
+_Measured = dict[QuerySetName, tuple[int, dict[str, float]]]  # images queried and value by metric, of one trial
+
+
+def _measure_trial(
+    pool: EvaluationPool, names: Sequence[QuerySetName], query: IntArray, scores: FloatArray, tpr: Tpr
+) -> _Measured:
+    found: _Measured = {}
+    for dataset in dict.fromkeys(dataset for dataset, _ in names):
+        mine = query if dataset == pool.title else query[pool.dataset[query] == dataset]
+        sources = [source for of, source in names if of == dataset]
+        found.update(_measure_dataset(pool, dataset, sources, mine, scores, tpr))
+    return found
+
+
+def _measure_dataset(
+    pool: EvaluationPool, dataset: str, sources: Sequence[str], query: IntArray, scores: FloatArray, tpr: Tpr
+) -> _Measured:
+    """Return the measures of one data set's sources; none where the query lacks a class."""
     synthetic, source = pool.images.synthetic[query], pool.images.source[query]
-    natural, generators = int((~synthetic).sum()), source[synthetic]
+    natural = int((~synthetic).sum())
     if natural == 0 or natural == len(query):
-        return
+        return {}
     ranked = Ranked.of(scores[query], synthetic)
-    for place in values:
-        if place[0] != dataset or place[1] == MACRO:
-            continue
-        part, count = _part(ranked, generators, place[1])
-        if count:
-            counts[place][trial] = natural + count
-            for metric, found in values[place].items():
-                found[trial] = part.measure(metric, tpr=tpr)
-    if (dataset, MACRO) in values:
-        each = [place for place in values if place[0] == dataset and place[1] not in (POOLED, MACRO)]
-        counts[dataset, MACRO][trial] = len(query)
-        for metric, found in values[dataset, MACRO].items():
-            found[trial] = np.nanmean([values[place][metric][trial] for place in each])
+    found: _Measured = {}
+    for name in sources:
+        part = None if name == MACRO else _part(ranked, source[synthetic], name)
+        if part is not None:
+            values = {metric: part.measure(metric, tpr=tpr) for metric in METRICS}
+            found[dataset, name] = natural + len(part.synthetic), values
+    if MACRO in sources:
+        each = [values for (_, name), (_, values) in found.items() if name != POOLED]
+        found[dataset, MACRO] = len(query), {m: float(np.mean([values[m] for values in each])) for m in METRICS}
+    return found
 
 
-def _part(ranked: Ranked, generators: NDArray[Any], source: str) -> tuple[Ranked, int]:
+def _part(ranked: Ranked, generators: NDArray[Any], source: str) -> Ranked | None:
+    """Return one generator against all natural images; None when none of its images is queried."""
     if source == POOLED:
-        return ranked, len(generators)
+        return ranked
     chosen = generators == source
-    count = int(chosen.sum())
-    return (ranked.only(chosen) if count else ranked), count
+    return ranked.only(chosen) if chosen.any() else None
 
 
-def _places(pool: EvaluationPool) -> list[Place]:
+def _query_sets(pool: EvaluationPool) -> list[QuerySetName]:
     """The pooled set, its generators and their average when there are several; then each data set of several."""
     images = pool.images
-    asked = np.ones(len(images), bool) if images.queries is None else images.queries
-    names = sorted({str(name) for name in images.source[asked & images.synthetic]})
-    places = [(pool.title, POOLED), *((pool.title, name) for name in names)]
-    if len(names) > 1:
-        places.append((pool.title, MACRO))
-    datasets = sorted({str(name) for name in pool.dataset[asked]})
-    return places + [(name, POOLED) for name in datasets if len(datasets) > 1 and name != pool.title]
-
-
-def facts(*, backbone: str, layer: str, selection: Selection, head: str, n_support: int, shots: int) -> dict[str, Any]:
-    """Return the fields of a row that do not depend on the query."""
-    return {
-        "backbone": backbone,
-        "layer": layer,
-        "selection": selection,
-        "head": head,
-        "n_support": n_support,
-        "shots": shots,
-    }
+    queried = np.ones(len(images), bool) if images.queries is None else images.queries
+    generators = sorted({str(name) for name in images.source[queried & images.synthetic]})
+    names = [(pool.title, POOLED), *((pool.title, name) for name in generators)]
+    if len(generators) > 1:
+        names.append((pool.title, MACRO))
+    datasets = sorted({str(name) for name in pool.dataset[queried]})
+    return names + [(name, POOLED) for name in datasets if len(datasets) > 1 and name != pool.title]

@@ -1,7 +1,7 @@
 """What an experiment works on: the chosen images of a store (or of two), and their features as a head wants them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ from fewshot.audit import confound_warning
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import InputError, StoreError
 from fewshot.draws.episodes import Pool, require_both
-from fewshot.embeddings.layer_key import CLEAN, LOGIT
+from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.embeddings.store.layer_provenance import differences
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
 from fewshot.heads.base import Head
+from fewshot.protocols.trials.stores_read import StoreRead
 
+ARROW = " -> "  # between the data sets of support and query
 RANK = "source_id"  # the column in which an imported archive keeps its source numbers
 
 
@@ -39,81 +41,85 @@ class EvaluationPool:
     title: str
     warnings: tuple[str, ...] = ()
 
-    def info(self, backbone: str, layer: str) -> LayerInfo:
-        """Return what the first store says of a layer."""
-        return self.parts[0][0].info(backbone, layer)
+    @property
+    def support_store(self) -> FeatureStore:
+        """The store that supports are drawn from."""
+        return self.parts[0][0]
 
-    def features(self, backbone: str, layer: str) -> Float32Array:
+    def features(self, key: LayerKey) -> Float32Array:
         """Return (n, D) float32 features: of unit length, or as stored where the store marks them as normalised.
 
         Raises:
             InputError: a value is not finite, or a vector is zero and has no direction.
         """
-        read = [store.read(rows, backbone, layer) for store, rows in self.parts]
-        features = read[0] if len(read) == 1 else np.concatenate(read)
-        self._require_finite(features, backbone, layer)
-        if self.info(backbone, layer).normalised:
+        features = self._read(key)
+        self._require_finite(features, key)
+        if self._info(key).normalised:
             return features
         lengths = np.linalg.norm(features, axis=1, keepdims=True)
-        self._refuse(lengths[:, 0] == 0, backbone, layer, "a zero vector, which has no direction")
+        self._refuse(lengths[:, 0] == 0, key, "a zero vector, which has no direction")
         unit: Float32Array = np.divide(features, lengths, out=features)
         return unit
 
-    def for_head(self, head: Head, backbone: str, layer: str, *, view: str = CLEAN) -> FloatArray:
+    def for_head(self, head: Head, key: LayerKey) -> FloatArray:
         """Return the features (n, D) as a head wants them: unit length, raw, or columns made of several views.
 
-        A head that looks at several views sees each of them on top of ``view``.
+        A head that looks at several views sees each of them on top of ``key.view``.
 
         Raises:
             StoreError: a view that the head needs is not in the store; the message says how to add it.
             InputError: as ``features``.
         """
         read = {}
-        for wanted in head.views:
-            name = wanted if view == CLEAN else view if wanted == CLEAN else f"{view}+{wanted}"
-            if any(name not in store.views(backbone) for store, _ in self.parts):
+        for wanted, needed in zip(head.views, self.keys_for_head(head, key), strict=True):
+            if any(needed.view not in store.views(key.backbone) for store, _ in self.parts):
                 raise StoreError(
-                    f"the head {head.name!r} needs the view {name!r} of {backbone!r}, which is not in the store; "
-                    f"add it with `fewshot embed ... --view {name}`"
+                    f"the head {head.name!r} needs the view {needed.view!r} of {key.backbone!r}, which is not in the "
+                    f"store; add it with `fewshot embed ... --view {needed.view}`"
                 )
-            read[wanted] = self._read(backbone, layer, name)
-            self._require_finite(read[wanted], backbone, layer)
-        normalised = self.info(backbone, layer).normalised
-        return head.prepare(read, normalised=normalised, what=f"layer {layer!r} of {backbone!r}")
+            read[wanted] = self._read(needed)
+            self._require_finite(read[wanted], key)
+        normalised = self._info(key).normalised
+        return head.prepare(read, normalised=normalised, what=f"layer {key.layer!r} of {key.backbone!r}")
 
-    def _read(self, backbone: str, layer: str, view: str) -> Float32Array:
-        read = [store.read(rows, backbone, layer, view=view) for store, rows in self.parts]
+    @staticmethod
+    def keys_for_head(head: Head | type[Head], key: LayerKey) -> tuple[LayerKey, ...]:
+        """Return what a head reads for the features at ``key``: the layer in each view that it looks at."""
+        views = [
+            name if key.view == CLEAN else key.view if name == CLEAN else f"{key.view}+{name}" for name in head.views
+        ]
+        return tuple(replace(key, view=view) for view in views)
+
+    def _info(self, key: LayerKey) -> LayerInfo:
+        return self.support_store.info(key.backbone, key.layer)
+
+    def _read(self, key: LayerKey) -> Float32Array:
+        read = [store.read(rows, key.backbone, key.layer, view=key.view) for store, rows in self.parts]
         return read[0] if len(read) == 1 else np.concatenate(read)
 
-    def logit(self, backbone: str) -> Float64Array | None:
+    def pretrained_scores(self, backbone: str, *, view: str = CLEAN) -> Float64Array | None:
         """Return (n,) the scores of the pretrained head that came with the checkpoint, or None when it has none."""
-        if not all(store.has_logit(backbone) for store, _ in self.parts):
+        if not all(store.has_logit(backbone, view=view) for store, _ in self.parts):
             return None
-        read = np.concatenate([store.read(rows, backbone, LOGIT) for store, rows in self.parts])
-        self._require_finite(read, backbone, LOGIT)
+        key = LayerKey(backbone, LOGIT, view)
+        read = self._read(key)
+        self._require_finite(read, key)
         return read[:, 0].astype(np.float64)
 
-    def digests(self, backbones: Sequence[str], layers: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-        """Return every store's path and the digests of the layers read."""
-        return [
-            {
-                "path": str(store.path),
-                "layers": {
-                    f"{name}/{layer}": store.info(name, layer).digest for name in backbones for layer in layers[name]
-                },
-            }
-            for store, _ in self.parts
-        ]
+    def stores_read(self, keys: Sequence[LayerKey]) -> list[dict[str, Any]]:
+        """Return every store's path and the digests of the layers read, as JSON values."""
+        return [StoreRead.of(store, keys).to_json() for store, _ in self.parts]
 
-    def _require_finite(self, features: Float32Array, backbone: str, layer: str) -> None:
-        self._refuse(np.asarray(~np.isfinite(features).all(axis=1)), backbone, layer, "NaN or infinite")
+    def _require_finite(self, features: Float32Array, key: LayerKey) -> None:
+        self._refuse(np.asarray(~np.isfinite(features).all(axis=1)), key, "NaN or infinite")
 
-    def _refuse(self, bad: BoolArray, backbone: str, layer: str, what: str) -> None:
+    def _refuse(self, bad: BoolArray, key: LayerKey, what: str) -> None:
         if bad.any():
-            key = self.keys[int(np.flatnonzero(bad)[0])]
+            image = self.keys[int(np.flatnonzero(bad)[0])]
             raise InputError(
-                f"layer {layer!r} of {backbone!r}: the features of {key!r} are {what} ({int(bad.sum())} such images of "
-                f"{len(bad)}); embed them again (in --precision fp32), choose another --layer, or leave them out"
+                f"layer {key.layer!r} of {key.backbone!r}: the features of {image!r} are {what} ({int(bad.sum())} such "
+                f"images of {len(bad)}); embed them again (in --precision fp32), choose another --layer, or leave them "
+                f"out"
             )
 
 
@@ -127,7 +133,7 @@ def load_pool(
 ) -> EvaluationPool:
     """Choose the images that take part.
 
-    Only images that every backbone has take part, so that all of them draw and are asked the same; the others are
+    Only images that every backbone has take part, so that all of them draw and query the same; the others are
     counted in a warning, and so is what their file facts alone tell of the classes.
 
     Args:
@@ -138,10 +144,10 @@ def load_pool(
 
     Raises:
         InputError: nothing left, or one class only.
-        StoreError: the two stores' features were not made the same way.
+        StoreError: the two stores' features were produced differently.
     """
     if query is not None:
-        _require_same_making(store, query, backbones)
+        _require_same_provenance(store, query, backbones)
     parts, warnings = [], []
     for one in (store, query) if query is not None else (store,):
         rows, notes = _chosen(one, backbones, where)
@@ -167,7 +173,7 @@ def load_pool(
         images=images,
         keys=np.concatenate([columns.keys for columns in both]),
         dataset=np.concatenate([columns.dataset for columns in both]),
-        title=" -> ".join(columns.title for columns in both),
+        title=ARROW.join(columns.title for columns in both),
         warnings=tuple(warnings),
     )
 
@@ -240,7 +246,7 @@ def _holds_random(weights: object) -> bool:
     return isinstance(weights, Mapping) and any(str(digest).startswith("random") for digest in weights.values())
 
 
-def _require_same_making(store: FeatureStore, query: FeatureStore, backbones: Sequence[str]) -> None:
+def _require_same_provenance(store: FeatureStore, query: FeatureStore, backbones: Sequence[str]) -> None:
     for name in backbones:
         if name not in query.backbones:
             raise StoreError(
@@ -254,7 +260,7 @@ def _require_same_making(store: FeatureStore, query: FeatureStore, backbones: Se
             unlike = differences(mine.provenance, theirs.provenance)
             if unlike:
                 raise StoreError(
-                    f"{name!r} was made otherwise in {query.path} than in {store.path}: {'; '.join(unlike)}; "
+                    f"{name!r} was produced differently in {query.path} than in {store.path}: {'; '.join(unlike)}; "
                     f"embed both with the same"
                 )
             if (mine.dimension, mine.normalised) != (theirs.dimension, theirs.normalised):

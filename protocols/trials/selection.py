@@ -1,18 +1,18 @@
-"""Scores of every trial, and the choice of a layer (or k) among several: inside the support, or by oracle."""
+"""The choice of a layer (or k) among several, trial by trial: inside the support, or on query labels by oracle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
-from fewshot.core.errors import InputError
-from fewshot.draws.episodes import Draw
+from fewshot.core.arrays import Float64Array, FloatArray, IntArray
+from fewshot.embeddings.layer_key import LayerKey
 from fewshot.heads.base import Head
 from fewshot.heads.knn import Knn
+from fewshot.protocols.trials.head_solver import HeadSolver
+from fewshot.protocols.trials.layers import Chosen
 from fewshot.protocols.trials.measures import Measures, pick
-from fewshot.protocols.trials.pool import EvaluationPool
-from fewshot.solvers.dual import NotSolvedError
+from fewshot.protocols.trials.trials import Trials
 from fewshot.stats.metrics import Ranked, Tpr
 
 FOLDS = 5  # 2 + 2 held out of 10 + 10; docs/decisions/0003-selection.md
@@ -31,85 +31,57 @@ class Candidate:
     """A head on one layer, among which a choice is made.
 
     Args:
-        layer: the layer.
+        key: the layer.
         head: the head, its parameters fixed.
-        measures: what it scores.
-        best: the same head with the k that is best on query labels, where that was asked for.
+        measures: of its scores.
+        best: the same head with the k that is best on query labels, where that is wanted.
     """
 
-    layer: str
+    key: LayerKey
     head: Head
     measures: Measures
     best: Choice | None = None
 
 
-def score(
-    head: Head,
-    pool: EvaluationPool,
-    draws: Sequence[Draw],
-    features: Float32Array,
-    shots: int,
-    solver: str,
-    device: str,
-) -> FloatArray:
-    """Return (T, n) scores of all images by the head fitted on every trial's support.
-
-    Supports of different sizes (lists given by the user) are scored size by size. Where the batched solver does not
-    reach its tolerance, scikit-learn's solves the trials one after another.
-    """
-    supports = [drawn.support(shots) for drawn in draws]
-    scores = np.empty((len(draws), len(features)), np.float64)
-    for size in sorted({len(rows) for rows in supports}):
-        trials = np.flatnonzero([len(rows) == size for rows in supports])
-        chosen = np.stack([supports[trial] for trial in trials])
-        scores[trials] = _solved(head, features, pool.images.synthetic, chosen, solver, device)
-    if not np.isfinite(scores).all():
-        raise InputError(f"the head {head.name!r} gave scores that are not finite; choose another layer or head")
-    return scores
-
-
-def _solved(
-    head: Head, features: FloatArray, synthetic: BoolArray, supports: IntArray, solver: str, device: str
-) -> FloatArray:
-    """Return the scores (T, n) of one fit per support, by the solver asked for."""
-    if solver == "sklearn":
-        return head.score_draws_one_by_one(features, synthetic, supports)
-    try:
-        return head.score_draws(features, synthetic, supports, device=device)
-    except NotSolvedError:  # libsvm and lbfgs stop at their own tolerance
-        return head.score_draws_one_by_one(features, synthetic, supports)
-
-
 def score_best_k(
-    head: Knn,
-    pool: EvaluationPool,
-    draws: Sequence[Draw],
-    features: Float32Array,
-    shots: int,
-    *,
-    largest: int,
-    tpr: Tpr,
+    head: Knn, trials: Trials, features: FloatArray, shots: int, *, largest: int, tpr: Tpr
 ) -> tuple[Float64Array, tuple[int, ...]]:
     """Return (T, n) scores with the k = 1 .. ``largest`` of the largest AUROC on each trial's query, and these k."""
-    synthetic, scores, chosen = pool.images.synthetic, np.empty((len(draws), len(features))), []
-    for trial, drawn in enumerate(draws):
+
+    synthetic, scores, chosen = trials.synthetic, np.empty((len(trials), len(features))), []
+    for trial, drawn in enumerate(trials.draws):
         support = drawn.support(shots)
         fitted = head.unfitted().fit(features[support], synthetic[support].astype(np.int64))
         every = fitted.score_every_k(features, list(range(1, min(largest, len(support)) + 1)))
-        asked = drawn.query
-        auroc = [Ranked.of(row[asked], synthetic[asked]).measure("auroc", tpr=tpr) for row in every]
+        query = drawn.query
+        auroc = [Ranked.of(row[query], synthetic[query]).measure("auroc", tpr=tpr) for row in every]
         chosen.append(int(np.argmax(auroc)))
         scores[trial] = every[chosen[-1]]
     return scores, tuple(number + 1 for number in chosen)
 
 
+def choose(
+    selection: Chosen, candidates: Sequence[Candidate], trials: Trials, shots: int, *, default: str, solver: HeadSolver
+) -> Choice:
+    """Choose a layer in every trial: by ``oracle``, or by ``support-cv``, cross-validation inside the support.
+
+    Args:
+        shots: of the supports.
+        default: the layer that ties go to.
+        solver: how heads are fitted in the folds.
+    """
+    if selection == "oracle":
+        return chosen_by_oracle(candidates)
+    return chosen_by_cross_validation(candidates, trials, shots, default=default, solver=solver)
+
+
 def chosen_by_oracle(candidates: Sequence[Candidate]) -> Choice:
     """Choose in every trial the candidate with the largest pooled AUROC on the query labels; the first among equals.
 
-    FiSeR does so (evaluate.py @ ad2637c); the number is no estimate of what a user will see.
+    FiSeR's evaluation does so (arXiv 2606.00606, evaluate.py); the number is not an estimate of what a user will see.
     """
     choices = [
-        candidate.best or Choice(candidate.measures, (candidate.layer,) * len(candidate.measures.pooled()))
+        candidate.best or Choice(candidate.measures, (candidate.key.layer,) * len(candidate.measures.pooled()))
         for candidate in candidates
     ]
     chosen = np.argmax(np.stack([choice.measures.pooled() for choice in choices]), axis=0).astype(np.int64)
@@ -118,68 +90,56 @@ def chosen_by_oracle(candidates: Sequence[Candidate]) -> Choice:
 
 
 def chosen_by_cross_validation(
-    candidates: Sequence[Candidate],
-    pool: EvaluationPool,
-    draws: Sequence[Draw],
-    *,
-    backbone: str,
-    shots: int,
-    default: str,
-    solver: str = "batched",
-    device: str = "cpu",
+    candidates: Sequence[Candidate], trials: Trials, shots: int, *, default: str, solver: HeadSolver
 ) -> Choice:
     """Choose in every trial the layer with the best cross-validated AUROC inside the support.
 
     Stratified folds, at most five, each class dealt in the order drawn; ties go to the default layer, then to the
     first. Query labels are not looked at.
     """
-    judged = np.stack(
+    validated = np.stack(
         [
-            _judged(
-                candidate.head,
-                pool.for_head(candidate.head, backbone, candidate.layer),
-                pool,
-                draws,
-                shots,
-                solver,
-                device,
+            _validation_auroc(
+                candidate.head, trials.pool.for_head(candidate.head, candidate.key), trials, shots, solver
             )
             for candidate in candidates
         ]
     )
-    favour = np.array([candidate.layer == default for candidate in candidates]) * 1e-9
-    chosen = np.argmax(judged + favour[:, None], axis=0).astype(np.int64)
-    labels = tuple(candidates[number].layer for number in chosen)
+    favour = np.array([candidate.key.layer == default for candidate in candidates]) * 1e-9
+    chosen = np.argmax(validated + favour[:, None], axis=0).astype(np.int64)
+    labels = tuple(candidates[number].key.layer for number in chosen)
     return Choice(pick([candidate.measures for candidate in candidates], chosen), labels)
 
 
-def _judged(
-    head: Head,
-    features: FloatArray,
-    pool: EvaluationPool,
-    draws: Sequence[Draw],
-    shots: int,
-    solver: str,
-    device: str,
-) -> Float64Array:
+def _validation_auroc(head: Head, features: FloatArray, trials: Trials, shots: int, solver: HeadSolver) -> Float64Array:
     """Return (T,) the mean AUROC over the folds of every support."""
-    held, kept = [], []
-    folds = min(FOLDS, shots)
-    for drawn in draws:
-        for fold in range(folds):
-            parts = [rows[:shots] for rows in drawn.order.values()]
-            held.append(np.concatenate([rows[fold::folds] for rows in parts]))
-            kept.append(np.concatenate([np.delete(rows, np.s_[fold::folds]) for rows in parts]))
-    union, columns = np.unique(np.concatenate([*held, *kept]), return_inverse=True)
-    synthetic = pool.images.synthetic[union]
-    sizes = np.cumsum([len(rows) for rows in held])
-    held_at = np.split(columns[: sizes[-1]], sizes[:-1])
-    kept_at = np.split(columns[sizes[-1] :], np.cumsum([len(rows) for rows in kept])[:-1])
-    found = np.empty(len(held))
-    for size in {len(rows) for rows in kept_at}:
-        same = [number for number, rows in enumerate(kept_at) if len(rows) == size]
-        fitted_on = np.stack([kept_at[number] for number in same])
-        scores = _solved(head, features[union], synthetic, fitted_on, solver, device)
+    held_out, kept = _folds(trials, shots)
+    union, columns = np.unique(np.concatenate([*held_out, *kept]), return_inverse=True)
+    synthetic = trials.synthetic[union]
+    held_out, kept = _split_as(columns, [*held_out, *kept], len(held_out))
+    found = np.empty(len(held_out))
+    for size in {len(rows) for rows in kept}:
+        same = [number for number, rows in enumerate(kept) if len(rows) == size]
+        fitted_on = np.stack([kept[number] for number in same])
+        scores = solver.score_supports(head, features[union], synthetic, fitted_on)
         for number, row in zip(same, scores, strict=True):
-            found[number] = Ranked.of(row[held_at[number]], synthetic[held_at[number]]).auroc()
-    return np.asarray(found.reshape(len(draws), folds).mean(1))
+            found[number] = Ranked.of(row[held_out[number]], synthetic[held_out[number]]).auroc()
+    return np.asarray(found.reshape(len(trials), -1).mean(1))
+
+
+def _folds(trials: Trials, shots: int) -> tuple[list[IntArray], list[IntArray]]:
+    """Return the rows held out of every fold of every trial, and the rows kept, trial by trial."""
+    held_out, kept = [], []
+    folds = min(FOLDS, shots)
+    for drawn in trials.draws:
+        parts = [rows[:shots] for rows in drawn.order.values()]
+        for fold in range(folds):
+            held_out.append(np.concatenate([rows[fold::folds] for rows in parts]))
+            kept.append(np.concatenate([np.delete(rows, np.s_[fold::folds]) for rows in parts]))
+    return held_out, kept
+
+
+def _split_as(columns: IntArray, like: Sequence[IntArray], first: int) -> tuple[list[IntArray], list[IntArray]]:
+    """Cut ``columns`` into parts as long as those of ``like``; return the ``first`` of them, and the others."""
+    parts = np.split(columns, np.cumsum([len(rows) for rows in like])[:-1])
+    return parts[:first], parts[first:]

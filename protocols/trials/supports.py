@@ -1,8 +1,7 @@
 """How the supports of an experiment are drawn: nested, as FiSeR does, by coreset, or as the user lists them."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -22,66 +21,82 @@ from fewshot.draws.episodes import (
     stratified_order,
 )
 from fewshot.protocols.trials.pool import EvaluationPool
+from fewshot.protocols.trials.trials import Trials
 
 Method = Literal["nested", "fiser", "herding", "kcenter"]
+CORESETS = ("herding", "kcenter")
 
 
-def draw_all(
-    pool: EvaluationPool,
-    *,
-    method: Method,
-    shots: int,
-    trials: int,
-    seed: int,
-    per: Per = "class",
-    stratified: bool = False,
-    features: FloatArray | None = None,
-) -> list[Draw]:
+@dataclass(frozen=True)
+class DrawRule:
+    """How supports are drawn.
+
+    Args:
+        shots: the largest shot count; smaller ones are prefixes. None takes every image of a given list.
+        trials: number of draws.
+        seed: what all draws follow from.
+        method: ``nested``, ``fiser``, ``herding`` or ``kcenter``.
+        per: shots of each class, or of each source.
+        stratified: spread each class's shots evenly over its sources.
+
+    Raises:
+        OptionError: a count below 1, or ``stratified`` beside another way of drawing.
+    """
+
+    shots: int | None
+    trials: int = 100
+    seed: int = 0
+    method: Method = "nested"
+    per: Per = "class"
+    stratified: bool = False
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise OptionError(f"--trials must be at least 1, and is {self.trials}")
+        if self.shots is not None and self.shots < 1:
+            raise OptionError(f"--shots must be at least 1, and is {self.shots}")
+        if self.stratified and (self.per != "class" or self.method != "nested"):
+            raise OptionError(
+                f"--stratified goes with --per class and --draw nested, not with {self.per!r} and {self.method!r}"
+            )
+
+    @property
+    def drop_near_duplicates(self) -> bool:
+        """Whether near-duplicates of the support leave the query; FiSeR's draw keeps them."""
+        return self.method != "fiser"
+
+
+def draw_trials(pool: EvaluationPool, rule: DrawRule, features: FloatArray | None = None) -> Trials:
     """Draw every trial's support and query.
 
     Args:
-        shots: the largest shot count; smaller ones are prefixes.
-        stratified: spread each class's shots evenly over its sources.
         features: (n, D), needed by ``herding`` and ``kcenter``: they look at the features of all images that may be
             drawn (and at their class), and at a random half of them per trial so that trials differ.
 
     Raises:
         EpisodeError: too few images.
+        OptionError: no shot count, or a coreset without features.
     """
-    if stratified and (per != "class" or method != "nested"):
-        raise OptionError(f"--stratified goes with --per class and --draw nested, not with {per!r} and {method!r}")
-    groups = pool.images.groups(per)
-    require_enough(groups, shots, per=per)
-    draws = []
-    for trial in range(trials):
-        if method == "fiser":
-            orders = fiser_orders(groups, seed=seed + trial)
-        else:
-            orders = {
-                name: _order(pool, method, rows, shots, seed, trial, name, stratified, features)
-                for name, rows in groups.items()
-            }
-        draws.append(_closed(pool, orders, shots, trial, drop_near_duplicates=method != "fiser"))
-    return draws
+    if rule.shots is None:
+        raise OptionError("--shots is missing; give the number of labelled images")
+    groups = pool.images.groups(rule.per)
+    require_enough(groups, rule.shots, per=rule.per)
+    draws = [
+        _closed(pool, _orders(pool, rule, groups, trial, features), rule.shots, trial, rule)
+        for trial in range(rule.trials)
+    ]
+    return Trials(pool, tuple(draws))
 
 
-def draw_given(
-    pool: EvaluationPool,
-    supports: Sequence[Sequence[str]],
-    *,
-    shots: int | None,
-    per: Per = "class",
-    drop_near_duplicates: bool = True,
-) -> list[Draw]:
+def given_trials(pool: EvaluationPool, rule: DrawRule, supports: Sequence[Sequence[str]]) -> Trials:
     """Return one trial per given list of sample keys (or pixel ids).
 
     Args:
-        shots: each list is cut at so many per class (or source); every image is taken when None.
-        drop_near_duplicates: remove duplicates of the support from the query.
+        rule: each list is cut at ``rule.shots`` per class (or source); every image is taken when that is None.
 
     Raises:
         InputError: a key is not among the chosen images.
-        EpisodeError: a list has fewer images of a class (or source) than ``shots``.
+        EpisodeError: a list has fewer images of a class (or source) than ``rule.shots``.
     """
     rows = _rows_by_key(pool)
     draws = []
@@ -92,21 +107,18 @@ def draw_given(
                 f"the support lists {unknown[0]!r} ({len(unknown)} such), which is not among the {len(pool.keys)} "
                 f"chosen images; list keys as `fewshot inspect` shows them, or loosen --where"
             )
-        orders = given_orders(pool.images, [rows[key] for key in listed], per=per)
-        for name, order in orders.items():
-            if shots is not None and len(order) < shots:
-                raise EpisodeError(
-                    f"list {trial} of the support has {len(order)} {name} images for {shots} shots; lower --shots, or "
-                    f"leave it out to take every image listed"
-                )
-        most = shots or max(len(order) for order in orders.values())
-        draws.append(_closed(pool, orders, most, trial, drop_near_duplicates=drop_near_duplicates))
-    return draws
+        orders = given_orders(pool.images, [rows[key] for key in listed], per=rule.per)
+        _require_listed(orders, rule.shots, trial)
+        most = rule.shots or max(len(order) for order in orders.values())
+        draws.append(_closed(pool, orders, most, trial, rule))
+    return Trials(pool, tuple(draws))
 
 
-def left_over(supports: Sequence[Sequence[str]], draws: Sequence[Draw]) -> list[str]:
+def unused_images(supports: Sequence[Sequence[str]], trials: Trials) -> list[str]:
     """Return the warning that lists of a support were cut at the shot count; nothing where they were taken whole."""
-    cut = [len(listed) - sum(map(len, drawn.order.values())) for listed, drawn in zip(supports, draws, strict=True)]
+    cut = [
+        len(listed) - sum(map(len, drawn.order.values())) for listed, drawn in zip(supports, trials.draws, strict=True)
+    ]
     if not any(cut):
         return []
     return [
@@ -115,74 +127,50 @@ def left_over(supports: Sequence[Sequence[str]], draws: Sequence[Draw]) -> list[
     ]
 
 
+def _orders(
+    pool: EvaluationPool, rule: DrawRule, groups: Mapping[str, IntArray], trial: int, features: FloatArray | None
+) -> dict[str, IntArray]:
+    """Return the rows of every group in the order drawn."""
+    if rule.method == "fiser":
+        return fiser_orders(groups, seed=rule.seed + trial)
+    return {name: _order(pool, rule, rows, (name, trial), features) for name, rows in groups.items()}
+
+
+def _order(
+    pool: EvaluationPool, rule: DrawRule, rows: IntArray, drawn_for: tuple[str, int], features: FloatArray | None
+) -> IntArray:
+    name, trial = drawn_for
+    if rule.stratified:
+        return stratified_order(rows, pool.images.source, seed=rule.seed, trial=trial, name=name)
+    order = nested_order(rows, seed=rule.seed, trial=trial, name=name)
+    if rule.method == "nested":
+        return order
+    if features is None:
+        raise OptionError(f"--draw {rule.method} looks at features: choose one --backbone and one --layer")
+    count = rule.shots or 1
+    candidates = order[: max(count, len(order) // 2)]
+    coreset = herding if rule.method == "herding" else kcenter
+    return np.asarray(candidates[coreset(features[candidates], count=count)], dtype=np.int64)
+
+
+def _closed(pool: EvaluationPool, orders: Mapping[str, IntArray], shots: int, trial: int, rule: DrawRule) -> Draw:
+    drawn = close(pool.images, orders, shots=shots, trial=trial, drop_near_duplicates=rule.drop_near_duplicates)
+    require_query(pool.images, drawn)
+    return drawn
+
+
+def _require_listed(orders: Mapping[str, IntArray], shots: int | None, trial: int) -> None:
+    for name, order in orders.items():
+        if shots is not None and len(order) < shots:
+            raise EpisodeError(
+                f"list {trial} of the support has {len(order)} {name} images for {shots} shots; lower --shots, or "
+                f"leave it out to take every image listed"
+            )
+
+
 def _rows_by_key(pool: EvaluationPool) -> dict[str, int]:
     """Return key, and pixel id where there is one, -> row, of the images that may be support."""
     images = pool.images
     allowed = np.flatnonzero(np.ones(len(images), bool) if images.supports is None else images.supports)[::-1].tolist()
     found = {} if images.id is None else {str(images.id[row]): row for row in allowed if images.id[row]}
     return {**found, **{str(pool.keys[row]): row for row in allowed}}
-
-
-def read_supports(path: Path) -> list[list[str]]:
-    """Read a support file: a report, JSON lists of keys, or a text file with one key a line (one trial).
-
-    Raises:
-        InputError: no such file, or empty.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"the support file {path} cannot be read ({error})") from error
-    if path.suffix == ".json":
-        try:
-            lists = _lists(json.loads(text))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"the support file {path} holds no lists of sample keys ({error}); give a report, or JSON lists of keys"
-            ) from error
-    else:
-        lists = [[line.strip() for line in text.splitlines() if line.strip()]]
-    if not lists or not all(lists):
-        raise InputError(f"the support file {path} lists no image; write one sample key a line, or JSON lists of keys")
-    return lists
-
-
-def _lists(document: object) -> list[list[str]]:
-    if isinstance(document, Mapping):
-        inner = document.get("supports", document)
-        return [[str(key) for key in listed] for listed in inner.values()]
-    if isinstance(document, list) and document and isinstance(document[0], str):
-        return [[str(key) for key in document]]
-    return [[str(key) for key in listed] for listed in document] if isinstance(document, list) else []
-
-
-def _closed(
-    pool: EvaluationPool, orders: Mapping[str, IntArray], shots: int, trial: int, *, drop_near_duplicates: bool
-) -> Draw:
-    drawn = close(pool.images, orders, shots=shots, trial=trial, drop_near_duplicates=drop_near_duplicates)
-    require_query(pool.images, drawn)
-    return drawn
-
-
-def _order(
-    pool: EvaluationPool,
-    method: Method,
-    rows: IntArray,
-    shots: int,
-    seed: int,
-    trial: int,
-    name: str,
-    stratified: bool,
-    features: FloatArray | None,
-) -> IntArray:
-    if stratified:
-        return stratified_order(rows, pool.images.source, seed=seed, trial=trial, name=name)
-    order = nested_order(rows, seed=seed, trial=trial, name=name)
-    if method == "nested":
-        return order
-    if features is None:
-        raise OptionError(f"--draw {method} looks at features: choose one --backbone and one --layer")
-    candidates = order[: max(shots, len(order) // 2)]
-    if method == "herding":
-        return np.asarray(candidates[herding(features[candidates], count=shots)], dtype=np.int64)
-    return np.asarray(candidates[kcenter(features[candidates], count=shots)], dtype=np.int64)

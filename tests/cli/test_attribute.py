@@ -42,7 +42,7 @@ def test_the_command_writes_report_scores_and_figures_and_leaves_no_points(store
     assert run.exit_code == 0, run.output
     assert "attribution source, AP / ACC" in run.stdout
     assert "Real (ProGAN set) (printed)" in run.stdout
-    assert "counted as others, for want of a known family: mine" in run.stdout
+    assert "warning: counted as others, for want of a known family: mine" in run.stderr
     assert {row.head for row in Report.load(out).rows} == {"acm:natural", "acm:synthetic", "linear-probe", "rbf-svm"}
     with np.load(out.with_suffix(".npz")) as kept:
         assert "scores | acm:natural | 0.1 | 1" in kept.files
@@ -66,7 +66,7 @@ def test_json_on_stdout_is_one_report_and_nothing_else(store: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (["--fractions", "ten"], 2, "'ten' is no share"),
+        (["--fractions", "ten"], 2, "'ten' is not a share"),
         (["--fractions", "0.05%"], 1, "the smallest fraction of this set is"),
         (["--fit-on", "nobody"], 1, "there is no class or training source 'nobody'"),
         (["--backbone", "nrp"], 1, "did you mean 'npr'"),

@@ -164,7 +164,7 @@ def test_command_says_what_is_no_report(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     done = CliRunner().invoke(group, ["report", str(tmp_path / "x.json")])
     assert done.exit_code == 1
-    assert "is no fewshot report" in done.stderr
+    assert "is not a fewshot report" in done.stderr
 
 
 @pytest.fixture

@@ -12,9 +12,11 @@ from fewshot.core.errors import EpisodeError, OptionError, UnknownNameError
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.protocols.attribution import Attribution
-from fewshot.protocols.curve.finished_points import ResultCache
-from fewshot.protocols.curve.run import fingerprint
+from fewshot.protocols.base import Result, RunContext
+from fewshot.protocols.curve.finished_points import FinishedPoint, ResultCache
+from fewshot.protocols.curve.layers import run_layers
 from fewshot.results.report import Report
+from fewshot.results.scores import name_at_point
 
 D = 16
 BRIEF: dict[str, Any] = {"steps": 60, "widths": (24,), "latent": 4, "learning_rate": 1e-3}
@@ -58,7 +60,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 
 @pytest.fixture(scope="module")
 def report(store: FeatureStore) -> Report:
-    return Attribution(fit_on=("natural", "synthetic"), fractions=(0.05, 0.5, 1.0), trials=2, recipe=BRIEF).run(store)
+    return (
+        Attribution(fit_on=("natural", "synthetic"), fractions=(0.05, 0.5, 1.0), trials=2, recipe=BRIEF)
+        .run(store)
+        .report
+    )
+
+
+def kept(result: Result, kind: str) -> np.ndarray[Any, Any]:
+    """Return an array of the first draw of everything, of the model fitted on natural images."""
+    assert result.scores is not None
+    return result.scores[name_at_point(kind, "acm:natural", 1.0, 0)]
 
 
 def value(report: Report, **wanted: Any) -> float:
@@ -81,13 +93,11 @@ def test_every_model_is_reported_at_every_fraction_with_every_measure(report: Re
             assert {"average_precision", "accuracy", "f1", "auroc", "tpr_at_5_fpr"} <= {row.metric for row in rows}
 
 
-def test_measures_equal_those_of_scikit_learn_on_the_kept_scores(store: FeatureStore, tmp_path: Path) -> None:
+def test_measures_equal_those_of_scikit_learn_on_the_kept_scores(store: FeatureStore) -> None:
     protocol = Attribution(fractions=(1.0,), trials=1, recipe=BRIEF, references=())
-    points = ResultCache(tmp_path / "points", fingerprint(protocol, store, "npr", "pooled"))
-    report = protocol.run(store, points=points)
-    point = points.get("acm:natural 1.0 0")
-    assert point is not None
-    rows, scores = point.arrays["rows"], point.arrays["scores"].astype(np.float64)
+    result = protocol.run(store, RunContext(keep_scores=True))
+    report = result.report
+    rows, scores = kept(result, "rows"), kept(result, "scores").astype(np.float64)
     labels = store.synthetic[rows]
     nature_and_sd = np.isin(store.source[rows], ["nature", "sd14"]) | ((store.source[rows] == "san") & ~labels)
     own = store.source[rows] == "san"
@@ -109,24 +119,26 @@ def test_group_means_are_unweighted_means_over_generators(report: Report) -> Non
     assert auroc("macro") == pytest.approx((auroc("progan") + auroc("sd14") + auroc("san")) / 3)
 
 
-def test_an_interrupted_curve_goes_on_at_the_last_finished_point(store: FeatureStore, tmp_path: Path) -> None:
+def test_an_interrupted_curve_resumes_at_the_last_finished_point(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     protocol = Attribution(fractions=(0.1, 1.0), trials=2, recipe=BRIEF, references=("linear-probe",))
-    whole = protocol.run(store)
-    belongs = fingerprint(protocol, store, "npr", "pooled")
+    whole = protocol.run(store).report
+    context = RunContext(cache=tmp_path / "points")
+    put = ResultCache.put
+    names: list[str] = []
 
-    class Killed(ResultCache):
-        puts = 0
+    def killed_at_the_fourth(self: ResultCache, name: str, point: FinishedPoint) -> None:
+        names.append(name)
+        if len(names) == 4:
+            raise KeyboardInterrupt
+        put(self, name, point)
 
-        def put(self, name: str, point: Any) -> None:
-            self.puts += 1
-            if self.puts == 4:
-                raise KeyboardInterrupt
-            super().put(name, point)
-
+    monkeypatch.setattr(ResultCache, "put", killed_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
-        protocol.run(store, points=Killed(tmp_path / "points", belongs))
+        protocol.run(store, context)
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "points").glob("*.npz")}
-    resumed = protocol.run(store, points=ResultCache(tmp_path / "points", belongs))
+    resumed = protocol.run(store, context).report
 
     assert len(finished) == 3
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
@@ -138,19 +150,19 @@ def test_points_of_another_configuration_are_not_taken(store: FeatureStore, tmp_
     first = Attribution(fractions=(1.0,), trials=1, recipe=BRIEF, references=())
     other = Attribution(fractions=(1.0,), trials=1, recipe={**BRIEF, "steps": 5}, references=())
     for protocol in (first, other):
-        protocol.run(store, points=ResultCache(tmp_path / "p", fingerprint(protocol, store, "npr", "pooled")))
+        protocol.run(store, RunContext(cache=tmp_path / "p"))
     assert len(list((tmp_path / "p").glob("*.npz"))) == 2
 
 
 def test_trials_side_by_side_give_the_numbers_of_one_after_another(store: FeatureStore) -> None:
     options: dict[str, Any] = {"fractions": (0.5,), "trials": 3, "recipe": BRIEF, "references": ("linear-probe",)}
-    apart, together = Attribution(**options).run(store), Attribution(**options, side_by_side=3).run(store)
+    apart, together = Attribution(**options).run(store).report, Attribution(**options, side_by_side=3).run(store).report
     difference = together.compare(apart, tolerance=0.02)
     assert difference.equal, difference
 
 
 def test_a_source_is_attributed_against_the_naturals_and_has_its_own_references(store: FeatureStore) -> None:
-    report = Attribution(fit_on=("progan",), fractions=(1.0,), trials=1, recipe=BRIEF).run(store)
+    report = Attribution(fit_on=("progan",), fractions=(1.0,), trials=1, recipe=BRIEF).run(store).report
     assert {row.head for row in report.rows} == {"acm:progan", "linear-probe:progan", "rbf-svm:progan"}
     assert value(report, head="acm:progan", source="all", metric="auroc") > 0.8
 
@@ -159,7 +171,8 @@ def test_images_held_out_by_a_column_validate_and_the_smallest_share_also_holds_
     store: FeatureStore,
 ) -> None:
     options: dict[str, Any] = {"train": {"split": "train"}, "query": {"split": "test"}, "references": ()}
-    report = Attribution(fractions=(0.25, 1.0), trials=1, recipe=BRIEF, validation="source=san", **options).run(store)
+    held_out = Attribution(fractions=(0.25, 1.0), trials=1, recipe=BRIEF, validation="source=san", **options)
+    report = held_out.run(store).report
     assert {(row.head, row.fraction) for row in report.rows} == {
         ("acm:natural", 0.25),
         ("acm:natural", 1.0),
@@ -177,28 +190,25 @@ def test_the_threshold_of_the_validation_images_is_measured_where_there_are_some
 def test_without_a_split_column_a_share_is_drawn_and_nothing_stands_on_both_sides(tmp_path: Path) -> None:
     store = make_store(tmp_path / "nosplit.h5", split=False)
     protocol = Attribution(fractions=(1.0,), trials=1, recipe=BRIEF, references=())
-    points = ResultCache(tmp_path / "points", fingerprint(protocol, store, "npr", "pooled"))
-    report = protocol.run(store, points=points)
-    point = points.get("acm:natural 1.0 0")
-    assert point is not None
-    assert report.rows[0].n_support == len(store) // 2
-    assert len(point.arrays["rows"]) == len(store) - len(store) // 2
+    result = protocol.run(store, RunContext(keep_scores=True))
+    assert result.report.rows[0].n_support == len(store) // 2
+    assert len(kept(result, "rows")) == len(store) - len(store) // 2
 
 
 def test_the_default_fractions_leave_out_what_the_set_is_too_small_for(store: FeatureStore) -> None:
-    report = Attribution(trials=1, recipe={**BRIEF, "steps": 2}, references=()).run(store)
+    report = Attribution(trials=1, recipe={**BRIEF, "steps": 2}, references=()).run(store).report
     assert sorted({row.fraction for row in report.rows if row.fraction}) == [0.1, 1.0]
     assert any(warning.startswith("left out 0.05 %, 0.1 %, 1 %") for warning in report.warnings)
 
 
 def test_trials_follow_the_paper_when_none_are_given() -> None:
-    protocol = Attribution()
-    assert [protocol.trials_at(f) for f in (0.0005, 0.001, 0.01, 0.1, 1.0)] == [5, 5, 5, 3, 1]
+    settings = Attribution().settings()
+    assert [settings.trials_at(f) for f in (0.0005, 0.001, 0.01, 0.1, 1.0)] == [5, 5, 5, 3, 1]
 
 
 def test_identical_classes_stay_at_chance(tmp_path: Path) -> None:
     same = make_store(tmp_path / "same.h5", per_cell=100, same=True)
-    report = Attribution(fractions=(1.0,), trials=1, recipe={**BRIEF, "steps": 300}).run(same)
+    report = Attribution(fractions=(1.0,), trials=1, recipe={**BRIEF, "steps": 300}).run(same).report
     for row in report.where(source="all", metric="auroc"):
         assert row.values[0] == pytest.approx(0.5, abs=3 * (1 / 12 * (1 / 200 + 1 / 300)) ** 0.5 + 0.03)
 
@@ -235,7 +245,7 @@ def test_above_the_bound_the_svm_is_by_landmarks_and_the_report_says_so(
     monkeypatch.setattr("fewshot.protocols.curve.models.EXACT_SVM_ROWS", 100)
     monkeypatch.setattr("fewshot.protocols.curve.models.LANDMARKS", 50)
     options: dict[str, Any] = {"fractions": (0.5, 1.0), "trials": 1, "recipe": {**BRIEF, "steps": 2}}
-    report = Attribution(**options, references=("rbf-svm",)).run(store)
+    report = Attribution(**options, references=("rbf-svm",)).run(store).report
     assert any("on 160 images is a linear SVM on Nystroem features of 50" in warning for warning in report.warnings)
     assert not any("on 80 images" in warning for warning in report.warnings)
     assert value(report, head="rbf-svm", fraction=1.0, source="all", metric="auroc") > 0.8
@@ -260,8 +270,10 @@ def test_a_curve_over_720_000_images_has_the_exact_sizes_of_the_paper(tmp_path: 
     features[samples["synthetic"], 0] += 2
     write_store(tmp_path / "big.h5", samples, [LayerData("clip", "projected", features, default=True)])
 
-    report = Attribution(trials=1, recipe={**BRIEF, "steps": 20}, references=("linear-probe",)).run(
-        FeatureStore(tmp_path / "big.h5")
+    report = (
+        Attribution(trials=1, recipe={**BRIEF, "steps": 20}, references=("linear-probe",))
+        .run(FeatureStore(tmp_path / "big.h5"))
+        .report
     )
 
     sizes = [row.n_support for row in report.where(head="acm:natural", source="all", metric="auroc")]
@@ -274,14 +286,12 @@ def test_images_that_nearly_train_too_leave_the_query(tmp_path: Path) -> None:
     hashes[201] = hashes[3] ^ np.uint64(0b11111)  # and one five bits from it
     store = make_store(tmp_path / "alike.h5", hashes=hashes)
     protocol = Attribution(fractions=(1.0,), trials=1, recipe={**BRIEF, "steps": 2}, references=())
-    points = ResultCache(None, fingerprint(protocol, store, "npr", "pooled"))
 
-    report = protocol.run(store, points=points)
+    result = protocol.run(store, RunContext(keep_scores=True))
 
-    point = points.get("acm:natural 1.0 0")
-    assert point is not None
-    assert set(range(160, 360)) - set(point.arrays["rows"].tolist()) == {200}
-    assert any(warning.startswith("1 query images left out: an image of the training") for warning in report.warnings)
+    assert set(range(160, 360)) - set(kept(result, "rows").tolist()) == {200}
+    warnings = result.report.warnings
+    assert any(warning.startswith("1 query images left out: an image of the training") for warning in warnings)
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +312,7 @@ LAYERS: dict[str, Any] = {
 
 
 def test_every_layer_has_a_curve_when_all_are_wanted(two_layers: FeatureStore) -> None:
-    report = Attribution(layer=("all",), **LAYERS).run(two_layers)
+    report = Attribution(layer=("all",), **LAYERS).run(two_layers).report
     pooled, noise = (
         value(report, layer=layer, head="rbf-svm", source="all", metric="auroc") for layer in ("pooled", "noise")
     )
@@ -312,8 +322,8 @@ def test_every_layer_has_a_curve_when_all_are_wanted(two_layers: FeatureStore) -
 
 @pytest.mark.parametrize("selection", ["support-cv", "oracle"])
 def test_a_layer_is_chosen_draw_by_draw(two_layers: FeatureStore, selection: str) -> None:
-    fixed = Attribution(layer=("pooled",), **LAYERS).run(two_layers)
-    report = Attribution(layer=(selection,), **LAYERS).run(two_layers)
+    fixed = Attribution(layer=("pooled",), **LAYERS).run(two_layers).report
+    report = Attribution(layer=(selection,), **LAYERS).run(two_layers).report
     assert {row.layer for row in report.rows} == {"noise", selection}  # the default stands beside the choice
     (row,) = report.where(selection=selection, head="rbf-svm", source="all", metric="average_precision")
     (same,) = fixed.where(head="rbf-svm", source="all", metric="average_precision")
@@ -324,11 +334,10 @@ def test_a_layer_is_chosen_draw_by_draw(two_layers: FeatureStore, selection: str
 
 
 def test_a_machine_is_validated_on_images_it_has_not_learnt(two_layers: FeatureStore) -> None:
-    protocol = Attribution(layer=("noise", "support-cv"), **LAYERS)
-    points = ResultCache(None, fingerprint(protocol, two_layers, "npr", "noise"))
-    protocol.run(two_layers, points=points)
-    kept = [points.get(f"rbf-svm 0.5 {trial}") for trial in range(2)]
-    found = [point.validation_auroc or 0.0 for point in kept if point is not None]
+    settings = Attribution(layer=("noise", "support-cv"), **LAYERS).settings()
+    curve = run_layers(settings, two_layers, RunContext()).main
+    (machine,) = [model for model in curve.models if model.name == "rbf-svm"]
+    found = [point.validation_auroc or 0.0 for point in curve.points_at(machine, 0.5)]
     assert len(found) == 2
     assert max(found) < 0.8  # on noise; on images that it has learnt it is near 1
 
@@ -342,5 +351,5 @@ def test_random_weights_are_named_in_the_warnings(store: FeatureStore, tmp_path:
     features = store.read(None, "npr", "pooled")
     layer = LayerData("npr", "pooled", features, default=True, provenance={"weights": {"net": "random:0"}})
     write_store(tmp_path / "random.h5", store.samples(), [layer])
-    report = Attribution(**{**LAYERS, "trials": 1, "references": ()}).run(FeatureStore(tmp_path / "random.h5"))
+    report = Attribution(**{**LAYERS, "trials": 1, "references": ()}).run(FeatureStore(tmp_path / "random.h5")).report
     assert any(warning.startswith("RANDOM WEIGHTS") for warning in report.warnings)

@@ -44,9 +44,9 @@ def told(report: Report) -> list[str]:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
 def test_the_report_carries_the_warning_with_its_number(tmp_path: Path, protocol: Protocol) -> None:
-    (warning,) = told(protocol.run(store_of(tmp_path, ["JPEG", "PNG"])))
+    (warning,) = told(protocol.run(store_of(tmp_path, ["JPEG", "PNG"])).report)
     assert "AUROC 1.000" in warning
 
 
 def test_files_that_tell_nothing_give_no_warning(tmp_path: Path) -> None:
-    assert told(Fiser(shots=(2,), trials=2).run(store_of(tmp_path, ["JPEG", "JPEG"]))) == []
+    assert told(Fiser(shots=(2,), trials=2).run(store_of(tmp_path, ["JPEG", "JPEG"])).report) == []

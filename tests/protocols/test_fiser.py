@@ -1,6 +1,7 @@
 """The few-shot protocol on stores built by hand: what it measures, what it refuses, what it says."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fewshot.core.errors import EpisodeError, FewshotError, InputError, OptionEr
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.protocols.across_stores import adapt_across, adapt_and_save
+from fewshot.protocols.fiser import adapt_with_scores
 from fewshot.results.report import Report, Row
 from fewshot.stats.intervals import delong_interval
 from tests.protocols.toy_store import GENERATORS, toy_layer, toy_samples, toy_store
@@ -22,6 +24,12 @@ from tests.protocols.toy_store import GENERATORS, toy_layer, toy_samples, toy_st
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy_store(tmp_path_factory.mktemp("stores") / "toy.h5")
+
+
+def _with_scores(path: Path, **options: Any) -> tuple[Report, Mapping[str, np.ndarray]]:
+    result = adapt_with_scores(path, **options)
+    assert result.scores is not None
+    return result.report, result.scores
 
 
 def _one(report: Report, **wanted: Any) -> Row:
@@ -53,14 +61,13 @@ def test_svm_trials_equal_support_vector_machines_fitted_one_by_one(path: Path) 
 
 
 def test_each_generator_stands_against_all_natural_images(path: Path) -> None:
-    scores: dict[str, np.ndarray] = {}
-    report = fewshot.adapt(path, shots=5, trials=4, backbone="net", scores=scores)
+    report, scores = _with_scores(path, shots=5, trials=4, backbone="net")
     found, query = scores["net|late|svm|5"], scores["query"]
     for name in GENERATORS:
         row = _one(report, head="svm", source=name, metric="auroc")
         for trial in range(4):
-            asked = query[trial] & (~scores["synthetic"] | (scores["source"] == name))
-            expected = roc_auc_score(scores["synthetic"][asked], found[trial][asked])
+            queried = query[trial] & (~scores["synthetic"] | (scores["source"] == name))
+            expected = roc_auc_score(scores["synthetic"][queried], found[trial][queried])
             assert row.values[trial] == pytest.approx(expected, abs=1e-6)
     each = [_one(report, head="svm", source=name, metric="auroc").values for name in GENERATORS]
     np.testing.assert_allclose(_one(report, head="svm", source="macro", metric="auroc").values, np.mean(each, axis=0))
@@ -167,8 +174,7 @@ def test_best_k_is_the_oracle_beside_k_of_five(path: Path) -> None:
 
 def test_images_of_a_group_never_stand_on_both_sides(tmp_path: Path) -> None:
     samples = toy_samples(group=[f"photo {row // 4}" for row in range(240)])
-    scores: dict[str, np.ndarray] = {}
-    report = fewshot.adapt(toy_store(tmp_path / "g.h5", samples=samples), trials=4, group="group", scores=scores)
+    report, scores = _with_scores(toy_store(tmp_path / "g.h5", samples=samples), trials=4, group="group")
     groups = samples["group"].to_numpy()
     for support, query in zip(_supports(report, FeatureStore(tmp_path / "g.h5")), scores["query"], strict=True):
         assert not set(groups[support]) & set(groups[query])
@@ -178,8 +184,7 @@ def test_images_of_a_group_never_stand_on_both_sides(tmp_path: Path) -> None:
 def test_duplicates_of_the_support_leave_the_query_and_are_counted(tmp_path: Path) -> None:
     samples = toy_samples()
     samples["id"] = [f"pixels of {row % 120}" for row in range(240)]  # every picture is there twice
-    scores: dict[str, np.ndarray] = {}
-    report = fewshot.adapt(toy_store(tmp_path / "d.h5", samples=samples), trials=3, shots=5, scores=scores)
+    report, scores = _with_scores(toy_store(tmp_path / "d.h5", samples=samples), trials=3, shots=5)
     for support, query in zip(_supports(report, FeatureStore(tmp_path / "d.h5")), scores["query"], strict=True):
         assert not set(samples["id"][support]) & set(samples["id"][np.flatnonzero(query)])
     assert any(note.startswith("duplicates of support images") for note in report.warnings)
@@ -244,10 +249,10 @@ def test_supports_of_a_report_per_source_can_be_used_again(path: Path, tmp_path:
     assert again.supports == first.supports
 
 
-def test_query_made_otherwise_is_refused(path: Path, tmp_path: Path) -> None:
+def test_query_produced_differently_is_refused(path: Path, tmp_path: Path) -> None:
     frame = toy_samples()
     squashed = toy_layer(frame, "net", "late", signal=1.0, default=True, provenance={"input": "squash(256)"})
-    with pytest.raises(StoreError, match="the preprocessing"):
+    with pytest.raises(StoreError, match=r"produced differently .*the preprocessing"):
         fewshot.adapt(path, query=str(toy_store(tmp_path / "q.h5", layers={"late": squashed})), backbone="net")
 
 
@@ -266,7 +271,7 @@ def test_query_store_is_queried_whole(path: Path, tmp_path: Path) -> None:
     report = fewshot.adapt(path, trials=2, query=str(other), backbone="net")
     row = _one(report, head="svm", source="all", metric="auroc")
     assert (row.n_query, row.dataset) == (60, "toy -> other")
-    matrix = adapt_across([path, other], cross=True, trials=2, shots=5, backbone="net", head="svm")
+    matrix = adapt_across([path, other], cross=True, trials=2, shots=5, backbone="net", head="svm").report
     assert {row.dataset for row in matrix.rows} == {"toy", "other", "toy -> other", "other -> toy"}
 
 
@@ -374,7 +379,10 @@ def test_report_file_and_scores_are_written(path: Path, tmp_path: Path) -> None:
     assert Report.load(tmp_path / "r.json").rows == report.rows
     with np.load(tmp_path / "r.npz") as scores:
         assert scores["net|late|svm|10"].shape == (2, 240)
-    assert json.loads((tmp_path / "r.json").read_text())["config"]["stores"][0]["layers"].keys() == {"net/late"}
+    assert json.loads((tmp_path / "r.json").read_text())["config"]["stores"][0]["layers"].keys() == {
+        "net/late",
+        "net/logit",
+    }
     with pytest.raises(OptionError, match="give -o"):
         adapt_and_save([path], keep_scores=True)
     with pytest.raises(FewshotError, match="no folder"):
@@ -389,10 +397,9 @@ def test_interval_over_images_too_is_wider_and_delong_is_of_one_draw(path: Path)
     assert narrow.mean == broad.mean
     assert broad.high - broad.low > narrow.high - narrow.low
     assert Report.from_json(wide.to_json()) == wide
-    scores: dict[str, np.ndarray] = {}
-    single = fewshot.adapt(path, interval="delong", trials=1, backbone="net", scores=scores)
-    asked, synthetic = scores["query"][0], scores["synthetic"]
-    sides = [scores["net|late|svm|10"][0, asked & (synthetic == side)].astype(float) for side in (False, True)]
+    single, scores = _with_scores(path, interval="delong", trials=1, backbone="net")
+    query, synthetic = scores["query"][0], scores["synthetic"]
+    sides = [scores["net|late|svm|10"][0, query & (synthetic == side)].astype(float) for side in (False, True)]
     expected = delong_interval(*sides)
     found = _one(single, **pooled).summary()
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)

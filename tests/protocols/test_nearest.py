@@ -50,7 +50,7 @@ def plain_answer(features: np.ndarray, sources: np.ndarray, query: np.ndarray, k
 def test_leave_one_out_accuracy_is_that_of_plain_loops(tmp_path: Path) -> None:
     features, names = clusters(25, 1.0)
     store, sources = store_of(tmp_path, features, names), np.array(names)
-    report = Nearest(metric="l2", shots=(1,), trials=2).run(store)
+    report = Nearest(metric="l2", shots=(1,), trials=2).run(store).report
     rounded = features.astype(np.float32).astype(float)
     counts = dict(Counter(names))
     right = 0
@@ -65,7 +65,7 @@ def test_leave_one_out_accuracy_is_that_of_plain_loops(tmp_path: Path) -> None:
 def test_attribution_from_a_few_images_is_that_of_an_index_rebuilt_with_them(tmp_path: Path) -> None:
     features, names = clusters(25, 0.8)
     store, sources = store_of(tmp_path, features, names), np.array(names)
-    report = Nearest(metric="l2", shots=(1, 5), trials=3).run(store)
+    report = Nearest(metric="l2", shots=(1, 5), trials=3).run(store).report
     rounded = features.astype(np.float32).astype(float)
     (found,) = report.where(metric="new_source_recall", source="ldm", shots=5)
     (false,) = report.where(metric="new_source_false_rate", source="ldm", shots=5)
@@ -85,13 +85,13 @@ def test_attribution_from_a_few_images_is_that_of_an_index_rebuilt_with_them(tmp
 
 
 def test_more_images_of_a_new_source_find_more_of_it(tmp_path: Path) -> None:
-    report = Nearest(metric="l2", shots=(1, 10), trials=10).run(store_of(tmp_path, *clusters(40, 0.7)))
+    report = Nearest(metric="l2", shots=(1, 10), trials=10).run(store_of(tmp_path, *clusters(40, 0.7))).report
     (one,), (ten,) = (report.where(metric="new_source_recall", source="macro", shots=shots) for shots in (1, 10))
     assert np.mean(ten.values) > np.mean(one.values) + 0.1
 
 
 def test_separate_sources_are_right_known_and_told_from_strangers(tmp_path: Path) -> None:
-    report = Nearest(metric="l2", shots=(5,), trials=5).run(store_of(tmp_path, *clusters(40, 0.05)))
+    report = Nearest(metric="l2", shots=(5,), trials=5).run(store_of(tmp_path, *clusters(40, 0.05))).report
     values = {(row.source, row.metric): np.mean(row.values) for row in report.rows}
     assert values[("all", "source_accuracy")] == 1
     assert values[("all", "homophily")] == 1
@@ -106,7 +106,7 @@ def test_the_false_unknown_rate_of_exchangeable_sources_stays_within_its_binomia
     generator = np.random.default_rng(9)
     names = [f"source-{number:02}" for number in range(30) for _ in range(15)]
     features = np.repeat(3 * generator.normal(size=(30, 4)), 15, axis=0) + generator.normal(size=(450, 4))
-    report = Nearest(metric="l2", shots=(1,), trials=4, rate=0.1).run(store_of(tmp_path, features, names))
+    report = Nearest(metric="l2", shots=(1,), trials=4, rate=0.1).run(store_of(tmp_path, features, names)).report
     (found,) = report.where(metric="false_unknown_rate", source="macro")
     calibrated, measured = 217, 218  # halves of the 435 known images
     stated = np.floor(0.1 * (calibrated + 1)) / (calibrated + 1)
@@ -120,8 +120,8 @@ def test_images_of_one_group_give_each_other_no_answer(tmp_path: Path) -> None:
     features = np.concatenate([pictures, pictures + 1e-3])  # every picture twice, of two sources
     names = ["camera"] * 30 + ["gan"] * 30
     store = store_of(tmp_path, features, names, prompt=[str(number) for number in range(30)] * 2)
-    free = Nearest(metric="l2", k=1, shots=(1,), trials=1).run(store)
-    grouped = Nearest(metric="l2", k=1, shots=(1,), trials=1, group="prompt").run(store)
+    free = Nearest(metric="l2", k=1, shots=(1,), trials=1).run(store).report
+    grouped = Nearest(metric="l2", k=1, shots=(1,), trials=1, group="prompt").run(store).report
     (fooled,), (fair,) = (report.where(metric="source_accuracy", source="all") for report in (free, grouped))
     assert fooled.values == (0.0,)
     assert 0.2 < fair.values[0] < 0.8
@@ -131,9 +131,9 @@ def test_images_of_one_group_give_each_other_no_answer(tmp_path: Path) -> None:
 def test_the_report_says_which_sources_are_too_small_and_keeps_its_configuration(tmp_path: Path) -> None:
     features, names = clusters(40, 0.3, sources=3)
     store = store_of(tmp_path, features[:95], names[:95])
-    report = Nearest(shots=(1, 10), trials=2).run(store)
+    report = Nearest(shots=(1, 10), trials=2).run(store).report
     assert "ldm has 15 images: as a new source it is tried with 1 shots only" in report.warnings
-    again = PROTOCOLS.load(report.protocol)(**{**report.config, "shots": tuple(report.config["shots"])}).run(store)
+    again = PROTOCOLS.load(report.protocol).from_config(report.config).run(store).report
     assert again.compare(report).equal
 
 

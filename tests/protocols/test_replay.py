@@ -4,16 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from fewshot.cli import group
-from fewshot.core.errors import ReportError, StoreError
-from fewshot.embeddings.store.writer import write_store
+from fewshot.core.errors import OptionError, ReportError, StoreError
+from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.protocols.across_stores import adapt_across, adapt_and_save
 from fewshot.protocols.replay import replay
 from fewshot.results.report import Report
-from tests.protocols.toy_store import toy_layer, toy_samples, toy_store
+from tests.protocols.toy_store import toy_layer, toy_logit, toy_samples, toy_store
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_several_stores_come_out_again(tmp_path: Path) -> None:
     samples = toy_samples(80)
     samples["id"] = ["other " + value for value in samples["id"]]
     stores = [toy_store(tmp_path / "one.h5"), toy_store(tmp_path / "two.h5", samples=samples)]
-    report = adapt_across(stores, cross=True, trials=2, shots=3, backbone="net")
+    report = adapt_across(stores, cross=True, trials=2, shots=3, backbone="net").report
     assert replay(report).equal
 
 
@@ -50,24 +51,49 @@ def test_moved_store_is_named_and_a_changed_one_is_noticed(tmp_path: Path) -> No
         replay(report)
     assert replay(report, stores=[tmp_path / "moved.h5"]).changed == ()
     samples = toy_samples()
-    write_store(path, samples, [toy_layer(samples, "net", "late", signal=3.0, default=True)])
+    write_store(path, samples, _stronger(samples))
     found = replay(report)
     assert found.changed == ("net/late",)
     assert not found.equal
 
 
-def test_saved_supports_are_repeated_even_where_they_would_be_drawn_otherwise(tmp_path: Path) -> None:
+def test_saved_supports_are_repeated_even_where_others_would_be_drawn(tmp_path: Path) -> None:
     path = toy_store(tmp_path / "toy.h5")
     report = adapt_and_save([path], out=tmp_path / "r.json", trials=2, backbone="net")
-    drawn_otherwise = replace(report, config={**report.config, "seed": 7})
-    found = replay(drawn_otherwise)
+    drawn_with_another_seed = replace(report, config={**report.config, "seed": 7})
+    found = replay(drawn_with_another_seed)
     assert found.equal, str(found)
     assert not found.supports_equal
-    assert "drawn OTHERWISE today" in str(found)
+    assert "the supports drawn today are NOT the saved ones" in str(found)
 
 
-def test_other_reports_are_refused() -> None:
-    with pytest.raises(ReportError, match="only reports of `fewshot adapt`"):
+def _stronger(samples: pd.DataFrame) -> list[LayerData]:
+    return [toy_layer(samples, "net", "late", signal=3.0, default=True), toy_logit(samples, "net", signal=0.5)]
+
+
+def test_a_layer_that_is_gone_is_named(tmp_path: Path) -> None:
+    path = toy_store(tmp_path / "toy.h5")
+    report = adapt_and_save([path], out=tmp_path / "r.json", trials=2, backbone="net")
+    samples = toy_samples()
+    write_store(path, samples, [toy_layer(samples, "net", "early", signal=1.0, default=True)])
+    with pytest.raises(StoreError, match=r"toy\.h5 has no layer 'net/late', which the report was made from"):
+        replay(report)
+
+
+def test_more_stores_than_the_report_reads_are_refused(tmp_path: Path) -> None:
+    path = toy_store(tmp_path / "toy.h5")
+    report = adapt_and_save([path], out=tmp_path / "r.json", trials=2, backbone="net")
+    with pytest.raises(OptionError, match="2 stores are given, and the report reads 1"):
+        replay(report, stores=[path, path])
+
+
+def test_a_report_of_no_installed_protocol_is_refused() -> None:
+    with pytest.raises(ReportError, match="cannot be replayed: there is no protocol 'nearst'; did you mean 'nearest'"):
+        replay(Report("nearst", {}, ()))
+
+
+def test_a_report_that_names_no_store_is_refused() -> None:
+    with pytest.raises(ReportError, match="does not say which stores"):
         replay(Report("nearest", {}, ()))
 
 
@@ -78,7 +104,7 @@ def test_command_says_equal_and_exits_by_it(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("equal:")
     samples = toy_samples()
-    write_store(path, samples, [toy_layer(samples, "net", "late", signal=3.0, default=True)])
+    write_store(path, samples, _stronger(samples))
     result = CliRunner().invoke(group, ["replay", str(tmp_path / "r.json"), "--json"])
     assert result.exit_code == 1
     assert '"equal": false' in result.stdout

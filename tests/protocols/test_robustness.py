@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from fewshot.cli import group
 from fewshot.core.errors import InputError, OptionError, StoreError, UnknownNameError
+from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.heads.base import HEADS
@@ -58,7 +59,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(path: Path) -> Report:
-    return Robustness(shots=10, trials=4).run(FeatureStore(path))
+    return Robustness(shots=10, trials=4).run(FeatureStore(path)).report
 
 
 def values(report: Report, **wanted: Any) -> list[float]:
@@ -104,12 +105,12 @@ def test_the_flip_rate_of_a_generator_counts_its_own_images(report: Report) -> N
 
 def test_views_of_the_input_are_not_measured_unless_they_are_named(report: Report, path: Path) -> None:
     assert {row.view for row in report.rows} == {"clean", "jpeg:100", "blur:4", "jpeg:30"}
-    named = Robustness(view=("input-noise:0.05",), trials=1).run(FeatureStore(path))
+    named = Robustness(view=("input-noise:0.05",), trials=1).run(FeatureStore(path)).report
     assert {row.view for row in named.rows} == {"clean", "input-noise:0.05"}
 
 
 def test_a_head_on_two_views_sees_its_own_perturbation_on_top(path: Path) -> None:
-    report = Robustness(head=("rigid",), view=("jpeg:30",), trials=3).run(FeatureStore(path))
+    report = Robustness(head=("rigid",), view=("jpeg:30",), trials=3).run(FeatureStore(path)).report
     clean, jpeg = (
         values(report, head="rigid", view=view, source="all", metric="auroc") for view in ("clean", "jpeg:30")
     )
@@ -152,10 +153,10 @@ def test_a_head_gets_raw_features_where_it_wants_them_and_unit_ones_elsewhere(pa
     store = FeatureStore(path)
     pool = load_pool(store, backbones=["npr"])
     clean = store.read(None, "npr", "pooled")
-    raw, unit = (pool.for_head(HEADS.load(name)(), "npr", "pooled") for name in ("acm", "svm"))
+    raw, unit = (pool.for_head(HEADS.load(name)(), LayerKey("npr", "pooled")) for name in ("acm", "svm"))
     np.testing.assert_array_equal(raw, clean)
     np.testing.assert_allclose(unit, clean / np.linalg.norm(clean, axis=1, keepdims=True), rtol=1e-6)
-    np.testing.assert_array_equal(unit, pool.features("npr", "pooled"))
+    np.testing.assert_array_equal(unit, pool.features(LayerKey("npr", "pooled")))
 
 
 @pytest.fixture
@@ -175,7 +176,7 @@ def two_layers(tmp_path: Path) -> FeatureStore:
 
 
 def test_every_layer_is_measured_when_all_are_wanted(two_layers: FeatureStore) -> None:
-    report = Robustness(trials=3, layer=("all",)).run(two_layers)
+    report = Robustness(trials=3, layer=("all",)).run(two_layers).report
     assert min(values(report, layer="signal", view="clean", source="all", metric="auroc")) > 0.9
     assert max(values(report, layer="noise", view="clean", source="all", metric="auroc")) < 0.75
     assert {row.selection for row in report.rows} == {"fixed"}
@@ -183,8 +184,8 @@ def test_every_layer_is_measured_when_all_are_wanted(two_layers: FeatureStore) -
 
 @pytest.mark.parametrize("selection", ["support-cv", "oracle"])
 def test_a_layer_is_chosen_on_clean_images_and_kept_under_every_view(two_layers: FeatureStore, selection: str) -> None:
-    fixed = Robustness(trials=3, layer=("noise", "signal")).run(two_layers)
-    report = Robustness(trials=3, layer=(selection,)).run(two_layers)
+    fixed = Robustness(trials=3, layer=("noise", "signal")).run(two_layers).report
+    report = Robustness(trials=3, layer=(selection,)).run(two_layers).report
     chosen = report.where(selection=selection, source="all")
     assert {row.choices for row in chosen} == {("signal",) * 3}
     for view in ("clean", "jpeg:30"):
@@ -195,13 +196,13 @@ def test_a_layer_is_chosen_on_clean_images_and_kept_under_every_view(two_layers:
 
 
 def test_an_oracle_is_named_in_the_warnings(two_layers: FeatureStore) -> None:
-    report = Robustness(trials=2, layer=("oracle",)).run(two_layers)
+    report = Robustness(trials=2, layer=("oracle",)).run(two_layers).report
     assert any("oracle" in warning and "query labels" in warning for warning in report.warnings)
-    assert not any("query labels" in warning for warning in Robustness(trials=2).run(two_layers).warnings)
+    assert not any("query labels" in warning for warning in Robustness(trials=2).run(two_layers).report.warnings)
 
 
 def test_file_facts_that_tell_the_classes_are_in_the_warnings(two_layers: FeatureStore) -> None:
-    (warning,) = [text for text in Robustness(trials=2).run(two_layers).warnings if "file facts alone" in text]
+    (warning,) = [text for text in Robustness(trials=2).run(two_layers).report.warnings if "file facts alone" in text]
     assert "AUROC 1.000" in warning
 
 

@@ -120,7 +120,7 @@ def test_rows_of_one_report_only_make_a_difference() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("no json", "is no JSON"), ("[]", "no fewshot report"), ('{"schema": 99, "rows": []}', "reads up to 1")],
+    [("no json", "is not JSON"), ("[]", "not a fewshot report"), ('{"schema": 99, "rows": []}', "reads up to 1")],
 )
 def test_what_is_no_report_says_so(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "r.json"

@@ -1,0 +1,145 @@
+"""Every head on every layer at every shot count, and the layer that is chosen in every trial: scores and rows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot.core.arrays import FloatArray
+from fewshot.core.progress import Progress
+from fewshot.embeddings.layer_key import LOGIT, LayerKey
+from fewshot.heads.base import Head
+from fewshot.heads.knn import Knn
+from fewshot.protocols.trials.head_solver import BATCHED, HeadSolver
+from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, keys_to_score
+from fewshot.protocols.trials.measures import IntervalKind, RowFields, measure, with_intervals
+from fewshot.protocols.trials.selection import Candidate, Choice, choose, score_best_k
+from fewshot.protocols.trials.trials import Trials
+from fewshot.results.row import PRETRAINED, Row
+from fewshot.results.scores import name_of_scores
+from fewshot.stats.metrics import Tpr
+
+
+@dataclass(frozen=True)
+class MeasuredHeads:
+    """What heads give on one backbone.
+
+    Args:
+        rows: of the report.
+        scores: (T, n) float32 of every layer by itself, under ``name_of_scores``; empty unless they are kept.
+    """
+
+    rows: tuple[Row, ...]
+    scores: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class HeadSweep:
+    """Heads fitted on the supports of some trials, and measured on their queries.
+
+    Args:
+        trials: what is fitted on and queried.
+        heads: with their parameters; one of each name.
+        shots: shot counts.
+        layer: names of layers, ``fixed``, ``all``, ``support-cv``, ``oracle``.
+        solver: how heads are fitted.
+        tpr, interval, seed: how scores are measured, see ``measure`` and ``with_intervals``.
+        best_k_up_to: measure the head ``knn`` also with the k that is best on query labels, up to this; None: not.
+    """
+
+    trials: Trials
+    heads: tuple[Head, ...]
+    shots: tuple[int, ...]
+    layer: tuple[str, ...] = ("fixed",)
+    solver: HeadSolver = BATCHED
+    tpr: Tpr = "at-most"
+    interval: IntervalKind = "trials"
+    seed: int = 0
+    best_k_up_to: int | None = None
+
+    def on_backbone(self, backbone: str, *, keep_scores: bool, progress: Progress) -> MeasuredHeads:
+        """Score and measure every head on one backbone, and its pretrained head where it brings one.
+
+        Args:
+            progress: counts one unit per head and layer.
+        """
+        candidates: dict[tuple[str, int], list[Candidate]] = {}
+        scores: dict[str, NDArray[Any]] = {}
+        for key in self.keys(backbone):
+            for head, features in self._features(key):
+                for shots in self.shots:
+                    found = self.solver.score(head, self.trials, features, shots)
+                    candidate = self._candidate(key, head, shots, found, features)
+                    candidates.setdefault((head.name, shots), []).append(candidate)
+                    if keep_scores:
+                        scores[name_of_scores(backbone, key.layer, head.name, shots)] = found.astype(np.float32)
+                progress.advance()
+        rows = [*self._pretrained_rows(backbone), *self._rows(backbone, candidates)]
+        return MeasuredHeads(tuple(rows), scores)
+
+    def keys(self, backbone: str) -> tuple[LayerKey, ...]:
+        """Return the layers of a backbone that are scored."""
+        return keys_to_score(self.trials.pool.support_store, backbone, self.layer)
+
+    def keys_read(self, backbone: str) -> tuple[LayerKey, ...]:
+        """Return what is read of a backbone: its layers in the views that the heads look at, and its own score."""
+        layers = self.keys(backbone)
+        seen = [read for key in layers for head in self.heads for read in self.trials.pool.keys_for_head(head, key)]
+        return tuple(dict.fromkeys([*layers, *seen, LayerKey(backbone, LOGIT)]))
+
+    def _features(self, key: LayerKey) -> Iterator[tuple[Head, FloatArray]]:
+        """Yield every head with the features (n, D) that it wants; most want the same, which are read once."""
+        shared = self.trials.pool.features(key)
+        for head in self.heads:
+            like_others = not head.raw and len(head.views) == 1
+            yield head, shared if like_others else self.trials.pool.for_head(head, key)
+
+    def _candidate(self, key: LayerKey, head: Head, shots: int, scores: FloatArray, features: FloatArray) -> Candidate:
+        measures = measure(self.trials, scores, tpr=self.tpr)
+        measures = with_intervals(measures, self.trials, scores, kind=self.interval, shots=shots, seed=self.seed)
+        return Candidate(key, head, measures, self._best_k(key, head, shots, features))
+
+    def _best_k(self, key: LayerKey, head: Head, shots: int, features: FloatArray) -> Choice | None:
+        if self.best_k_up_to is None or not isinstance(head, Knn):
+            return None
+        largest, tpr = self.best_k_up_to, self.tpr
+        scores, ks = score_best_k(head, self.trials, features, shots, largest=largest, tpr=tpr)
+        return Choice(measure(self.trials, scores, tpr=tpr), tuple(f"{key.layer} k={k}" for k in ks))
+
+    def _rows(self, backbone: str, candidates: dict[tuple[str, int], list[Candidate]]) -> Iterator[Row]:
+        for head in self.heads:
+            for shots in self.shots:
+                n_support = len(self.trials.draws[0].support(shots))
+                fields = RowFields(LayerKey(backbone, ""), head.name, n_support=n_support, shots=shots)
+                yield from self._fixed_rows(fields, candidates[head.name, shots])
+                yield from self._chosen_rows(fields, candidates[head.name, shots])
+
+    def _fixed_rows(self, fields: RowFields, candidates: Sequence[Candidate]) -> Iterator[Row]:
+        """Yield the rows of every layer that was named, or of the default one beside a choice."""
+        default = self._default(fields)
+        for candidate in candidates:
+            if is_reported_fixed(candidate.key.layer, self.layer, default=default):
+                own = replace(fields, key=candidate.key)
+                yield from candidate.measures.rows(own)
+                if candidate.best:
+                    best = replace(own, selection="oracle", choices=candidate.best.labels)
+                    yield from candidate.best.measures.rows(best)
+
+    def _chosen_rows(self, fields: RowFields, candidates: Sequence[Candidate]) -> Iterator[Row]:
+        for selection in CHOSEN:
+            if selection in self.layer:
+                default = self._default(fields)
+                found = choose(selection, candidates, self.trials, fields.shots, default=default, solver=self.solver)
+                yield from found.measures.rows(fields.chosen(selection, found.labels))
+
+    def _default(self, fields: RowFields) -> str:
+        return self.trials.pool.support_store.default_layer(fields.key.backbone)
+
+    def _pretrained_rows(self, backbone: str) -> list[Row]:
+        """Return the rows of the checkpoint's own head on the same queries; it needs no support, so its shots are 0."""
+        scores = self.trials.pretrained_scores(backbone)
+        if scores is None:
+            return []
+        return measure(self.trials, scores, tpr=self.tpr).rows(RowFields(LayerKey(backbone, LOGIT), PRETRAINED))
