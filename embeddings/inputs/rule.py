@@ -69,11 +69,13 @@ def rule_to_json(rule: InputRule) -> dict[str, Any]:
 
 
 def rule_from_json(document: Mapping[str, Any]) -> InputRule:
-    """Return the rule that ``rule_to_json`` gave; its steps are looked up among those that are imported.
+    """Return the rule that ``rule_to_json`` gave; its steps are those of ``inputs``, and of plug-ins that are loaded.
 
     Raises:
         OptionError: no such step, or one that does not take these numbers.
     """
+    from fewshot.embeddings.inputs import bit_patch, detector_crops, opencv, patches  # noqa: F401  # define steps
+
     known = {kind.__name__: kind for kind in Step.__subclasses__()}
     steps = []
     try:

@@ -80,7 +80,7 @@ def choose_kind(wanted: str, rows: int, dimension: int, *, recall: float, memory
     if rows < least:
         raise OptionError(f"{wanted} needs {least} rows to learn from, and there are {rows}; use --index flat")
     if wanted != AUTO:
-        return Choice(wanted, "chosen")  # type: ignore[arg-type]  # checked above
+        return Choice(wanted, "requested")  # type: ignore[arg-type]  # checked above
     room = free_bytes() // 2 if memory_bytes is None else memory_bytes
     return _automatic(rows, dimension, recall, room)
 

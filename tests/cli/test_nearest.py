@@ -116,7 +116,7 @@ def test_an_index_file_is_saved_and_then_used(tmp_path: Path) -> None:
     store, file = make_store(tmp_path / "a.h5"), tmp_path / "a.faiss"
     arguments = (store, "--query", store, "--metric", "l2", "--index", "hnsw", "--index-file", file, "--json")
     first, second = fewshot(*arguments), fewshot(*arguments)
-    assert "hnsw: asked for; recall@10 1.000 against exact search on 37 rows" in first.stderr
+    assert "hnsw: requested; recall@10 1.000 against exact search on 37 rows" in first.stderr
     assert "index saved as" in first.stderr
     assert "index saved" not in second.stderr
     assert json.loads(first.stdout) == json.loads(second.stdout)
