@@ -128,6 +128,20 @@ print(len(list(folder.glob("*.safetensors"))))
     assert int(done.stdout) == len(HEADS.names())
 
 
+def test_module_of_a_head_loads_no_scikit_learn_and_no_torch_where_it_does_not_train_by_it() -> None:
+    by_torch = set(QUICK)
+    code = """
+import sys
+from fewshot.heads.base import HEADS
+for name in sys.argv[1:]:
+    HEADS.load(name)
+print(sorted({"sklearn", "scipy", "pandas", "torch"} & set(sys.modules)))
+"""
+    for names, loaded in ((set(HEADS.names()) - by_torch, "[]"), (by_torch, "['torch']")):
+        done = subprocess.run([sys.executable, "-c", code, *sorted(names)], capture_output=True, text=True)
+        assert done.stdout.strip() == loaded, done.stderr
+
+
 @pytest.mark.parametrize("name", HEADS.names())
 def test_one_image_is_prepared_as_it_is_in_a_store(name: str) -> None:
     generator = np.random.default_rng(3)
