@@ -46,7 +46,9 @@ def weight_files(names: tuple[str, ...] = ()) -> list[NeededFile]:
     """
     found: dict[tuple[str, str, str], NeededFile] = {}
     for name, chosen in _chosen(names):
-        for file in () if isinstance(chosen, Member) else chosen.weights:
+        if isinstance(chosen, Member):
+            continue
+        for file in chosen.weights:
             found.setdefault((name, file.part, file.file), NeededFile(chosen.name, file))
     return list(found.values())
 
