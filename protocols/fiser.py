@@ -17,7 +17,6 @@ from fewshot.draws.episodes import Per
 from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
-from fewshot.heads.knn import Knn
 from fewshot.protocols.base import QUIET, Protocol, Replayed, Result, RunContext
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.head_solver import HeadSolver, Solver
@@ -25,6 +24,7 @@ from fewshot.protocols.trials.head_sweep import HeadSweep
 from fewshot.protocols.trials.layers import layers_to_score, require_sense
 from fewshot.protocols.trials.measures import IntervalKind
 from fewshot.protocols.trials.pool import load_pool
+from fewshot.protocols.trials.selection import KNN
 from fewshot.protocols.trials.supports import CORESETS, DrawRule, Method, draw_trials, given_trials, unused_images
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.report import Report
@@ -190,11 +190,12 @@ class Fiser(Protocol):
 
 
 def _head(name: str, protocol: Fiser) -> Head:
-    head: type[Head] = HEADS.load(name)
-    if head is not Knn:
-        return head()
-    k = HONEST_K if protocol.k == "oracle" else protocol.k
-    return Knn(k=k, rule=protocol.rule, metric="ip" if protocol.draw == "fiser" else "cosine")
+    options: dict[str, Any] = {}
+    if name == KNN:
+        k = HONEST_K if protocol.k == "oracle" else protocol.k
+        options = {"k": k, "rule": protocol.rule, "metric": "ip" if protocol.draw == "fiser" else "cosine"}
+    head: Head = HEADS.load(name)(**options)
+    return head
 
 
 def adapt(

@@ -26,6 +26,7 @@ def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, 
     p-values are corrected for the number of comparisons (Holm) and, unless the interval is two-way, for overlapping
     draws (Nadeau and Bengio).
     """
+    from fewshot.cli.reporting import print_warnings
     from fewshot.core.errors import ReportError
     from fewshot.results.comparison import compare_across, compare_within, comparison_notes, comparison_table
     from fewshot.results.report import Report
@@ -42,9 +43,5 @@ def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, 
         found = compare_across(loaded[0], loaded[1], **wanted, scores=(kept[0], kept[1]) if kept else None)
     if not found:
         raise ReportError(f"nothing to compare: no two rows have the metric {metric!r} and the source {source!r}")
-    for note in comparison_notes(found):
-        click.echo(f"warning: {note}", err=True)
-    if as_json:
-        click.echo(json.dumps([one.to_json() for one in found]))
-    else:
-        click.echo(comparison_table(found))
+    click.echo(json.dumps([one.to_json() for one in found]) if as_json else comparison_table(found))
+    print_warnings(comparison_notes(found))

@@ -46,11 +46,11 @@ def draw_bars(axes: Axes, shown: Sequence[Row]) -> None:
     width = 0.8 / len(detectors)
     for number, name in enumerate(detectors):
         summaries = {row.source: row.summary() for row in shown if detector_name(row, shown) == name}
-        places = np.array([sources.index(source) for source in summaries]) + (number + 0.5) * width - 0.4
+        positions = np.array([sources.index(source) for source in summaries]) + (number + 0.5) * width - 0.4
         means, low, high = np.array([[one.mean, one.p5, one.p95] for one in summaries.values()]).T
-        axes.bar(places, means, width * 0.92, color=colour(number), label=name)
+        axes.bar(positions, means, width * 0.92, color=colour(number), label=name)
         reach = np.maximum(np.stack([means - low, high - means]), 0)
-        axes.errorbar(places, means, yerr=reach, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)
+        axes.errorbar(positions, means, yerr=reach, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)
     many = len(sources) > 3
     axes.set_xticks(range(len(sources)), sources, rotation=25 if many else 0, ha="right" if many else "center")
     axes.set_ylim(0, 1.01)
@@ -62,20 +62,20 @@ def largest_support(rows: Sequence[Row]) -> list[Row]:
     """Return of every setting only the rows with the most shots, or the largest fraction."""
     largest: dict[tuple[object, ...], Row] = {}
     for row in rows:
-        place = (row.backbone, row.layer, row.selection, row.head, row.dataset, row.source, row.view, row.metric)
-        if place not in largest or _size(row) > _size(largest[place]):
-            largest[place] = row
+        setting = (row.backbone, row.layer, row.selection, row.head, row.dataset, row.source, row.view, row.metric)
+        if setting not in largest or _size(row) > _size(largest[setting]):
+            largest[setting] = row
     return list(largest.values())
 
 
 def detector_name(row: Row, among: Sequence[Row]) -> str:
     """Return what tells a row's detector from the others: backbone, and layer, head or view where they differ."""
     parts = [row.backbone]
-    for place in ("layer", "selection", "head", "dataset", "view"):
-        same_backbone = place == "layer"
+    for name in ("layer", "selection", "head", "dataset", "view"):
+        same_backbone = name == "layer"
         others = [other for other in among if other.backbone == row.backbone] if same_backbone else among
-        if len({getattr(other, place) for other in others}) > 1:
-            parts.append(str(getattr(row, place)))
+        if len({getattr(other, name) for other in others}) > 1:
+            parts.append(str(getattr(row, name)))
     return " ".join(parts)
 
 

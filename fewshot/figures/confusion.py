@@ -13,7 +13,7 @@ def confusion(counts: IntArray, names: Sequence[str], *, title: str = "") -> Fig
     """Draw counts as shares of each row.
 
     Args:
-        counts: (S, T) int64, rows = true source, columns = source said; T may hold one more column, ``unknown``.
+        counts: (S, T) int64, rows = true source, columns = predicted source; T may hold one more column, ``unknown``.
         names: T names; the first S are the rows'.
     """
     rows, columns = counts.shape
@@ -28,7 +28,7 @@ def confusion(counts: IntArray, names: Sequence[str], *, title: str = "") -> Fig
             axes.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", color=ink, fontsize=8)
     axes.set_xticks(range(columns), list(names), rotation=35, ha="right")
     axes.set_yticks(range(rows), list(names[:rows]))
-    axes.set_xlabel("said to be (per cent of the row)")
-    axes.set_ylabel("is")
+    axes.set_xlabel("predicted source (per cent of the row)")
+    axes.set_ylabel("true source")
     axes.set_title(title, loc="left", fontsize=9)
     return figure

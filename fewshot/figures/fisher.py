@@ -15,21 +15,21 @@ def fisher_bars(ratios: Mapping[str, tuple[float, float]], *, title: str = "") -
         ratios: attribution -> (ratio of the features, ratio of the deviations).
     """
     figure, (axes,) = drawn(max(3.2, 1.4 + 1.3 * len(ratios)), 3.0)
-    places = np.arange(len(ratios))
+    positions = np.arange(len(ratios))
     before, after = np.array(list(ratios.values())).T
-    axes.bar(places - 0.2, before, 0.36, color="white", edgecolor="black", hatch="///", label="features f")
-    axes.bar(places + 0.2, after, 0.36, color="#333333", edgecolor="black", label="deviations |f - D(E(f))|")
-    for place, (first, second) in zip(places, ratios.values(), strict=True):
+    axes.bar(positions - 0.2, before, 0.36, color="white", edgecolor="black", hatch="///", label="features f")
+    axes.bar(positions + 0.2, after, 0.36, color="#333333", edgecolor="black", label="deviations |f - D(E(f))|")
+    for position, (first, second) in zip(positions, ratios.values(), strict=True):
         quotient = second / first if first else float("inf")
         axes.text(
-            place,
+            position,
             max(first, second),
             f"x{quotient:.1f}" if quotient < 100 else f"x{quotient:.0f}",
             ha="center",
             va="bottom",
             fontsize=9,
         )
-    axes.set_xticks(places, list(ratios))
+    axes.set_xticks(positions, list(ratios))
     axes.margins(y=0.12)
     axes.set_ylabel("Fisher's ratio")
     axes.set_title(title, loc="left", fontsize=9)

@@ -10,7 +10,7 @@ from fewshot.figures.canvas import drawn
 def logit_scatter(
     scores: tuple[FloatArray, FloatArray], names: tuple[str, str], synthetic: BoolArray, *, title: str = ""
 ) -> Figure:
-    """Draw every image at its two scores; the borders stand at 0, and each corner says how many images it holds.
+    """Draw every image at its two scores; the thresholds stand at 0, and each corner says how many images it holds.
 
     Args:
         scores: (n,) of the first head, and (n,) of the second.

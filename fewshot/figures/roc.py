@@ -40,8 +40,8 @@ def roc_curves(curves: Mapping[str, Sequence[Float64Array]], *, title: str = "")
 
 
 def _interval(curves: Float64Array) -> Float64Array:
-    """Return (2, 201) the interval of the mean at every place of ``GRID``; curves (T, 201)."""
-    found = [mean_interval(curves[:, place]) for place in range(len(GRID))]
+    """Return (2, 201) the interval of the mean at every point of ``GRID``; curves (T, 201)."""
+    found = [mean_interval(curves[:, point]) for point in range(len(GRID))]
     return np.clip([[one.low for one in found], [one.high for one in found]], 0, 1)
 
 

@@ -55,8 +55,8 @@ def _of_draws(row: Row, scores: Arrays) -> Iterator[Trial]:
     """Yield what ``fewshot adapt`` kept."""
     kept = kept_of_draws(row, scores)
     if kept is not None:
-        for values, query in zip(kept.scores, kept.asked.query, strict=True):
-            yield values[query], kept.asked.synthetic[query]
+        for values, query in zip(kept.scores, kept.masks.query, strict=True):
+            yield values[query], kept.masks.synthetic[query]
 
 
 def _of_curve(row: Row, scores: Arrays) -> Iterator[Trial]:

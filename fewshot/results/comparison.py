@@ -25,9 +25,9 @@ class Comparison:
 
     Args:
         first, second: what is compared, for example ``"npr pooled svm"``.
-        place: where: data set, source, shots and metric.
-        interval: what the interval and p-value speak of: ``draws`` from these images, or ``two-way``: new draws and
-            new images.
+        setting: data set, source, shots and metric of both.
+        interval: what interval and p-value generalise to: other ``draws`` from these images, or ``two-way``: other
+            draws and other images.
         result: the difference first minus second.
         p_holm: its p-value corrected for all comparisons of the list.
         highest: the larger of the two means.
@@ -35,7 +35,7 @@ class Comparison:
 
     first: str
     second: str
-    place: str
+    setting: str
     result: Paired
     p_holm: float
     interval: Kind = "draws"
@@ -47,7 +47,7 @@ class Comparison:
         return {
             "first": self.first,
             "second": self.second,
-            "place": self.place,
+            "setting": self.setting,
             "interval": self.interval,
             "difference": result.difference,
             "low": result.low,
@@ -71,7 +71,7 @@ def compare_within(
         ReportError: the scores of a row were not kept, or the measure is not one AUROC.
     """
     rows = report.where(metric=metric, source=source)
-    pairs = [(a, b) for a, b in combinations(rows, 2) if _where(a) == _where(b) and _fits(a, b)]
+    pairs = [(a, b) for a, b in combinations(rows, 2) if _setting(a) == _setting(b) and _fits(a, b)]
     return _compared(pairs, None if scores is None else (scores, scores))
 
 
@@ -98,25 +98,25 @@ def compare_across(
             f"comparison needs the same: run both with equal --seed, --trials, --shots, --where and --group"
         )
     mine, theirs = (report.where(metric=metric, source=source) for report in (first, second))
-    pairs = [(a, b) for a in mine for b in theirs if _where(a) == _where(b)]
-    same = [(a, b) for a, b in pairs if _who(a) == _who(b)]
+    pairs = [(a, b) for a in mine for b in theirs if _setting(a) == _setting(b)]
+    same = [(a, b) for a, b in pairs if _name(a) == _name(b)]
     return _compared(same or pairs, scores)
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
     """Return the comparisons as text, the largest difference first."""
-    header = ["first", "second", "where", "difference", "95 % interval", "p", "p (Holm)", "trials"]
+    header = ["first", "second", "setting", "difference", "95 % interval", "p", "p (Holm)", "trials"]
     lines = []
     for one in sorted(comparisons, key=lambda one: -abs(one.result.difference)):
         result = one.result
         interval = f"{result.low:+.3f} to {result.high:+.3f}"
-        lines.append([one.first, one.second, one.place, f"{result.difference:+.3f}", interval])
+        lines.append([one.first, one.second, one.setting, f"{result.difference:+.3f}", interval])
         lines[-1] += [f"{result.p:.2g}", f"{one.p_holm:.2g}", str(result.trials)]
     return text_table(header, lines)
 
 
 def comparison_notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return what a reader of the intervals must be told."""
+    """Return what a reader of the intervals must know."""
     if not comparisons:
         return []
     if comparisons[0].interval == "two-way":
@@ -126,7 +126,7 @@ def comparison_notes(comparisons: Sequence[Comparison]) -> list[str]:
             f"intervals cover about 90 % and not 95 % (docs/experiments/coverage.md)"
         ] * bool(unsure)
     return [
-        "intervals and p-values speak of other draws from these images, not of other images, whose difference such "
+        "intervals and p-values hold for other draws from these images, not for other images, whose difference such "
         "intervals cover about a third of the time (docs/experiments/coverage.md); for both run adapt with "
         "--keep-scores and compare with --interval two-way"
     ]
@@ -142,7 +142,7 @@ def _compared(pairs: Sequence[tuple[Row, Row]], scores: tuple[Arrays, Arrays] | 
     corrected = holm([result.p for result in results])
     kind: Kind = "draws" if scores is None else "two-way"
     return [
-        Comparison(_who(a), _who(b), " ".join(_where(a)), result, p, kind, max(a.summary().mean, b.summary().mean))
+        Comparison(_name(a), _name(b), " ".join(_setting(a)), result, p, kind, max(a.summary().mean, b.summary().mean))
         for (a, b), result, p in zip(pairs, results, corrected, strict=True)
     ]
 
@@ -150,11 +150,11 @@ def _compared(pairs: Sequence[tuple[Row, Row]], scores: tuple[Arrays, Arrays] | 
 def _over_images(over_draws: Paired, pair: tuple[Row, Row], scores: tuple[Arrays, Arrays]) -> Paired:
     """Return the comparison with the interval and p-value of the two-way bootstrap."""
     first, second = (_kept(row, arrays) for row, arrays in zip(pair, scores, strict=True))
-    if first.scores.shape != second.scores.shape or not np.array_equal(first.asked.query, second.asked.query):
+    if first.scores.shape != second.scores.shape or not np.array_equal(first.masks.query, second.masks.query):
         raise ReportError(
-            f"{_who(pair[0])} and {_who(pair[1])} were not asked the same images; measure both on one --where"
+            f"{_name(pair[0])} and {_name(pair[1])} were not measured on the same queries; run both with one --where"
         )
-    found = two_way_difference(first.scores, second.scores, first.asked, seed=0)
+    found = two_way_difference(first.scores, second.scores, first.masks, seed=0)
     return replace(over_draws, low=found.low, high=found.high, p=found.p)
 
 
@@ -167,18 +167,18 @@ def _kept(row: Row, arrays: Arrays) -> Kept:
     kept = kept_of_draws(row, arrays)
     if kept is None:
         raise ReportError(
-            f"the scores of {_who(row)} were not kept beside the report; run adapt again with --keep-scores, or use "
+            f"the scores of {_name(row)} were not kept beside the report; run adapt again with --keep-scores, or use "
             f"--interval draws"
         )
     return kept if row.source == "all" else kept.against(row.source)
 
 
-def _who(row: Row) -> str:
+def _name(row: Row) -> str:
     choice = "" if row.selection == "fixed" else f" ({row.selection})"
     return f"{row.backbone} {row.layer} {row.head}{choice}"
 
 
-def _where(row: Row) -> tuple[str, ...]:
+def _setting(row: Row) -> tuple[str, ...]:
     size = "" if row.head == PRETRAINED or row.shots is None else f"{row.shots} shots"
     return (row.dataset, row.source, *([size] if size else []), row.metric)
 

@@ -143,7 +143,7 @@ class Report:
                 protocol=document["protocol"],
                 config=document["config"],
                 rows=tuple(_row_from_json(row) for row in document["rows"]),
-                supports={entry_of_today(name): said for name, said in document.get("supports", {}).items()},
+                supports={entry_of_today(name): entry for name, entry in document.get("supports", {}).items()},
                 warnings=tuple(document.get("warnings", ())),
                 provenance=document.get("provenance", {}),
                 confusion=_confusion_from_json(document.get("confusion")),

@@ -63,28 +63,28 @@ def name_at_point(kind: str, head: str, fraction: float, trial: int) -> str:
 
 @dataclass(frozen=True)
 class Kept:
-    """The scores behind one row of ``fewshot adapt``.
+    """The scores behind one row of ``fewshot adapt`` or ``fewshot robustness``.
 
     Args:
         scores: (T, n) floating, of every trial on all images.
-        asked: which of them each trial queried, and their classes.
+        masks: which of them each trial queried and was fitted on, and their classes.
         source: (n,) name of each image's source.
     """
 
     scores: FloatArray
-    asked: TrialMasks
+    masks: TrialMasks
     source: NDArray[Any]
 
     def against(self, generator: str) -> "Kept":
         """Return the same with no other generator queried."""
-        chosen = ~self.asked.synthetic | (self.source == generator)
-        return replace(self, asked=replace(self.asked, query=self.asked.query & chosen))
+        chosen = ~self.masks.synthetic | (self.source == generator)
+        return replace(self, masks=replace(self.masks, query=self.masks.query & chosen))
 
 
 def kept_of_draws(row: Row, arrays: Arrays) -> Kept | None:
-    """Return what ``fewshot adapt`` kept of a row, by data set where there were several runs; None when nothing."""
+    """Return what ``adapt`` or ``robustness`` kept of a row, by data set where there were several runs; else None."""
     title = "" if "query" in arrays else f"{row.dataset}|"
-    scores = arrays.get(title + name_of_scores(row.backbone, row.layer, row.head, row.shots))
+    scores = arrays.get(title + name_of_scores(row.backbone, row.layer, row.head, row.shots, view=row.view))
     support = arrays.get(title + name_of_support(row.shots))
     if scores is None or support is None:
         return None

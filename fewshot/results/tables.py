@@ -48,10 +48,10 @@ def report_table(rows: Sequence[Row], metrics: Sequence[str] | None = None, *, d
     shown = [name for name in metrics or present if name in present]
     if not shown:
         return "(no rows)"
-    places = [place for place in _PLACES if _varies(rows, place)] or ["backbone"]
+    names = [name for name in _COLUMNS if _varies(rows, name)] or ["backbone"]
     first = shown[0]
     title = _SHORT.get(first, first)
-    header = [*places, f"{title} 5-95 %", "mean", "95 % interval", "sd", *(_SHORT.get(n, n) for n in shown[1:])]
+    header = [*names, f"{title} 5-95 %", "mean", "95 % interval", "sd", *(_SHORT.get(n, n) for n in shown[1:])]
     header += ["trials", "query"]
     lines = []
     for measures in settings.values():
@@ -59,25 +59,25 @@ def report_table(rows: Sequence[Row], metrics: Sequence[str] | None = None, *, d
             continue
         row, summary = measures[first], measures[first].summary(ddof=ddof)
         others = [_number(measures[name].summary().mean) if name in measures else "" for name in shown[1:]]
-        cells = [_place(row, place) for place in places]
+        cells = [_cell(row, name) for name in names]
         lines.append([*cells, *_numbers(summary), *others, str(summary.trials), str(row.n_query)])
     return text_table(header, lines)
 
 
-_PLACES = ("backbone", "layer", "selection", "head", "dataset", "source", "shots", "fraction", "view")
+_COLUMNS = ("backbone", "layer", "selection", "head", "dataset", "source", "shots", "fraction", "view")
 
 
-def _varies(rows: Sequence[Row], place: str) -> bool:
-    if place in ("backbone", "layer", "head", "source"):
+def _varies(rows: Sequence[Row], column: str) -> bool:
+    if column in ("backbone", "layer", "head", "source"):
         return True
-    return len({getattr(row, place) for row in rows}) > 1
+    return len({getattr(row, column) for row in rows}) > 1
 
 
-def _place(row: Row, place: str) -> str:
-    value = getattr(row, place)
+def _cell(row: Row, column: str) -> str:
+    value = getattr(row, column)
     if value is None:
         return ""
-    return f"{100 * value:g}%" if place == "fraction" else str(value)
+    return f"{100 * value:g}%" if column == "fraction" else str(value)
 
 
 def _numbers(summary: Summary) -> list[str]:

@@ -29,7 +29,7 @@ class FinishedPoint:
         support: SHA-256 of their rows.
         steps, kept_step: optimiser steps taken, and the one whose weights were kept.
         validation_auroc: on the images held out of the subset; None where it was not needed or a class is missing.
-        warnings: what the fit said.
+        warnings: of the fit.
         arrays: per-image results by name: ``rows`` (q,) int64, ``scores`` (q,) float32 and what the model adds.
     """
 

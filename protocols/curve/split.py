@@ -100,7 +100,7 @@ class Splits:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the divisions made so far say."""
+        """Warnings of the divisions made so far."""
         return tuple(warning for made in self._made.values() for warning in made.warnings)
 
 
@@ -115,7 +115,7 @@ def _matching(store: FeatureStore, where: Mapping[str, str]) -> BoolArray:
 
 
 def _training(store: FeatureStore, rule: SplitRule, chosen: BoolArray, trial: int) -> tuple[BoolArray, bool]:
-    """Return the training rows, and whether a column said which."""
+    """Return the training rows, and whether a column named them."""
     if rule.train:
         return chosen & _matching(store, rule.train), True
     named = chosen & (store.column("split") == TRAIN)

@@ -20,7 +20,7 @@ class KnownSources:
 
     Args:
         queries: (q,) positions in the index.
-        answers: (q,) the source said of each. scores: (q,) of its nearest image.
+        answers: (q,) the source that each is given to. scores: (q,) of its nearest image.
         closed: how often they are right.
         graph: homophily of the neighbour graph of all images.
     """

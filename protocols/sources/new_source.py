@@ -100,9 +100,9 @@ def _new_source(searched: SearchedStore, name: str) -> NewSource:
         in_support = np.isin(queries, drawn)
         for shots in shot_counts:
             columns = np.searchsorted(pool, drawn[:shots])
-            said = _answers(searched, name, elsewhere, likeness[:, columns], index.rows[drawn[:shots]]) == name
-            recall[shots].append(float(said[is_new & ~in_support].mean()))
-            false_rate[shots].append(float(said[~is_new].mean()))
+            given = _answers(searched, name, elsewhere, likeness[:, columns], index.rows[drawn[:shots]]) == name
+            recall[shots].append(float(given[is_new & ~in_support].mean()))
+            false_rate[shots].append(float(given[~is_new].mean()))
     arrays = ({shots: np.array(values) for shots, values in rates.items()} for rates in (recall, false_rate))
     return NewSource(name, supports, *arrays)
 

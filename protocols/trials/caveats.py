@@ -54,7 +54,7 @@ def row_caveats(rows: Sequence[Row]) -> list[str]:
 def oracle_caveats(rows: Sequence[Row]) -> list[str]:
     """Return which pooled rows were chosen on query labels."""
     notes = [
-        f"{_what(row)}: chosen on query labels; nobody can choose so on unlabelled images; read the fixed rows"
+        f"{_what(row)}: chosen on query labels, which nobody has of new images; read the fixed rows"
         for row in rows
         if row.selection == "oracle" and row.metric == "auroc" and row.source == POOLED
     ]

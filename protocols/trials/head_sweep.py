@@ -11,11 +11,10 @@ from fewshot.core.arrays import FloatArray
 from fewshot.core.progress import Progress
 from fewshot.embeddings.layer_key import LOGIT, LayerKey
 from fewshot.heads.base import Head
-from fewshot.heads.knn import Knn
 from fewshot.protocols.trials.head_solver import BATCHED, HeadSolver
 from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, keys_to_score
 from fewshot.protocols.trials.measures import IntervalKind, RowFields, measure, with_intervals
-from fewshot.protocols.trials.selection import Candidate, Choice, choose, score_best_k
+from fewshot.protocols.trials.selection import KNN, Candidate, Choice, choose, score_best_k
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import PRETRAINED, Row
 from fewshot.results.scores import name_of_scores
@@ -102,7 +101,7 @@ class HeadSweep:
         return Candidate(key, head, measures, self._best_k(key, head, shots, features))
 
     def _best_k(self, key: LayerKey, head: Head, shots: int, features: FloatArray) -> Choice | None:
-        if self.best_k_up_to is None or not isinstance(head, Knn):
+        if self.best_k_up_to is None or head.name != KNN:
             return None
         largest, tpr = self.best_k_up_to, self.tpr
         scores, ks = score_best_k(head, self.trials, features, shots, largest=largest, tpr=tpr)

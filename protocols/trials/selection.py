@@ -8,13 +8,13 @@ import numpy as np
 from fewshot.core.arrays import Float64Array, FloatArray, IntArray
 from fewshot.embeddings.layer_key import LayerKey
 from fewshot.heads.base import Head
-from fewshot.heads.knn import Knn
 from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.protocols.trials.layers import Chosen
 from fewshot.protocols.trials.measures import Measures, pick
 from fewshot.protocols.trials.trials import Trials
 from fewshot.stats.metrics import Ranked, Tpr
 
+KNN = "knn"  # the head whose k can be chosen
 FOLDS = 5  # 2 + 2 held out of 10 + 10; docs/decisions/0003-selection.md
 
 
@@ -44,10 +44,17 @@ class Candidate:
 
 
 def score_best_k(
-    head: Knn, trials: Trials, features: FloatArray, shots: int, *, largest: int, tpr: Tpr
+    head: Head, trials: Trials, features: FloatArray, shots: int, *, largest: int, tpr: Tpr
 ) -> tuple[Float64Array, tuple[int, ...]]:
-    """Return (T, n) scores with the k = 1 .. ``largest`` of the largest AUROC on each trial's query, and these k."""
+    """Return (T, n) scores with the k = 1 .. ``largest`` of the largest AUROC on each trial's query, and these k.
 
+    Args:
+        head: the head ``knn``.
+    """
+
+    from fewshot.heads.knn import Knn
+
+    assert isinstance(head, Knn)
     synthetic, scores, chosen = trials.synthetic, np.empty((len(trials), len(features))), []
     for trial, drawn in enumerate(trials.draws):
         support = drawn.support(shots)

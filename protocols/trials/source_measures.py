@@ -62,9 +62,9 @@ def closed_set(truth: Sequence[str], answers: Sequence[str]) -> ClosedSet:
     ([[1, 1], [0, 1]], 0.667)
     """
     names = tuple(sorted({*truth, *answers}))
-    place = {name: number for number, name in enumerate(names)}
+    column = {name: number for number, name in enumerate(names)}
     confusion = np.zeros((len(names), len(names)), np.int64)
-    np.add.at(confusion, ([place[name] for name in truth], [place[name] for name in answers]), 1)
+    np.add.at(confusion, ([column[name] for name in truth], [column[name] for name in answers]), 1)
     return ClosedSet(names, confusion)
 
 
@@ -136,7 +136,7 @@ def open_set_rate(known: FloatArray, right: BoolArray, unknown: FloatArray) -> f
 
     Args:
         known, unknown: best scores, as in ``unknown_auroc``.
-        right: (n,) bool, whether the source said of each known image is the true one.
+        right: (n,) bool, whether each known image was given to its true source.
     """
     if not len(known) or not len(unknown):
         raise InputError(f"{len(known)} known and {len(unknown)} unknown images: both are needed")

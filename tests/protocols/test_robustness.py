@@ -17,10 +17,12 @@ from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.heads.base import HEADS
 from fewshot.heads.minder import Minder
 from fewshot.heads.rigid import Rigid
+from fewshot.page.curves import roc_charts
 from fewshot.protocols.fiser import adapt
 from fewshot.protocols.robustness import Robustness
 from fewshot.protocols.trials.pool import load_pool
 from fewshot.results.report import Report
+from fewshot.results.scores import kept_of_draws, scores_beside
 from fewshot.solvers.view_distance import cosine_distance
 
 COUNT, D = 120, 6
@@ -147,6 +149,24 @@ def test_the_command_prints_views_with_their_flip_rate(path: Path, tmp_path: Pat
     assert "flip_rate" in run.stdout
     assert "blur:4" in run.stdout
     assert {row.metric for row in Report.load(out).rows} >= {"auroc", "flip_rate"}
+
+
+def test_scores_are_kept_by_view_and_are_those_of_the_rows(path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    options = ["--trials", "2", "--view", "jpeg:30", "--keep-scores", "-q"]
+    run = CliRunner().invoke(group, ["robustness", str(path), "-o", str(out), *options])
+    assert run.exit_code == 0, run.output
+    report, kept = Report.load(out), scores_beside(out)
+    for view in ("clean", "jpeg:30"):
+        (row,) = report.where(head="svm", view=view, source="all", metric="auroc")
+        found = kept_of_draws(row, kept)
+        assert found is not None
+        measured = [
+            roc_auc_score(found.masks.synthetic[query], scores[query])
+            for scores, query in zip(found.scores, found.masks.query, strict=True)
+        ]
+        assert row.values == pytest.approx(measured, abs=1e-6)
+    assert list(roc_charts(report, kept))
 
 
 def test_a_head_gets_raw_features_where_it_wants_them_and_unit_ones_elsewhere(path: Path) -> None:

@@ -93,7 +93,7 @@ def test_two_way_interval_speaks_of_other_images_too(tmp_path: Path) -> None:
     assert told.stdout.strip() == comparison_table([both])
     assert told.stderr == ""
     warned = CliRunner().invoke(group, ["compare", str(path)])
-    assert "not of other images" in warned.stderr
+    assert "not for other images" in warned.stderr
 
 
 def test_two_way_interval_of_a_generator_asks_its_images_only() -> None:

@@ -10,9 +10,10 @@ from sklearn.svm import SVC
 from fewshot.heads.knn import Knn
 from fewshot.heads.prototype import Prototype
 from fewshot.solvers import prepared_pool
-from fewshot.solvers.batched import Supports, logistic_scores, neighbour_scores, prototype_scores, svm_scores
+from fewshot.solvers.batched import logistic_scores, neighbour_scores, prototype_scores, svm_scores
 from fewshot.solvers.dual import solve_svm
 from fewshot.solvers.not_solved import NotSolvedError
+from fewshot.solvers.prepared_pool import Supports
 
 
 def _supports(*, shots: int, signal: float = 1.0, offset: float = 0.0, images: int = 300, trials: int = 25) -> Supports:
