@@ -180,7 +180,7 @@ def test_the_architecture_lists_every_file_with_a_phrase() -> None:
     files = tracked_sources()
     assert sorted(listed) == [name for name in files if not name.endswith("/__init__.py")]
     assert sorted(rooms) == sorted(name.removesuffix("/__init__.py") for name in files if name.endswith("/__init__.py"))
-    assert [name for name, phrase in listed.items() if len(phrase) < 10] == []
+    assert [name for name, phrase in listed.items() if len(phrase) < 5] == []
 
 
 def test_every_folder_says_what_it_is_for_and_what_it_may_import() -> None:
