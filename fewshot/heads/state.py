@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot.core.errors import InputError, OptionError, OutputError, WeightsError
+from fewshot.core.errors import InputError, OptionError, WeightsError
+from fewshot.core.files import atomic_write
 
 _KEY = "head"  # of the header's metadata: the settings as one JSON text
 
@@ -133,15 +134,13 @@ def from_bytes(content: bytes, *, what: str = "the saved head") -> HeadState:
 
 
 def write(state: HeadState, path: Path) -> None:
-    """Write the state to a file of its own.
+    """Write the state to a file of its own, whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    try:
-        path.write_bytes(to_bytes(state))
-    except OSError as error:
-        raise OutputError(f"the head cannot be written to {path} ({error}); choose another path") from error
+    with atomic_write(path) as stream:
+        stream.write(to_bytes(state))
 
 
 def read(path: Path) -> HeadState:
