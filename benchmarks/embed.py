@@ -152,7 +152,7 @@ def one_pass(root: Path, paths: Sequence[Path], *, workers: int) -> dict[str, fl
     plain = [loaded(name) for name in ONE_PASS]  # as loaded: no layout of ours
     loop = timed(lambda: plain_loop(paths, plain, workers=workers))
     ours = {key: sum(each[key] for each in separate) for key in ("wall", "cpu")}
-    show("decode alone, with hashes and file facts", decoding)
+    show("decode alone, with hashes and file metadata", decoding)
     show("one pass", together)
     show("four separate runs of ours", ours)
     show("four plain DataLoader loops", loop)

@@ -110,7 +110,9 @@ def write(options: argparse.Namespace) -> dict[str, Any]:
     """Write the store, the same rows as .npy, and the exact answers of FAISS by hand."""
     import pandas as pd
 
-    from fewshot.embeddings.store.writer import LayerData, StoreWriter
+    from fewshot.embeddings.layer_key import LayerKey
+    from fewshot.embeddings.store.sample_columns import FrameColumns
+    from fewshot.embeddings.store.writer import LayerHeader, StoreWriter
 
     rows = options.rows
     samples = pd.DataFrame(
@@ -120,9 +122,9 @@ def write(options: argparse.Namespace) -> dict[str, Any]:
             "synthetic": [row % 20 > 3 for row in range(rows)],
         }
     )
-    with StoreWriter(options.folder / "store.h5", samples) as writer:
-        empty = np.empty((0, options.dimension), np.float32)
-        writer.add_blocks(LayerData("net", "pooled", empty, default=True), blocks(rows, options.dimension, 1))
+    with StoreWriter(options.folder / "store.h5", FrameColumns(samples)) as writer:
+        header = LayerHeader(LayerKey("net", "pooled"), options.dimension, default=True)
+        writer.add_blocks(header, blocks(rows, options.dimension, 1))
         writer.seal()
     np.save(options.folder / "rows.npy", np.concatenate(list(blocks(rows, options.dimension, 1))))
     return {}

@@ -29,7 +29,7 @@ WITHOUT_FILE = ("efficientnet-lite0", "spectrum")
 TRACKS = ("native", "harmonised")
 CONFOUNDS = """\
 Read the numbers with what the data's README says. **native**: naturals are JPEG and most synthetics PNG of one
-fixed size, so file facts alone separate the classes. **harmonised**: one size and one JPEG pass for both classes;
+fixed size, so file metadata alone separates the classes. **harmonised**: one size and one JPEG pass for both classes;
 formats tell nothing, and most native-resolution traces are gone as well. In both, content differs (naturals are
 photographs, sd15 paintings, sd3 faces, gpt-image-2 often posters with text), gpt-image-2, bsds500 and cats-dogs
 each came through one re-encoding, and dcsan's four models share prompts (`--group group` keeps a prompt on one

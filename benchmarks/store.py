@@ -17,10 +17,12 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from fewshot.embeddings.store.chunks import ChunkWriter
+from fewshot.embeddings.layer_key import LayerKey
+from fewshot.embeddings.store.chunk_writer import ChunkWriter
 from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.sample_columns import FrameColumns
 from fewshot.embeddings.store.schema import chunk_rows
-from fewshot.embeddings.store.writer import LayerData, StoreWriter
+from fewshot.embeddings.store.writer import LayerData, LayerHeader, StoreWriter
 
 _BLOCK_ROWS = 8192
 
@@ -85,7 +87,7 @@ def write_chunks(path: Path, features: np.ndarray) -> None:
 
 def write_store(path: Path, features: np.ndarray, samples: pd.DataFrame) -> None:
     """Our append into a whole store, with the sample list, the SHA-256 digest and the recount."""
-    with StoreWriter(path, samples) as writer:
+    with StoreWriter(path, FrameColumns(samples)) as writer:
         writer.add(LayerData("net", "pooled", features))
         writer.seal()
 
@@ -153,8 +155,8 @@ def random_rows(folder: Path, given: argparse.Namespace) -> dict[str, tuple[floa
             count = min(_BLOCK_ROWS, rows - start)
             yield generator.standard_normal((count, given.dimension), dtype=np.float32).astype(np.float16)
 
-    with StoreWriter(folder / "e.h5", samples) as writer:
-        writer.add_blocks(LayerData("net", "pooled", np.empty((0, given.dimension), np.float16)), blocks())  # type: ignore[arg-type]
+    with StoreWriter(folder / "e.h5", FrameColumns(samples)) as writer:
+        writer.add_blocks(LayerHeader(LayerKey("net", "pooled"), given.dimension, np.float16), blocks())  # type: ignore[arg-type]
         writer.seal()
     wanted = generator.choice(rows, 10_000, replace=False)
     ordered = np.sort(wanted)

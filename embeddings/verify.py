@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from fewshot.core.arrays import BoolArray, spans
 from fewshot.core.errors import StoreError
 from fewshot.embeddings.pipeline.ledger import PartsFolder
-from fewshot.embeddings.store.failures import EVERY
+from fewshot.embeddings.store.digests import layer_digest, sample_digest, store_digest
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
-from fewshot.embeddings.store.schema import COLUMNS, escape, feature_name
-from fewshot.embeddings.store.writer import layer_digest, sample_digest, store_digest
+from fewshot.embeddings.store.schema import COLUMNS, features_path
 
 _BLOCK_ROWS = 8192
+_SHOWN_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -33,78 +34,39 @@ class Verification:
         return not self.problems
 
 
+@dataclass(frozen=True)
+class _Samples:
+    """What was found of the samples: their digest (empty when they cannot be read) and the problems."""
+
+    digest: bytes
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What was found of one layer: how much was read, and the problems."""
+
+    bytes_read: int
+    problems: tuple[str, ...]
+
+
 def verify(path: Path | str) -> Verification:
     """Reread everything in a sealed store, and the finished units of an unfinished run beside it.
 
     Raises:
         StoreError: there is no sealed store to read.
     """
-    problems: list[str] = []
     with FeatureStore(path) as store:
-        digest = _samples(store, problems)
-        bytes_read = 0
-        for info in store.layers:
-            bytes_read += _layer(store, info, digest, problems)
-        _whole(store, digest, problems)
-        problems += [f"unfinished file {name} is damaged" for name in PartsFolder(store.path).sound_parts()[1]]
-        return Verification(store.path, len(store), len(store.layers), bytes_read, tuple(problems))
-
-
-def _samples(store: FeatureStore, problems: list[str]) -> bytes:
-    try:
-        digest = sample_digest(_columns(store))
-    except OSError as error:
-        problems.append(f"the samples cannot be read: {error}")
-        return b""
-    recorded = str(store.file.attrs["samples_digest"])
-    if digest.hex() != recorded:
-        problems.append(f"the samples have digest {digest.hex()[:16]}, and {recorded[:16]} was recorded")
-    if len(set(store.raw_column("key").tolist())) != len(store):  # type: ignore[union-attr]  # every store has keys
-        problems.append("two samples have one key")
-    return digest
-
-
-def _columns(store: FeatureStore) -> Iterator[tuple[str, Any]]:
-    for name in (*COLUMNS, *sorted(store.extra_columns)):
-        yield name, store.raw_column(name)
-
-
-def _layer(store: FeatureStore, info: LayerInfo, samples: bytes, problems: list[str]) -> int:
-    """Read one layer block by block; return its bytes."""
-    name = f"{info.backbone}/{feature_name(info.layer, info.view)}"
-    dataset = store.file[f"/features/{escape(info.backbone)}/{feature_name(info.layer, info.view)}"]
-    try:
-        present = store.present(info.backbone, view=info.view)
-        digest = layer_digest(samples, info.backbone, info.layer, info.view, info.dtype, present)
-        for start in range(0, len(store), _BLOCK_ROWS):
-            block = dataset[start : start + _BLOCK_ROWS]
-            there = present[start : start + _BLOCK_ROWS]
-            if np.isnan(block[there]).any() or not np.isnan(block[~there]).all():
-                problems.append(f"{name}: absent rows and NaN do not agree")
-            digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes())
-    except OSError as error:
-        problems.append(f"{name} cannot be read: {error}")
-        return 0
-    if digest.hexdigest() != info.digest:
-        problems.append(f"{name} has digest {digest.hexdigest()[:16]}, and {info.digest[:16]} was recorded")
-    return int(dataset.size * dataset.dtype.itemsize)
-
-
-def _whole(store: FeatureStore, samples: bytes, problems: list[str]) -> None:
-    layers = {
-        f"/features/{escape(info.backbone)}/{feature_name(info.layer, info.view)}": info.digest for info in store.layers
-    }
-    if store_digest(layers) != store.digest:
-        problems.append("the digest of the store does not follow from those of its layers")
-    try:
-        failed = store.failed()
-    except OSError as error:
-        problems.append(f"the failures cannot be read: {error}")
-        return
-    unread = set(failed["key"][failed["backbone"] == EVERY])
-    both = unread & set(store.column("key").tolist()) if samples else set()
-    if both:
-        problems.append(f"{len(both)} images stand both among the samples and among the failures")
+        samples = _samples(store)
+        layers = [_layer(store, info, samples.digest) for info in store.layers]
+        problems = [
+            *samples.problems,
+            *(problem for layer in layers for problem in layer.problems),
+            *_whole_problems(store, samples),
+            *(f"unfinished file {name} is damaged" for name in PartsFolder(store.path).sound_parts()[1]),
+        ]
+        bytes_read = sum(layer.bytes_read for layer in layers)
+        return Verification(store.path, len(store), len(layers), bytes_read, tuple(problems))
 
 
 def require_sound(found: Verification) -> None:
@@ -117,3 +79,57 @@ def require_sound(found: Verification) -> None:
         raise StoreError(
             f"{found.path} is damaged: {'; '.join(found.problems)}. Restore it from a copy, or embed the images again"
         )
+
+
+def _samples(store: FeatureStore) -> _Samples:
+    try:
+        digest = sample_digest((name, store.raw_column(name)) for name in (*COLUMNS, *sorted(store.extra_columns)))
+    except OSError as error:
+        return _Samples(b"", (f"the samples cannot be read: {error}",))
+    problems = []
+    recorded = str(store.file.attrs["samples_digest"])
+    if digest.hex() != recorded:
+        problems.append(f"the samples have {_digests(digest.hex(), recorded)}")
+    if len(set(store.raw_column("key").tolist())) != len(store):
+        problems.append("two samples have one key")
+    return _Samples(digest, tuple(problems))
+
+
+def _layer(store: FeatureStore, info: LayerInfo, samples: bytes) -> _Layer:
+    """Read one layer block by block."""
+    dataset = store.file[features_path(info.key)]
+    try:
+        present = store.present(info.backbone, view=info.view)
+        digest = layer_digest(samples, info.key, info.dtype, present)
+        agree = True
+        for block, there in _blocks(dataset, present):
+            agree = agree and not np.isnan(block[there]).any() and bool(np.isnan(block[~there]).all())
+            digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes())
+    except OSError as error:
+        return _Layer(0, (f"{info.key} cannot be read: {error}",))
+    problems = [] if agree else [f"{info.key}: absent rows and NaN do not agree"]
+    if digest.hexdigest() != info.digest:
+        problems.append(f"{info.key} has {_digests(digest.hexdigest(), info.digest)}")
+    return _Layer(int(dataset.size * dataset.dtype.itemsize), tuple(problems))
+
+
+def _blocks(dataset: Any, present: BoolArray) -> Iterator[tuple[Any, BoolArray]]:
+    for start, stop in spans(len(present), _BLOCK_ROWS):
+        yield dataset[start:stop], present[start:stop]
+
+
+def _whole_problems(store: FeatureStore, samples: _Samples) -> Iterator[str]:
+    if store_digest({features_path(info.key): info.digest for info in store.layers}) != store.digest:
+        yield "the digest of the store does not follow from those of its layers"
+    try:
+        unread = {failure.key for failure in store.failures() if failure.of_image}
+    except OSError as error:
+        yield f"the failures cannot be read: {error}"
+        return
+    both = unread & set(store.column("key").tolist()) if samples.digest else set()
+    if both:
+        yield f"{len(both)} images stand both among the samples and among the failures"
+
+
+def _digests(found: str, recorded: str) -> str:
+    return f"digest {found[:_SHOWN_DIGITS]}, and {recorded[:_SHOWN_DIGITS]} was recorded"

@@ -11,7 +11,6 @@ from fewshot.core.errors import StoreError
 from fewshot.embeddings.layouts.collection import Collection
 from fewshot.embeddings.pipeline.ledger import Part, PartsFolder
 from fewshot.embeddings.pipeline.units import Known, Task
-from fewshot.embeddings.store.failures import EVERY
 from fewshot.embeddings.store.layer_provenance import differences
 from fewshot.embeddings.store.reader import FeatureStore
 
@@ -54,8 +53,7 @@ class History:
 
     def _of_store(self, store: FeatureStore) -> list[str]:
         rows = [str(key) for key in store.column("key")]
-        failed = store.failed()
-        unread = [str(key) for key in failed["key"][failed["backbone"] == EVERY]]
+        unread = [failure.key for failure in store.failures() if failure.of_image]
         labels = zip(store.source, store.synthetic.tolist(), strict=True)
         self._require_same_images(dict(zip(rows, labels, strict=True)), {*rows, *unread})
         return _interleaved(rows, self.collection.keys, unread)

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from fewshot.core.arrays import BoolArray
-from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.pipeline.history import History
 from fewshot.embeddings.pipeline.ledger import Part
 from fewshot.embeddings.pipeline.units import Task
-from fewshot.embeddings.store.failures import EVERY, Reasons
+from fewshot.embeddings.store.failures import Reasons
 from fewshot.embeddings.store.merge import Merge, Piece
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.schema import present_path
@@ -67,9 +66,7 @@ class Sealing:
         reasons = self._reasons(used)
         if len(merge) == 0:
             self.history.folder.forget({part.file for part in used})
-            return Outcome(
-                None, len(self.history.keys), failures={key: reasons.of(key, EVERY, EVERY) for key in self.history.keys}
-            )
+            return Outcome(None, len(self.history.keys), failures={key: reasons.of(key) for key in self.history.keys})
         changed = self._adds(merge)
         if changed:
             self._seal(merge, reasons, provenance)
@@ -101,24 +98,24 @@ class Sealing:
             if key not in self.history.index:
                 reasons.note(key, _GONE)
         if self.history.store is not None:
-            reasons.add(self.history.store.failed())
+            reasons.add(self.history.store.failures())
         for part in used:
             if part.failures:
                 with self.history.folder.open(part) as store:
-                    reasons.add(store.failed())
+                    reasons.add(store.failures())
         return reasons
 
     def _adds(self, merge: Merge) -> bool:
         """Return whether the merged store has a row, a layer or a present row that the sealed one lacks."""
         if self.history.store is None or len(merge) > len(self.history.store):
             return True
-        before = {LayerKey(info.backbone, info.layer, info.view) for info in self.history.store.layers}
+        before = {info.key for info in self.history.store.layers}
         if set(merge.infos) - before:
             return True
         return any(
             not np.array_equal(merge.present(key), self.history.store.file[present_path(key)][:])
             for key in merge.infos
-            if (key.backbone, key.view) in merge.wanted
+            if key.task in merge.wanted
         )
 
     def _seal(self, merge: Merge, reasons: Reasons, provenance: Mapping[str, Any]) -> None:
@@ -127,14 +124,13 @@ class Sealing:
 
     def _forget_sealed(self, parts: Sequence[Part], sealed: FeatureStore) -> None:
         """Delete the parts whose every task is in the sealed store."""
-        there = {(info.backbone, info.view) for info in sealed.layers}
+        there = {info.key.task for info in sealed.layers}
         done = {part.file for part in parts if {(task[0], task[1]) for task in part.tasks} <= there}
         self.history.folder.forget(done)
 
     def _outcome(self, sealed: FeatureStore, *, changed: bool) -> Outcome:
-        failed = sealed.failed()
-        whole = failed["backbone"] == EVERY
-        failures = dict(zip(failed["key"][whole], failed["reason"][whole], strict=True))
+        failed = sealed.failures()
+        failures = {failure.key: failure.reason for failure in failed if failure.of_image}
         assert len(sealed) + len(failures) == len(self.history.keys), "samples in = rows + failures"
         altered = [] if changed and self.history.store is None else self.history.changed(sealed)
         if altered:
@@ -146,7 +142,7 @@ class Sealing:
             images=len(self.history.keys),
             rows=len(sealed),
             failures=failures,
-            lacking=int((~whole).sum()),
+            lacking=len(failed) - len(failures),
             notes=tuple(self.history.notes),
             changed=changed,
         )

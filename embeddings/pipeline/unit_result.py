@@ -1,7 +1,7 @@
 """One unit of work on its way to a file: metadata, features and failures of its images, in order."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from fewshot.embeddings.layouts.base import Sample
 from fewshot.embeddings.pipeline.prepare import Prepared
 from fewshot.embeddings.pipeline.units import Task, TaskKey, Unit
 from fewshot.embeddings.store.failures import EVERY, Failure
+from fewshot.embeddings.store.sample_columns import FrameColumns
 from fewshot.embeddings.store.schema import COLUMNS
 from fewshot.embeddings.store.writer import LayerData, StoreWriter
 
@@ -106,15 +107,12 @@ class UnitResult:
         """
         numbers = sorted(self.rows)
         samples = pd.DataFrame([self.rows[number] for number in numbers], columns=self._columns(), dtype=object)
-        failed = pd.DataFrame(
-            [astuple(failure) for failure in self.failures], columns=["key", "backbone", "view", "reason"], dtype=object
-        )
-        with StoreWriter(path, samples) as writer:
+        with StoreWriter(path, FrameColumns(samples)) as writer:
             for task in self.unit.tasks:
                 provenance = {**task.provenance, **execution(task)}
                 for layer in task.layers:
                     writer.add(self._layer(task, layer, numbers, provenance))
-            writer.seal(failed, brief=True)
+            writer.seal(self.failures, provenance={})
         return UnitFile(path, len(numbers), len(self.failures))
 
     def _columns(self) -> list[str]:

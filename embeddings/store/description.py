@@ -1,6 +1,7 @@
 """What is in a feature store and how it was made, as JSON values and as lines."""
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from fewshot.embeddings.store.failures import EVERY
@@ -10,9 +11,7 @@ from fewshot.embeddings.store.schema import feature_name
 
 def describe(store: FeatureStore) -> dict[str, Any]:
     """Return what a store holds and how it was made; JSON values only."""
-    frame = store.samples()
     sources = Counter(zip(store.synthetic.tolist(), store.source.tolist(), strict=True))
-    failed = store.failed()
     return {
         "path": str(store.path),
         "digest": store.digest,
@@ -23,11 +22,11 @@ def describe(store: FeatureStore) -> dict[str, Any]:
             {"source": str(source), "synthetic": bool(synthetic), "images": int(count)}
             for (synthetic, source), count in sorted(sources.items())
         ],
-        "formats": dict(Counter(frame["format"].tolist())),
-        "modes": dict(Counter(frame["mode"].tolist())),
+        "formats": dict(Counter(store.column("format").tolist())),
+        "modes": dict(Counter(store.column("mode").tolist())),
         "columns": list(store.columns),
         "layers": [_layer(store, info) for info in store.layers],
-        "failed": failed.to_dict("records"),
+        "failed": [asdict(failure) for failure in store.failures()],
         "roots": list(store.roots),
         "provenance": store.provenance,
     }
@@ -47,7 +46,7 @@ def lines(store: FeatureStore) -> list[str]:
     text.append("formats   " + ", ".join(f"{name or 'not known'} {count}" for name, count in found["formats"].items()))
     odd = {name: count for name, count in found["modes"].items() if name not in ("RGB", "")}
     if odd:
-        text.append("turned to RGB from " + ", ".join(f"{name} {count}" for name, count in odd.items()))
+        text.append("converted to RGB from " + ", ".join(f"{name} {count}" for name, count in odd.items()))
     for layer in found["layers"]:
         text += _layer_lines(layer)
     return text + _failure_lines(found["failed"])
@@ -90,5 +89,5 @@ def _failure_lines(failed: list[dict[str, Any]]) -> list[str]:
 
 
 def _printable(name: str) -> str:
-    """Return a name that any terminal can show; bytes that are no UTF-8 become escapes."""
+    """Return a name that any terminal can show; bytes that are not UTF-8 become escapes."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -8,10 +8,10 @@ import numpy as np
 
 from fewshot.core.errors import OutputError
 from fewshot.core.files import atomic_folder, make_folder
-from fewshot.embeddings.layer_key import LOGIT
+from fewshot.embeddings.layer_key import LOGIT, LayerKey
 from fewshot.embeddings.store.description import describe
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.store.schema import escape, feature_name
+from fewshot.embeddings.store.schema import feature_name, features_path
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,10 @@ def _write(store: FeatureStore, folder: Path, backbones: tuple[str, ...]) -> lis
             frame[f"present.{feature_name(backbone, view)}"] = store.present(backbone, view=view)
             with_logit = [LOGIT] if store.has_logit(backbone, view=view) else []
             for layer in [*store.layer_names(backbone, view=view), *with_logit]:
-                name = f"{escape(backbone)}/{feature_name(layer, view)}.npy"
+                path = features_path(LayerKey(backbone, layer, view))
+                name = f"{path.removeprefix('/features/')}.npy"
                 (folder / name).parent.mkdir(exist_ok=True)
-                np.save(folder / name, store.file[f"/features/{name.removesuffix('.npy')}"][:])
+                np.save(folder / name, store.file[path][:])
                 files.append(name)
     text = frame.select_dtypes("object").columns
     frame[text] = frame[text].map(lambda value: str(value).encode("utf-8", "backslashreplace").decode("utf-8"))

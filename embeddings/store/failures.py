@@ -1,8 +1,7 @@
 """Images, or single features of them, that could not be had: which, and why."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import pandas as pd
 
 EVERY = "*"  # backbone and view of a failure that concerns the image itself
 
@@ -21,6 +20,11 @@ class Failure:
     view: str
     reason: str
 
+    @property
+    def of_image(self) -> bool:
+        """Whether the image as a whole is missing."""
+        return self.backbone == EVERY
+
 
 class Reasons:
     """Why images are absent: the latest known reason per image, backbone and view."""
@@ -28,18 +32,20 @@ class Reasons:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, str], str] = {}
 
-    def add(self, frame: pd.DataFrame) -> None:
-        """Learn the failures of one store; later ones replace earlier ones."""
-        for line in frame.itertuples(index=False):
-            self._found[(str(line.key), str(line.backbone), str(line.view))] = str(line.reason)
+    def add(self, failures: Iterable[Failure]) -> None:
+        """Take over the failures of one store; later ones replace earlier ones."""
+        for failure in failures:
+            self._found[(failure.key, failure.backbone, failure.view)] = failure.reason
 
     def note(self, key: str, reason: str) -> None:
-        """Learn why an image as a whole cannot be had."""
+        """Take over why an image as a whole cannot be had."""
         self._found[(key, EVERY, EVERY)] = reason
 
-    def of(self, key: str, backbone: str, view: str) -> str:
-        """Return the reason."""
-        for place in ((key, backbone, view), (key, EVERY, EVERY)):
-            if place in self._found:
-                return self._found[place]
-        return "not known"
+    def of(self, key: str, backbone: str = EVERY, view: str = EVERY) -> str:
+        """Return why an image, or its features of one backbone under one view, are absent."""
+        own = self._found.get((key, backbone, view))
+        return own or self._found.get((key, EVERY, EVERY), "not known")
+
+    def failure(self, key: str, backbone: str = EVERY, view: str = EVERY) -> Failure:
+        """Return the same as a failure."""
+        return Failure(key, backbone, view, self.of(key, backbone, view))

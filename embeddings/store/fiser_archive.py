@@ -4,16 +4,17 @@ import json
 import pickle  # noqa: TID251  # only the name of the error that torch raises when it refuses code
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from fewshot.core.errors import InputError, unknown_name
 from fewshot.core.files import file_sha256
 from fewshot.embeddings.store.writer import LayerData, write_store
+
+if TYPE_CHECKING:
+    import torch
 
 FIELDS = ("embeddings", "ids", "labels", "binary_labels", "classes", "metadata")
 SOURCE_ID = "source_id"
@@ -45,6 +46,8 @@ def import_archive(
         InputError: no such file, not of this form, or with anything but plain tensors and values in it.
         OutputError: the store cannot be written.
     """
+    import pandas as pd
+
     path = Path(archive)
     content = _read(path)
     sources, synthetic = _labels(path, content)
@@ -80,14 +83,16 @@ def import_archive(
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import torch
+
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"the archive {path} cannot be read ({error}); name a .pt file") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise InputError(
-            f"{path} is no archive of plain tensors and was refused unread ({str(error).splitlines()[0]}); name a .pt "
-            f"file written by FiSeR's extract_embeddings.py"
+            f"{path} is not an archive of plain tensors and was refused unread ({str(error).splitlines()[0]}); name a "
+            f".pt file written by FiSeR's extract_embeddings.py"
         ) from error
     missing = [name for name in FIELDS if not isinstance(content, Mapping) or name not in content]
     if missing:
@@ -116,10 +121,14 @@ def _layer_rows(content: Mapping[str, Any]) -> list[tuple[str, int]]:
     return [(f"rows of layer {name}", len(values)) for name, values in content["embeddings"].items()]
 
 
-def _array(values: torch.Tensor) -> NDArray[np.float32]:
+def _array(values: "torch.Tensor") -> NDArray[np.float32]:
+    import torch
+
     array: NDArray[np.float32] = values.to(torch.float32).numpy()  # bfloat16 fits into float32 exactly
     return array
 
 
 def _plain(values: Any) -> Any:
+    import torch
+
     return values.tolist() if isinstance(values, torch.Tensor) else list(values)

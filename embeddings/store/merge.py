@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from fewshot.core.arrays import BoolArray, IntArray
+from fewshot.core.arrays import BoolArray, IntArray, spans
 from fewshot.core.errors import StoreError
+from fewshot.core.provenance import provenance as run_provenance
 from fewshot.embeddings.layer_key import LayerKey
-from fewshot.embeddings.store.failures import EVERY, Reasons
+from fewshot.embeddings.store.failures import Failure, Reasons
+from fewshot.embeddings.store.layer_data import LayerHeader
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
 from fewshot.embeddings.store.schema import COLUMNS, features_path, present_path
-from fewshot.embeddings.store.writer import LayerData, StoreWriter
+from fewshot.embeddings.store.writer import StoreWriter
 
 _BLOCK_ROWS = 4096
 
@@ -27,7 +28,7 @@ class Piece:
 
     Args:
         open: opens it; the caller closes it.
-        positions: (n,) int64 ascending, the place of each of its rows in the sample list.
+        positions: (n,) int64 ascending, the number of each of its rows in the sample list.
     """
 
     open: Callable[[], FeatureStore]
@@ -54,7 +55,7 @@ class Merge:
 
     @cached_property
     def rows(self) -> IntArray:
-        """(N,) int64: the places of the samples that some piece could read, ascending."""
+        """(N,) int64: the numbers of the samples that some piece could read, ascending."""
         seen = np.zeros(len(self.keys), bool)
         for piece in self._all():
             seen[piece.positions] = True
@@ -87,7 +88,7 @@ class Merge:
             if not new.any():
                 continue
             with piece.open() as store:
-                values = store.raw_column(name)
+                values = store.raw_column(name) if name in store.columns else None
             result = self._grown(result, values, name)
             if values is not None:
                 result[at[new]] = values[new]
@@ -112,9 +113,8 @@ class Merge:
         for piece in self._all():
             with piece.open() as store:
                 for info in store.layers:
-                    if piece is self.old or (info.backbone, info.view) in self.wanted:
-                        key = LayerKey(info.backbone, info.layer, info.view)
-                        found[key] = _with_smallest_batch(found.get(key, info), info)
+                    if piece is self.old or info.key.task in self.wanted:
+                        found[info.key] = _with_smallest_batch(found.get(info.key, info), info)
         return found
 
     def present(self, key: LayerKey) -> BoolArray:
@@ -127,43 +127,42 @@ class Merge:
         return found
 
     def write(self, path: Path, *, roots: Sequence[str], reasons: Reasons, provenance: Mapping[str, Any]) -> str:
-        """Write and seal the merged store; return its digest."""
+        """Write and seal the merged store; return its digest.
+
+        Args:
+            path: the store; an existing one is replaced when the new one is whole.
+            roots: the folders that the samples' paths are relative to.
+            reasons: why images or features are absent.
+            provenance: JSON values, kept beside versions and machine.
+        """
         present: dict[tuple[str, str], BoolArray] = {}
         with StoreWriter(path, self, roots=roots) as writer:
             for key, info in self.infos.items():
-                place = (key.backbone, key.view)
-                if place not in present:
-                    present[place] = self.present(key)
-                self._write_layer(writer, key, info, present[place])
-            return writer.seal(self.failures(present, reasons), provenance=provenance)
+                if key.task not in present:
+                    present[key.task] = self.present(key)
+                self._write_layer(writer, info, present[key.task])
+            return writer.seal(self._failures(present, reasons), provenance={**run_provenance(), **provenance})
 
-    def _write_layer(self, writer: StoreWriter, key: LayerKey, info: LayerInfo, present: BoolArray) -> None:
+    def _write_layer(self, writer: StoreWriter, info: LayerInfo, present: BoolArray) -> None:
         if self.old is not None and len(self.old.positions) == len(self.rows):
             with self.old.open() as old:
-                if features_path(key) in old.file and np.array_equal(old.file[present_path(key)][:], present):
-                    writer.copy(old.file, features_path(key), present_path(key))
+                if features_path(info.key) in old.file and np.array_equal(old.file[present_path(info.key)][:], present):
+                    writer.copy(old.file, info.key)
                     return
-        layer = LayerData(
-            backbone=key.backbone,
-            layer=key.layer,
-            features=np.empty((0, info.dimension), dtype=info.dtype),
-            view=key.view,
-            present=present,
-            normalised=info.normalised,
-            default=info.default,
-            provenance=info.provenance,
+        header = LayerHeader(
+            info.key, info.dimension, info.dtype, present, info.normalised, info.default, info.provenance
         )
-        writer.add_blocks(layer, self._blocks(key, info, present))
+        writer.add_blocks(header, self._blocks(header, present))
 
-    def _blocks(self, key: LayerKey, info: LayerInfo, present: BoolArray) -> Iterator[NDArray[Any]]:
-        places = [(piece, np.searchsorted(self.rows, piece.positions)) for piece in self._all()]
-        for start in range(0, len(self.rows), _BLOCK_ROWS):
-            stop = min(start + _BLOCK_ROWS, len(self.rows))
-            block = np.full((stop - start, info.dimension), np.nan, dtype=info.dtype)
-            for piece, rows in places:
+    def _blocks(self, header: LayerHeader, present: BoolArray) -> Iterator[NDArray[Any]]:
+        key = header.key
+        pieces = [(piece, np.searchsorted(self.rows, piece.positions)) for piece in self._all()]
+        for start, stop in spans(len(self.rows), _BLOCK_ROWS):
+            block = np.full((stop - start, header.dimension), np.nan, dtype=header.dtype)
+            for piece, rows in pieces:
                 low, high = np.searchsorted(rows, (start, stop))
                 if low < high:
-                    _fill(block, piece, key, int(low), int(high), rows[low:high] - start)
+                    _fill(block, piece, key, slice(int(low), int(high)), rows[low:high] - start)
             if np.isnan(block[present[start:stop]]).any():
                 raise StoreError(
                     f"layer {key.layer!r} of {key.backbone!r} ({key.view}) lacks images that other layers of it have, "
@@ -171,19 +170,15 @@ class Merge:
                 )
             yield block
 
-    def failures(self, present: Mapping[tuple[str, str], BoolArray], reasons: Reasons) -> pd.DataFrame:
-        """Return one line per image without a row, and one per row that a backbone lacks under a view."""
+    def _failures(self, present: Mapping[tuple[str, str], BoolArray], reasons: Reasons) -> list[Failure]:
+        """Return one failure per image without a row, and one per row that a backbone lacks under a view."""
         seen = np.zeros(len(self.keys), bool)
         seen[self.rows] = True
-        lines = [(self.keys[place], EVERY, EVERY) for place in np.flatnonzero(~seen).tolist()]
+        found = [reasons.failure(self.keys[number]) for number in np.flatnonzero(~seen).tolist()]
+        assert len(self.rows) + len(found) == len(self.keys), "samples in = rows + failures"
         for (backbone, view), mask in present.items():
-            lines += [(self.keys[place], backbone, view) for place in self.rows[~mask].tolist()]
-        assert len(self.rows) + sum(line[1] == EVERY for line in lines) == len(self.keys), (
-            "samples in = rows + failures"
-        )
-        return pd.DataFrame(
-            [(*line, reasons.of(*line)) for line in lines], columns=["key", "backbone", "view", "reason"], dtype=object
-        )
+            found += [reasons.failure(self.keys[number], backbone, view) for number in self.rows[~mask].tolist()]
+        return found
 
 
 def _with_smallest_batch(first: LayerInfo, other: LayerInfo) -> LayerInfo:
@@ -192,9 +187,10 @@ def _with_smallest_batch(first: LayerInfo, other: LayerInfo) -> LayerInfo:
     return replace(first, provenance={**first.provenance, "batch_size": min(sizes)}) if sizes else first
 
 
-def _fill(block: NDArray[Any], piece: Piece, key: LayerKey, low: int, high: int, rows: IntArray) -> None:
+def _fill(block: NDArray[Any], piece: Piece, key: LayerKey, some: slice, rows: IntArray) -> None:
+    """Put the present rows among ``some`` of a piece into the block's ``rows``."""
     with piece.open() as store:
         if features_path(key) not in store.file:
             return
-        there = store.file[present_path(key)][low:high]
-        block[rows[there]] = store.file[features_path(key)][low:high][there]
+        there = store.file[present_path(key)][some]
+        block[rows[there]] = store.file[features_path(key)][some][there]

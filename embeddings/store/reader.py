@@ -2,37 +2,29 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import h5py
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float32Array, IntArray
 from fewshot.core.errors import InputError, StoreError, unknown_name
 from fewshot.embeddings.layer_key import CLEAN, LOGIT
-from fewshot.embeddings.store.chunks import chunked_layer
-from fewshot.embeddings.store.schema import COLUMNS, FORMAT, VERSION, escape, feature_name, split_name, unescape
+from fewshot.embeddings.store.failures import Failure
+from fewshot.embeddings.store.layer_info import LayerInfo as LayerInfo
+from fewshot.embeddings.store.layer_info import layer_infos
+from fewshot.embeddings.store.layer_rows import read_rows, read_rows_into
+from fewshot.embeddings.store.opening import require_sealed
+from fewshot.embeddings.store.schema import COLUMNS, column_path, escape, features_path, present_path, unescape
 
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """What a store says of one layer: its place, size and how it was made."""
-
-    backbone: str
-    layer: str
-    view: str
-    dimension: int
-    dtype: str
-    digest: str
-    normalised: bool
-    default: bool
-    provenance: Mapping[str, Any]
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class FeatureStore:
@@ -48,7 +40,7 @@ class FeatureStore:
         self.path = Path(path)
         self._file: Any = None
         self._pid = -1
-        self._check()
+        require_sealed(self.path)
 
     @property
     def file(self) -> Any:
@@ -77,28 +69,6 @@ class FeatureStore:
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.path)!r}: {len(self)} images, {len(self.backbones)} backbones)"
-
-    def _check(self) -> None:
-        if not self.path.is_file():
-            parts = self.path.with_name(self.path.name + ".parts")
-            if parts.is_dir():
-                raise StoreError(f"{self.path} is not finished; run the same `fewshot embed ... -o {self.path}` again")
-            raise StoreError(f"there is no store {self.path}; make it with `fewshot embed ROOT -b NAME -o {self.path}`")
-        try:
-            attributes = dict(self.file.attrs)
-        except OSError as error:
-            raise StoreError(
-                f"{self.path} cannot be read as HDF5 ({error}); make it again with `fewshot embed`"
-            ) from error
-        if attributes.get("format") != FORMAT:
-            raise StoreError(f"{self.path} is an HDF5 file but no fewshot store; name one made by `fewshot embed`")
-        if not attributes.get("sealed", False):
-            raise StoreError(f"{self.path} is not sealed; run the same `fewshot embed ... -o {self.path}` again")
-        if not 1 <= int(attributes["version"]) <= VERSION:
-            raise StoreError(
-                f"{self.path} has store version {attributes['version']}, and this fewshot reads 1 to {VERSION}; "
-                f"install the fewshot that made it, or embed again"
-            )
 
     # -- samples ---------------------------------------------------------------------------------------------------
 
@@ -136,25 +106,25 @@ class FeatureStore:
             UnknownNameError: no such column.
         """
         values = self.raw_column(name)
-        if values is None:
-            raise unknown_name("column", name, self.columns)
         if values.dtype.kind == "S":
             return np.array([value.decode("utf-8", "surrogateescape") for value in values], dtype=object)
-        return np.asarray(values)
+        return values
+
+    def raw_column(self, name: str) -> NDArray[Any]:
+        """Return the same as it lies in the file, text as UTF-8 bytes (``S`` dtype)."""
+        if name not in self.columns:
+            raise unknown_name("column", name, self.columns)
+        return np.asarray(self.file[self._extra.get(name, column_path(name))][:])
 
     @property
     def extra_columns(self) -> tuple[str, ...]:
         """The names of the table's own columns."""
         return tuple(self._extra)
 
-    def raw_column(self, name: str) -> NDArray[Any] | None:
-        """Return one sample column as it lies in the file, text as UTF-8 bytes (``S`` dtype); None if absent."""
-        if name not in self.columns:
-            return None
-        return np.asarray(self.file[self._extra.get(name, f"/samples/{name}")][:])
-
-    def samples(self) -> pd.DataFrame:
+    def samples(self) -> "pd.DataFrame":
         """Return all samples as a frame, one row per image; text is of type object (names may not be UTF-8)."""
+        import pandas as pd
+
         columns = {name: self.column(name) for name in self.columns}
         return pd.DataFrame({name: pd.Series(values, dtype=values.dtype) for name, values in columns.items()})
 
@@ -197,38 +167,26 @@ class FeatureStore:
             raise InputError(f"no image of {self.path} fits all of {dict(where or {}, **columns)}")
         return np.flatnonzero(keep).astype(np.int64)
 
-    def failed(self) -> pd.DataFrame:
-        """Return the failures: key, backbone, view, reason; of type object, as names may not be UTF-8."""
-        columns = {}
-        for name in ("key", "backbone", "view", "reason"):
-            columns[name] = [value.decode("utf-8", "surrogateescape") for value in self.file[f"/failed/{name}"][:]]
-        return pd.DataFrame(columns, dtype=object)
+    def failures(self) -> tuple[Failure, ...]:
+        """Return the images, and the features of single backbones, that are missing, with the reasons."""
+        columns = []
+        for each in fields(Failure):
+            stored = self.file[f"/failed/{each.name}"][:]
+            columns.append([value.decode("utf-8", "surrogateescape") for value in stored])
+        return tuple(Failure(*values) for values in zip(*columns, strict=True))
+
+    def failed(self) -> "pd.DataFrame":
+        """Return the failures as a frame: key, backbone, view, reason; of type object, as names may not be UTF-8."""
+        import pandas as pd
+
+        return pd.DataFrame(self.failures(), columns=[each.name for each in fields(Failure)], dtype=object)
 
     # -- features --------------------------------------------------------------------------------------------------
 
     @cached_property
     def layers(self) -> tuple[LayerInfo, ...]:
         """Every layer of every backbone and view, in a fixed order."""
-        found = []
-        group = self.file["/features"] if "features" in self.file else {}
-        for backbone in sorted(group):
-            for name in sorted(group[backbone]):
-                dataset = group[backbone][name]
-                layer, view = split_name(name)
-                found.append(
-                    LayerInfo(
-                        backbone=unescape(backbone),
-                        layer=layer,
-                        view=view,
-                        dimension=int(dataset.shape[1]),
-                        dtype=str(dataset.dtype),
-                        digest=str(dataset.attrs["digest"]),
-                        normalised=bool(dataset.attrs["normalised"]),
-                        default=bool(dataset.attrs["default"]),
-                        provenance=json.loads(dataset.attrs["facts"]),
-                    )
-                )
-        return tuple(found)
+        return tuple(layer_infos(self.file))
 
     @property
     def backbones(self) -> tuple[str, ...]:
@@ -262,10 +220,7 @@ class FeatureStore:
         Raises:
             UnknownNameError: the store has no such backbone, layer or view.
         """
-        of_backbone = self._of(backbone)
-        of_view = [info for info in of_backbone if info.view == view]
-        if not of_view:
-            raise unknown_name(f"view of {backbone} in {self.path}", view, {info.view for info in of_backbone})
+        of_view = self._of_view(backbone, view)
         for info in of_view:
             if info.layer == layer:
                 return info
@@ -277,11 +232,11 @@ class FeatureStore:
 
     def present(self, backbone: str, *, view: str = CLEAN) -> BoolArray:
         """Return (N,) bool: which images this backbone has under this view."""
-        self._of(backbone)
-        return np.asarray(self.file[f"/present/{feature_name(backbone, view)}"][:], dtype=bool)
+        key = self._of_view(backbone, view)[0].key
+        return np.asarray(self.file[present_path(key)][:], dtype=bool)
 
     def read(self, rows: IntArray | None, backbone: str, layer: str, *, view: str = CLEAN) -> Float32Array:
-        """Return the features of some rows, in the order asked: (n, D) float32, raw as stored.
+        """Return the features of some rows, in their order: (n, D) float32, raw as stored.
 
         Args:
             rows: (n,) row numbers, all rows when None.
@@ -290,42 +245,49 @@ class FeatureStore:
             UnknownNameError: no such backbone, layer or view.
             StoreError: a row is absent for this backbone, or the file is damaged.
         """
-        return self._read(rows, backbone, layer, view=view, dtype=np.dtype(np.float32))
+        info = self.info(backbone, layer, view=view)
+        return self._read(self._require_present(info, rows), info, dtype=np.dtype(np.float32))
 
     def read_stored(self, rows: IntArray | None, backbone: str, layer: str, *, view: str = CLEAN) -> NDArray[Any]:
         """Return the same in the type that is stored, float32 or float16, without a conversion."""
-        return self._read(rows, backbone, layer, view=view, dtype=np.dtype(self.info(backbone, layer, view=view).dtype))
+        info = self.info(backbone, layer, view=view)
+        return self._read(self._require_present(info, rows), info, dtype=np.dtype(info.dtype))
 
     def read_into(self, out: Float32Array, rows: IntArray, backbone: str, layer: str, *, view: str = CLEAN) -> None:
         """Put the same into ``out``: (n, D) float32, contiguous; not copied again where rows follow each other."""
-        self._read(rows, backbone, layer, view=view, dtype=out.dtype, out=out)
+        info = self.info(backbone, layer, view=view)
+        wanted = self._require_present(info, rows)
+        assert wanted is not None
+        with self._damage(info):
+            read_rows_into(out, self.file[features_path(info.key)], self.path, wanted)
 
-    def _read(
-        self,
-        rows: IntArray | None,
-        backbone: str,
-        layer: str,
-        *,
-        view: str,
-        dtype: np.dtype[Any],
-        out: NDArray[Any] | None = None,
-    ) -> NDArray[Any]:
-        self.info(backbone, layer, view=view)
+    def _read(self, rows: IntArray | None, info: LayerInfo, *, dtype: np.dtype[Any]) -> NDArray[Any]:
+        with self._damage(info):
+            return read_rows(self.file[features_path(info.key)], self.path, rows, dtype=dtype)
+
+    def _require_present(self, info: LayerInfo, rows: IntArray | None) -> IntArray | None:
+        """Return the rows as int64; raise where the backbone has no features of one."""
         wanted = None if rows is None else np.asarray(rows, dtype=np.int64)
-        present = self.present(backbone, view=view)
+        present = self.present(info.backbone, view=info.view)
         there = present if wanted is None else present[wanted]
         if not there.all():
             first = int(np.flatnonzero(~there)[0])
             raise StoreError(
-                f"{self.path}: {int((~there).sum())} of {len(there)} images have no features of {backbone!r} ({view}), "
-                f"first row {first if wanted is None else int(wanted[first])}; read only the rows that `present` gives"
+                f"{self.path}: {int((~there).sum())} of {len(there)} images have no features of {info.backbone!r} "
+                f"({info.view}), first row {first if wanted is None else int(wanted[first])}; read only the rows that "
+                f"`present` gives"
             )
-        dataset = self.file[f"/features/{escape(backbone)}/{feature_name(layer, view)}"]
+        return wanted
+
+    @contextmanager
+    def _damage(self, info: LayerInfo) -> Iterator[None]:
+        """Turn what HDF5 raises about a layer's chunks into an error of ours."""
         try:
-            return _read_rows(dataset, self.path, wanted, dtype=dtype, out=out)
+            yield
         except OSError as error:
             raise StoreError(
-                f"{self.path}: layer {layer!r} of {backbone!r} is damaged ({error}); restore the file or embed again"
+                f"{self.path}: layer {info.layer!r} of {info.backbone!r} is damaged ({error}); restore the file or "
+                f"embed again"
             ) from error
 
     def _of(self, backbone: str) -> list[LayerInfo]:
@@ -334,32 +296,9 @@ class FeatureStore:
             raise unknown_name(f"backbone in {self.path}", backbone, self.backbones)
         return found
 
-
-def _read_rows(
-    dataset: Any, path: Path, rows: IntArray | None, *, dtype: Any, out: NDArray[Any] | None
-) -> NDArray[Any]:
-    """Read rows in any order and number, all when None; chunks go straight to their place where they can."""
-    if out is not None:
-        return _into(out, dataset, path, rows)
-    if dataset.shape[0] == 0 or (rows is not None and len(rows) == 0):
-        return np.empty((0, dataset.shape[1]), dtype)
-    chunks = chunked_layer(dataset, path)
-    if rows is None:
-        return np.asarray(dataset[:], dtype=dtype) if chunks is None else chunks.read(dtype=dtype)
-    low, high = int(rows.min()), int(rows.max()) + 1
-    if len(rows) * 4 >= high - low:
-        block = dataset[low:high] if chunks is None else chunks.read(dtype=dtype, low=low, high=high)
-        in_order = len(rows) == high - low and bool((rows[1:] > rows[:-1]).all())
-        return np.asarray(block if in_order else block[rows - low], dtype=dtype)
-    unique, inverse = np.unique(rows, return_inverse=True)
-    found = dataset[unique] if chunks is None else chunks.take(unique, dtype=dtype)
-    return np.asarray(found[inverse], dtype=dtype)
-
-
-def _into(out: NDArray[Any], dataset: Any, path: Path, rows: IntArray | None) -> NDArray[Any]:
-    chunks = chunked_layer(dataset, path)
-    low = int(rows[0]) if rows is not None and len(rows) else 0
-    if chunks is not None and len(out) and (rows is None or bool((np.diff(rows) == 1).all())):
-        return chunks.read(dtype=out.dtype, low=low, high=low + len(out), out=out)
-    out[:] = _read_rows(dataset, path, rows, dtype=out.dtype, out=None)
-    return out
+    def _of_view(self, backbone: str, view: str) -> list[LayerInfo]:
+        of_backbone = self._of(backbone)
+        found = [info for info in of_backbone if info.view == view]
+        if not found:
+            raise unknown_name(f"view of {backbone} in {self.path}", view, {info.view for info in of_backbone})
+        return found

@@ -8,18 +8,15 @@
 attributes of /                         format, version, sealed, digest, roots, provenance
 """
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
-
-import numpy as np
 
 from fewshot.embeddings.layer_key import CLEAN, LayerKey
 
 FORMAT = "fewshot-store"
 VERSION = 1
 CHUNK_BYTES = 1 << 20
-_DIGEST_ROWS = 4096
+CHECKSUM_BYTES = 4  # of Fletcher-32, behind every chunk
 
 ColumnKind = Literal["text", "bool", "uint64", "int64"]
 
@@ -33,7 +30,7 @@ class Column:
     digested: bool = True
 
 
-# Where it lies (key, path, member, root), what it is (id, phash, source ... group), and its file facts.
+# Where it lies (key, path, member, root), what it is (id, phash, source ... group), and its file metadata.
 COLUMNS: dict[str, Column] = {
     "key": Column("text", ""),
     "path": Column("text", ""),
@@ -59,6 +56,11 @@ COLUMNS: dict[str, Column] = {
     "mtime_ns": Column("int64", 0, digested=False),
 }
 REQUIRED = ("key", "source", "synthetic")
+
+
+def column_path(name: str) -> str:
+    """Return the path of a sample column's dataset; what is not built in lies among the extra ones."""
+    return f"/samples/{name}" if name in COLUMNS else f"/samples/extra/{escape(name)}"
 
 
 def feature_name(layer: str, view: str) -> str:
@@ -103,18 +105,3 @@ def unescape(name: str) -> str:
 def chunk_rows(columns: int, itemsize: int, rows: int) -> int:
     """Return how many rows make a chunk of about 1 MiB, at least one and at most ``rows``."""
     return max(1, min(max(rows, 1), CHUNK_BYTES // max(1, columns * itemsize)))
-
-
-def text_digest(values: "np.ndarray[Any, Any]") -> bytes:
-    """Return the SHA-256 of a text column of UTF-8 bytes (``S`` dtype), each value closed by a zero byte.
-
-    A value ends with its last byte that is not zero, as NumPy reads it.
-    """
-    digest = hashlib.sha256()
-    width = values.dtype.itemsize
-    for start in range(0, len(values), _DIGEST_ROWS):
-        block = np.ascontiguousarray(values[start : start + _DIGEST_ROWS])
-        closed = np.zeros((len(block), width + 1), np.uint8)
-        closed[:, :width] = block.view(np.uint8).reshape(len(block), width)
-        digest.update(closed[np.arange(width + 1) <= np.strings.str_len(block)[:, None]].data)
-    return digest.digest()

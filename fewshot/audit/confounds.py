@@ -1,29 +1,31 @@
-"""Can file facts alone tell natural from synthetic images? If so, a detector may have learnt the container.
+"""Does file metadata alone separate natural from synthetic images? If so, a detector may have learnt the container.
 
-Facts are what a file says before any pixel is seen: container format, JPEG quality and quantisation tables, width,
-height and aspect, colour mode, kinds of metadata. A small classifier sees nothing else; its cross-validated AUROC is
-the number to hold every detector against. The file's bytes per pixel are judged apart, since they also follow what the
-picture shows.
+File metadata is what a file says before any pixel is seen: container format, JPEG quality and quantisation tables,
+width, height and aspect, colour mode, kinds of embedded metadata. A small classifier sees nothing else; its
+cross-validated AUROC is the number to hold every detector against. The file's bytes per pixel are measured apart, since
+they also follow what the picture shows.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float64Array, IntArray
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.stats.metrics import auroc
 
-WARN_AT = 0.6  # AUROC from which a reader must be told, provided that chance is outside its 99 % interval
+if TYPE_CHECKING:
+    import pandas as pd
+
+WARN_AT = 0.6  # AUROC from which a report must carry a warning, provided that chance is outside its 99 % interval
 FOLDS = 5
 _WIDE, _SURE = 1.960, 2.576  # standard errors of a 95 % and a 99 % interval
 MOST_IMAGES = 20_000  # per class; more change no digit that is shown
 _LEAST_IMAGES = 10  # per class; fewer cannot be cross-validated
 _DEPTH, _LEAF = 8, 5  # of the tree; a leaf of fewer images would learn single files
-_COMMON_VALUES = 40  # distinct values of a text fact that are told apart
+_COMMON_VALUES = 40  # distinct values of a text field that get a column of their own
 
 CONTAINER = ("format", "mode", "jpeg_quality", "quantisation", "metadata")
 SIZES = ("width", "height")
@@ -32,17 +34,17 @@ BYTES = "bytes_per_pixel"
 
 @dataclass(frozen=True)
 class Confound:
-    """How well some file facts alone separate the classes.
+    """How well some fields of file metadata alone separate the classes.
 
     Args:
-        facts: the facts that the classifier saw.
+        fields: the fields that the classifier saw.
         source: ``"all"``, or the generator that stands against all natural images.
-        auroc: cross-validated: the mean over the folds, each judged on images unseen; 0.5 = the facts tell nothing.
+        auroc: cross-validated: the mean over the folds, each scored on images unseen; 0.5 = no separation.
         low, high: 95 % interval (Hanley and McNeil 1982, "The meaning and use of the area under a ROC curve").
         natural, synthetic: number of images.
     """
 
-    facts: tuple[str, ...]
+    fields: tuple[str, ...]
     source: str
     auroc: float
     low: float
@@ -52,28 +54,28 @@ class Confound:
 
     @property
     def warns(self) -> bool:
-        """Whether a reader of any number on these images must be told."""
+        """Whether any number on these images needs a warning."""
         above_chance = self.auroc - 0.5 > _SURE / _WIDE * (self.auroc - self.low)
         return self.auroc >= WARN_AT and above_chance
 
 
 def confounds(store: FeatureStore, rows: IntArray | None = None, *, seed: int = 0) -> tuple[Confound, ...]:
-    """Return what file facts alone tell: all together, every fact alone, and every generator against all natural.
+    """Return how well file metadata separates the classes: all fields, each alone, and each generator by itself.
 
     Args:
-        store: with the facts that ``fewshot embed`` writes; imported stores have none, and nothing is returned.
+        store: with the metadata that ``fewshot embed`` writes; imported stores have none, and nothing is returned.
         rows: which images; all when None.
 
     Returns:
-        First the container and size facts together; then bytes per pixel; then each fact alone and each generator,
-        strongest first. Empty where a class has too few images or no fact was recorded.
+        First the container and size fields together; then bytes per pixel; then each field alone, and each generator
+        against all natural images, strongest first. Empty where a class has too few images or nothing was recorded.
     """
-    frame = _facts(store, rows, seed)
+    frame = _metadata(store, rows, seed)
     if frame.empty:
         return ()
     together = (*CONTAINER, *SIZES)
     found = [_measured(frame, together, "all", seed), _measured(frame, (BYTES,), "all", seed)]
-    alone = [_measured(frame, (fact,), "all", seed) for fact in CONTAINER]
+    alone = [_measured(frame, (name,), "all", seed) for name in CONTAINER]
     alone.append(_measured(frame, SIZES, "all", seed))
     each = []
     for name in sorted(set(frame.loc[frame["synthetic"], "source"])):
@@ -84,7 +86,7 @@ def confounds(store: FeatureStore, rows: IntArray | None = None, *, seed: int = 
 
 
 def confound_warning(store: FeatureStore, rows: IntArray | None = None, *, seed: int = 0) -> str | None:
-    """Return the sentence that a report on these images must carry, None when file facts tell little.
+    """Return the sentence that a report on these images must carry, None when file metadata separates them little.
 
     Args:
         store: the store.
@@ -95,25 +97,27 @@ def confound_warning(store: FeatureStore, rows: IntArray | None = None, *, seed:
 
 def warning_of(found: tuple[Confound, ...]) -> str | None:
     """Return the warning that measured confounds call for; None when there is none."""
-    together = [one for one in found if one.facts == (*CONTAINER, *SIZES)]
-    told = [one for one in together if one.warns]
-    if not told:
+    together = [one for one in found if one.fields == (*CONTAINER, *SIZES)]
+    if not any(one.warns for one in together):
         return None
     pooled, worst = together[0], max(together, key=lambda one: one.auroc)
     single = max(
-        (one for one in found if one.source == "all" and len(one.facts) < len(pooled.facts)), key=lambda one: one.auroc
+        (one for one in found if one.source == "all" and len(one.fields) < len(pooled.fields)),
+        key=lambda one: one.auroc,
     )
     generator = "" if worst.source == "all" else f"; {worst.source} against natural {worst.auroc:.3f}"
     return (
-        f"file facts alone (format, JPEG tables, mode, metadata, width, height) tell natural from synthetic with AUROC "
-        f"{pooled.auroc:.3f} (95 % interval {pooled.low:.3f}-{pooled.high:.3f}; {' and '.join(single.facts)} alone "
-        f"{single.auroc:.3f}{generator}): a detector may have learnt the files and not the generator; see "
-        f"`fewshot audit`, and embed with --match-format"
+        f"file metadata alone (format, JPEG tables, mode, metadata, width, height) separates natural from synthetic "
+        f"with AUROC {pooled.auroc:.3f} (95 % interval {pooled.low:.3f}-{pooled.high:.3f}; "
+        f"{' and '.join(single.fields)} alone {single.auroc:.3f}{generator}): a detector may have learnt the files and "
+        f"not the generator; see `fewshot audit`, and embed with --match-format"
     )
 
 
-def _facts(store: FeatureStore, rows: IntArray | None, seed: int) -> pd.DataFrame:
-    """Return the facts of at most ``MOST_IMAGES`` a class; empty where there is nothing to judge."""
+def _metadata(store: FeatureStore, rows: IntArray | None, seed: int) -> "pd.DataFrame":
+    """Return the file metadata of at most ``MOST_IMAGES`` a class; empty where there is too little to measure."""
+    import pandas as pd
+
     chosen = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
     columns = ("source", "synthetic", "group", *CONTAINER, *SIZES, "file_size")
     frame = pd.DataFrame({name: store.column(name)[chosen] for name in columns})
@@ -128,33 +132,35 @@ def _facts(store: FeatureStore, rows: IntArray | None, seed: int) -> pd.DataFram
     return kept
 
 
-def _measured(frame: pd.DataFrame, facts: tuple[str, ...], source: str, seed: int) -> Confound:
+def _measured(frame: "pd.DataFrame", fields: tuple[str, ...], source: str, seed: int) -> Confound:
     synthetic = np.asarray(frame["synthetic"], dtype=bool)
     natural, positive = int((~synthetic).sum()), int(synthetic.sum())
-    value = _cross_validated(_matrix(frame, facts), synthetic, np.asarray(frame["fold"], np.int64), seed)
+    value = _cross_validated(_matrix(frame, fields), synthetic, np.asarray(frame["fold"], np.int64), seed)
     spread = _WIDE * _standard_error(value, natural, positive)
-    return Confound(facts, source, value, max(0.0, value - spread), min(1.0, value + spread), natural, positive)
+    return Confound(fields, source, value, max(0.0, value - spread), min(1.0, value + spread), natural, positive)
 
 
-def _matrix(frame: pd.DataFrame, facts: tuple[str, ...]) -> Float64Array:
+def _matrix(frame: "pd.DataFrame", fields: tuple[str, ...]) -> Float64Array:
     """Return (n, F) float64: text one-hot over its common values, metadata by kind, sizes with their aspect."""
+    import pandas as pd
+
     parts: list[NDArray[Any]] = []
-    for fact in facts:
-        if fact == "metadata":
-            parts.append(frame[fact].str.get_dummies(sep=",").to_numpy(np.float64))
-        elif not pd.api.types.is_numeric_dtype(frame[fact]):
-            text = frame[fact].astype(str).to_numpy(object)
-            common = frame[fact].value_counts().index[:_COMMON_VALUES]
+    for name in fields:
+        if name == "metadata":
+            parts.append(frame[name].str.get_dummies(sep=",").to_numpy(np.float64))
+        elif not pd.api.types.is_numeric_dtype(frame[name]):
+            text = frame[name].astype(str).to_numpy(object)
+            common = frame[name].value_counts().index[:_COMMON_VALUES]
             parts.append((text[:, None] == common.to_numpy(object)[None]).astype(np.float64))
         else:
-            parts.append(frame[[fact]].to_numpy(np.float64))
-    if set(SIZES) <= set(facts):
+            parts.append(frame[[name]].to_numpy(np.float64))
+    if set(SIZES) <= set(fields):
         parts.append((frame["width"] / frame["height"].clip(lower=1)).to_numpy(np.float64)[:, None])
-    parts.append(np.zeros((len(frame), 1)))  # so that there is a column even where no fact has a value
+    parts.append(np.zeros((len(frame), 1)))  # so that there is a column even where no field has a value
     return np.hstack(parts)
 
 
-def _folds(frame: pd.DataFrame, seed: int) -> IntArray:
+def _folds(frame: "pd.DataFrame", seed: int) -> IntArray:
     """Return (n,) int64 the fold of each image: a group lies in one fold, and each class is spread over all of them."""
     own = "\0" + frame.index.astype(str)  # an image without a group is its own
     named = frame["group"].astype(str).to_numpy(object)
@@ -172,20 +178,20 @@ def _cross_validated(matrix: Float64Array, synthetic: BoolArray, folds: IntArray
     """Return the AUROC of a small decision tree on images that it never saw, nor others of their groups.
 
     It is the mean over the folds, weighted by their pairs. Scores of several folds are not pooled: a fold with more
-    synthetic images is judged by a tree that saw fewer, which alone would push a useless fact below 0.5.
+    synthetic images is scored by a tree that saw fewer, which alone would push a useless field below 0.5.
     """
     from sklearn.tree import DecisionTreeClassifier
 
     areas, pairs = [], []
     for fold in range(FOLDS):
-        learn, judge = folds != fold, folds == fold
-        if len(np.unique(synthetic[learn])) < 2 or len(np.unique(synthetic[judge])) < 2:
+        learn, held_out = folds != fold, folds == fold
+        if len(np.unique(synthetic[learn])) < 2 or len(np.unique(synthetic[held_out])) < 2:
             continue
         tree = DecisionTreeClassifier(max_depth=_DEPTH, min_samples_leaf=_LEAF, random_state=seed)
         tree.fit(matrix[learn], synthetic[learn])
-        scores = np.asarray(tree.predict_proba(matrix[judge]))[:, 1]
-        areas.append(float(auroc(scores[None], synthetic[judge])[0]))
-        pairs.append(int(synthetic[judge].sum()) * int((~synthetic[judge]).sum()))
+        scores = np.asarray(tree.predict_proba(matrix[held_out]))[:, 1]
+        areas.append(float(auroc(scores[None], synthetic[held_out])[0]))
+        pairs.append(int(synthetic[held_out].sum()) * int((~synthetic[held_out]).sum()))
     return float(np.average(areas, weights=pairs)) if areas else 0.5
 
 
@@ -199,4 +205,4 @@ def _standard_error(area: float, natural: int, synthetic: int) -> float:
 
 
 def _strongest_first(found: list[Confound]) -> list[Confound]:
-    return sorted(found, key=lambda one: (-one.auroc, one.source, one.facts))
+    return sorted(found, key=lambda one: (-one.auroc, one.source, one.fields))

@@ -8,7 +8,7 @@ import numpy as np
 
 from fewshot.audit.confounds import Confound, confounds, warning_of
 from fewshot.audit.duplicates import RADIUS, Leaks, Pair, duplicates, feature_duplicates, leaks, support_leaks
-from fewshot.audit.facts import SourceFacts, source_facts
+from fewshot.audit.file_metadata import SourceMetadata, source_metadata
 from fewshot.core.arrays import IntArray
 from fewshot.embeddings.store.reader import FeatureStore
 
@@ -25,9 +25,9 @@ class Audit:
 
     Args:
         images, natural, synthetic: how many.
-        facts: one entry per source.
-        confounds: how well file facts alone tell the classes, all together first.
-        leaks: pairs that cross borders, exact and near.
+        sources: the file metadata of each source.
+        confounds: how well file metadata alone separates the classes, all fields together first.
+        leaks: numbers of pairs across classes, sources, splits and groups, exact and near.
         pairs: the duplicates themselves.
         supports: trial of a report -> pairs with one image in the support and one outside; empty without a report.
         lost: ``backbone`` or ``backbone@view`` -> images that have no features.
@@ -37,7 +37,7 @@ class Audit:
     images: int
     natural: int
     synthetic: int
-    facts: tuple[SourceFacts, ...]
+    sources: tuple[SourceMetadata, ...]
     confounds: tuple[Confound, ...]
     leaks: tuple[Leaks, ...]
     pairs: tuple[Pair, ...]
@@ -46,9 +46,10 @@ class Audit:
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
+        """Return plain JSON values, under the names that they have had since version 0.1."""
         document = asdict(self)
-        document["confounds"] = [{**asdict(one), "facts": list(one.facts)} for one in self.confounds]
+        document["facts"] = document.pop("sources")
+        document["confounds"] = [{"facts": list(one.pop("fields")), **one} for one in document["confounds"]]
         return document
 
 
@@ -76,11 +77,8 @@ def audit(
     chosen = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
     pairs = duplicates(store, chosen, radius=radius)
     if index is not None:
-        known = {(pair.first, pair.second) for pair in pairs}
-        inside = set(chosen.tolist())
-        more = [pair for pair in feature_duplicates(index, score=score) if (pair.first, pair.second) not in known]
-        pairs = (*pairs, *(pair for pair in more if pair.first in inside and pair.second in inside))
-    facts = source_facts(store, chosen)
+        pairs += _more_pairs(pairs, feature_duplicates(index, score=score), among=chosen)
+    sources = source_metadata(store, chosen)
     measured = confounds(store, chosen, seed=seed)
     crossing = leaks(store, pairs)
     trials = support_leaks(store, pairs, supports or {})
@@ -90,13 +88,21 @@ def audit(
         images=len(chosen),
         natural=len(chosen) - synthetic,
         synthetic=synthetic,
-        facts=facts,
+        sources=sources,
         confounds=measured,
         leaks=crossing,
         pairs=pairs,
         supports=trials,
         lost=lost,
-        warnings=tuple(_warnings(facts, measured, crossing, trials, lost)),
+        warnings=tuple(_warnings(sources, measured, crossing, trials, lost)),
+    )
+
+
+def _more_pairs(known: Iterable[Pair], found: Iterable[Pair], *, among: IntArray) -> tuple[Pair, ...]:
+    """Return the found pairs of images in ``among`` that are not known already."""
+    seen, inside = {(pair.first, pair.second) for pair in known}, set(among.tolist())
+    return tuple(
+        pair for pair in found if (pair.first, pair.second) not in seen and {pair.first, pair.second} <= inside
     )
 
 
@@ -111,16 +117,16 @@ def _lost(store: FeatureStore, rows: IntArray) -> dict[str, int]:
 
 
 def _warnings(
-    facts: tuple[SourceFacts, ...],
+    sources: tuple[SourceMetadata, ...],
     measured: tuple[Confound, ...],
     crossing: tuple[Leaks, ...],
     trials: Mapping[str, int],
     lost: Mapping[str, int],
 ) -> Iterable[str]:
-    if told := warning_of(measured):
-        yield told
+    if warning := warning_of(measured):
+        yield warning
     elif not measured:
-        yield "no file facts to judge (an imported store, or fewer than 10 images of a class): confounds are unknown"
+        yield "no file metadata to measure (imported store, or fewer than 10 images of a class): confounds are unknown"
     for leak in crossing:
         yield from _leak_warnings(leak)
     leaking = [trial for trial, pairs in trials.items() if pairs]
@@ -129,7 +135,7 @@ def _warnings(
             f"{len(leaking)} of {len(trials)} trials have a duplicate of a support image outside the support; "
             f"draw again with --group, or leave the copies out"
         )
-    yield from _balance_warnings(facts)
+    yield from _balance_warnings(sources)
     for name, images in lost.items():
         yield f"{images} images have no features of {name}; `fewshot inspect` lists why, and they are in no number"
 
@@ -139,7 +145,7 @@ def _leak_warnings(leak: Leaks) -> Iterable[str]:
     if leak.classes:
         yield f"{leak.classes} pairs {kind} are natural on one side and synthetic on the other: a label is wrong"
     if leak.splits:
-        yield f"{leak.splits} pairs {kind} lie in different splits: what is tested was trained on"
+        yield f"{leak.splits} pairs {kind} lie in different splits: test images were trained on"
     if leak.groups:
         yield (
             f"{leak.groups} pairs {kind} share no group: support and query can hold the same picture; give both one "
@@ -147,11 +153,11 @@ def _leak_warnings(leak: Leaks) -> Iterable[str]:
         )
 
 
-def _balance_warnings(facts: tuple[SourceFacts, ...]) -> Iterable[str]:
-    few = [one.source for one in facts if one.images < _FEW_IMAGES]
+def _balance_warnings(sources: tuple[SourceMetadata, ...]) -> Iterable[str]:
+    few = [one.source for one in sources if one.images < _FEW_IMAGES]
     if few:
         yield f"fewer than {_FEW_IMAGES} images of {', '.join(few)}: their own numbers mean little"
-    counts = [sum(one.images for one in facts if one.synthetic == wanted) for wanted in (False, True)]
+    counts = [sum(one.images for one in sources if one.synthetic == wanted) for wanted in (False, True)]
     if not all(counts):
         yield f"one class only: {counts[0]} natural and {counts[1]} synthetic images"
     elif max(counts) > _UNEQUAL * min(counts):

@@ -17,7 +17,11 @@ _PAIRS_SHOWN = 10
 
 @click.command()
 @click.argument("store", type=STORE)
-@click.option("--report", type=click.Path(path_type=Path), help="Look for duplicates of its support images too.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="A report on STORE: also look for duplicates of its support images.",
+)
 @click.option(
     "--radius",
     type=click.IntRange(0, 7),
@@ -35,7 +39,7 @@ _PAIRS_SHOWN = 10
 @seed_option
 @json_option
 def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
-    """Find what could fool a reader of numbers on STORE: file facts that tell the classes, duplicates, imbalance."""
+    """Find what could mislead on STORE: file metadata that separates the classes, duplicates, leaks, imbalance."""
     import json
 
     from fewshot.audit import audit
@@ -69,11 +73,13 @@ def _text(store: "FeatureStore", found: "Audit") -> str:
 
     parts = [f"{found.images} images: {found.natural} natural, {found.synthetic} synthetic"]
     header = ["source", "class", "images", "groups", "format", "JPEG quality", "tables", "size", "mode", "metadata"]
-    parts.append(text_table(header, [_fact_cells(one) for one in found.facts]))
+    parts.append(text_table(header, [_source_cells(one) for one in found.sources]))
     if found.confounds:
-        parts.append("What file facts alone tell (AUROC of a small cross-validated tree; 0.5 = nothing)")
-        parts.append(text_table(["against natural", "facts", "AUROC", "95 % interval"], _confound_cells(found)))
-    parts.append("Duplicates, and the borders that they cross")
+        parts.append(
+            "How well file metadata alone separates the classes (AUROC of a cross-validated tree; 0.5 = not at all)"
+        )
+        parts.append(text_table(["against natural", "metadata", "AUROC", "95 % interval"], _confound_cells(found)))
+    parts.append("Duplicates, and how many pairs span classes, sources, splits and groups")
     header = ["likeness", "pairs", "classes", "sources", "splits", "not of one group"]
     cells = [[one.likeness, one.pairs, one.classes, one.sources, one.splits, one.groups] for one in found.leaks]
     parts.append(text_table(header, [[str(cell) for cell in line] for line in cells]))
@@ -88,7 +94,7 @@ def _text(store: "FeatureStore", found: "Audit") -> str:
     return "\n\n".join(parts)
 
 
-def _fact_cells(one: Any) -> list[str]:
+def _source_cells(one: Any) -> list[str]:
     kind = "synthetic" if one.synthetic else "natural"
     counts = [str(one.images), str(one.groups)]
     return [
@@ -105,11 +111,11 @@ def _fact_cells(one: Any) -> list[str]:
 
 
 def _confound_cells(found: "Audit") -> list[list[str]]:
-    together = max(len(one.facts) for one in found.confounds)
+    together = max(len(one.fields) for one in found.confounds)
     return [
         [
             one.source,
-            "format and sizes" if len(one.facts) == together else " + ".join(one.facts),
+            "format and sizes" if len(one.fields) == together else " + ".join(one.fields),
             f"{one.auroc:.3f}",
             f"{one.low:.3f}-{one.high:.3f}",
         ]

@@ -71,7 +71,7 @@ def confound_rows(audit: Audit) -> Table:
     """Return how well file metadata alone separates the classes, one row per measurement."""
     header = ["against natural", "metadata", "AUROC", "95 % interval"]
     rows = [
-        [one.source, ", ".join(one.facts), f"{one.auroc:.3f}", f"{one.low:.3f}-{one.high:.3f}"]
+        [one.source, ", ".join(one.fields), f"{one.auroc:.3f}", f"{one.low:.3f}-{one.high:.3f}"]
         for one in audit.confounds
     ]
     return _plain(header, rows)

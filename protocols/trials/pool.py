@@ -134,7 +134,7 @@ def load_pool(
     """Choose the images that take part.
 
     Only images that every backbone has take part, so that all of them draw and query the same; the others are
-    counted in a warning, and so is what their file facts alone tell of the classes.
+    counted in a warning, and so is how well their file metadata alone separates the classes.
 
     Args:
         store: where supports are drawn, and queries too unless ``query`` is given.

@@ -1,4 +1,4 @@
-"""File facts that tell the classes are found, and those that do not are not."""
+"""File metadata that separates the classes is found, and what does not is not."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ IMAGES = 120
 
 def store_with(folder: Path, **columns: Any) -> FeatureStore:
     """Half natural, half synthetic of two generators; all JPEG of one kind unless a column says otherwise."""
-    facts: dict[str, Any] = {
+    every: dict[str, Any] = {
         "key": [f"{row}.jpg" for row in range(IMAGES)],
         "id": [f"pixels-{row}" for row in range(IMAGES)],
         "source": np.repeat(["camera", "gan", "diffusion"], [60, 30, 30]),
@@ -30,15 +30,15 @@ def store_with(folder: Path, **columns: Any) -> FeatureStore:
         "file_size": np.random.default_rng(0).integers(9_000, 11_000, IMAGES),
         **columns,
     }
-    write_store(folder / "facts.h5", pd.DataFrame(facts), [])
-    return FeatureStore(folder / "facts.h5")
+    write_store(folder / "a.h5", pd.DataFrame(every), [])
+    return FeatureStore(folder / "a.h5")
 
 
-def test_equal_files_tell_nothing_and_give_no_warning(tmp_path: Path) -> None:
+def test_equal_files_separate_nothing_and_give_no_warning(tmp_path: Path) -> None:
     store = store_with(tmp_path)
     found = confounds(store)
     assert found[0].auroc == 0.5
-    assert {one.auroc for one in found if "bytes_per_pixel" not in one.facts} == {0.5}
+    assert {one.auroc for one in found if "bytes_per_pixel" not in one.fields} == {0.5}
     assert confound_warning(store) is None
 
 
@@ -55,11 +55,11 @@ def test_quality_alone_is_named_as_the_strongest_fact(tmp_path: Path) -> None:
     quality = np.random.default_rng(1).integers(70, 90, IMAGES) + np.repeat([0, 12], 60)
     found = confounds(store_with(tmp_path, jpeg_quality=quality))
     alone = [one for one in found[2:] if one.source == "all"]
-    assert alone[0].facts == ("jpeg_quality",)
+    assert alone[0].fields == ("jpeg_quality",)
     assert 0.85 < alone[0].auroc < 1.0
 
 
-def test_aspect_is_seen_where_neither_width_nor_height_tells(tmp_path: Path) -> None:
+def test_aspect_is_seen_where_neither_width_nor_height_separates(tmp_path: Path) -> None:
     generator = np.random.default_rng(2)
     width = generator.integers(200, 800, IMAGES)
     store = store_with(tmp_path, width=width, height=np.where(np.arange(IMAGES) < 60, width * 2, width))
@@ -78,7 +78,7 @@ def test_one_generator_of_another_format_is_named(tmp_path: Path) -> None:
     assert "diffusion against natural 1.000" in warning
 
 
-def test_a_fact_that_only_names_the_group_tells_nothing(tmp_path: Path) -> None:
+def test_a_field_that_only_names_the_group_separates_nothing(tmp_path: Path) -> None:
     """Every prompt has its own size; a tree that saw other images of the prompt would know the class."""
     group = np.repeat(np.arange(24), 5)
     width = 100 + 37 * np.random.default_rng(3).permutation(24)[group]
@@ -88,24 +88,24 @@ def test_a_fact_that_only_names_the_group_tells_nothing(tmp_path: Path) -> None:
     assert grouped < 0.75
 
 
-def test_bytes_per_pixel_are_judged_apart(tmp_path: Path) -> None:
+def test_bytes_per_pixel_are_measured_apart(tmp_path: Path) -> None:
     size = np.random.default_rng(4).integers(9_000, 11_000, IMAGES) + np.repeat([0, 5_000], 60)
     store = store_with(tmp_path, file_size=size)
     together, bytes_alone = confounds(store)[:2]
     assert together.auroc == 0.5
-    assert bytes_alone.facts == ("bytes_per_pixel",)
+    assert bytes_alone.fields == ("bytes_per_pixel",)
     assert bytes_alone.auroc == 1.0
     assert confound_warning(store) is None
 
 
-def test_only_the_rows_of_the_report_are_judged(tmp_path: Path) -> None:
+def test_only_the_rows_of_the_report_are_measured(tmp_path: Path) -> None:
     store = store_with(tmp_path, format=np.repeat(["JPEG", "PNG"], [90, 30]))
     rows = np.flatnonzero(store.source != "diffusion")
     assert confound_warning(store) is not None
     assert confound_warning(store, rows) is None
 
 
-def test_a_store_without_file_facts_has_nothing_to_judge(tmp_path: Path) -> None:
+def test_a_store_without_file_metadata_has_nothing_to_measure(tmp_path: Path) -> None:
     assert confounds(store_with(tmp_path, format=[""] * IMAGES)) == ()
 
 

@@ -41,7 +41,7 @@ def faulty(path: Path) -> Path:
 def test_every_fault_has_its_warning(tmp_path: Path) -> None:
     found = audit(FeatureStore(faulty(tmp_path / "a.h5")), supports={"0": ["0.img"], "1": ["5.img"]})
     text = "\n".join(found.warnings)
-    assert "file facts alone" in text
+    assert "file metadata alone" in text
     assert "1 pairs of equal pixels are natural on one side and synthetic on the other" in text
     assert "1 of 2 trials have a duplicate of a support image" in text
     assert "fewer than 20 images of ldm" in text
@@ -63,7 +63,7 @@ def test_a_clean_store_has_no_warning(tmp_path: Path) -> None:
     assert audit(FeatureStore(tmp_path / "a.h5")).warnings == ()
 
 
-def test_the_command_prints_facts_confounds_duplicates_and_warnings(tmp_path: Path) -> None:
+def test_the_command_prints_metadata_confounds_duplicates_and_warnings(tmp_path: Path) -> None:
     result = CliRunner().invoke(group, ["audit", str(faulty(tmp_path / "a.h5"))])
     assert result.exit_code == 0, result.output
     assert "64x48 100%" in result.stdout
@@ -81,7 +81,7 @@ def test_json_holds_the_same_and_strict_exits_with_one(tmp_path: Path) -> None:
     assert "6 warnings" in result.stderr
 
 
-def test_the_support_of_a_report_is_judged(tmp_path: Path) -> None:
+def test_duplicates_of_the_support_of_a_report_are_counted(tmp_path: Path) -> None:
     Report("fiser", {}, (), supports={"0": ["0.img"], "1": ["3.img"]}).save(tmp_path / "report.json")
     arguments = ["audit", str(faulty(tmp_path / "a.h5")), "--report", str(tmp_path / "report.json"), "--json"]
     found = json.loads(CliRunner().invoke(group, arguments).stdout)

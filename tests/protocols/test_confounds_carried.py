@@ -1,4 +1,4 @@
-"""Every report over a store whose file facts tell the classes says so, with the number."""
+"""Every report over a store whose file metadata separates the classes says so, with the number."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def store_of(folder: Path, formats: list[str]) -> FeatureStore:
 
 
 def told(report: Report) -> list[str]:
-    return [warning for warning in report.warnings if "file facts alone" in warning]
+    return [warning for warning in report.warnings if "file metadata alone" in warning]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)

@@ -221,8 +221,10 @@ def test_an_oracle_is_named_in_the_warnings(two_layers: FeatureStore) -> None:
     assert not any("query labels" in warning for warning in Robustness(trials=2).run(two_layers).report.warnings)
 
 
-def test_file_facts_that_tell_the_classes_are_in_the_warnings(two_layers: FeatureStore) -> None:
-    (warning,) = [text for text in Robustness(trials=2).run(two_layers).report.warnings if "file facts alone" in text]
+def test_file_metadata_that_separates_the_classes_is_in_the_warnings(two_layers: FeatureStore) -> None:
+    (warning,) = [
+        text for text in Robustness(trials=2).run(two_layers).report.warnings if "file metadata alone" in text
+    ]
     assert "AUROC 1.000" in warning
 
 

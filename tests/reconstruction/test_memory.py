@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.store.writer import LayerData, StoreWriter
+from fewshot.embeddings.store.sample_columns import FrameColumns
+from fewshot.embeddings.store.writer import LayerHeader, StoreWriter
 from fewshot.reconstruction.stream import WINDOW_BYTES
 from fewshot.reconstruction.training import TrainingRows, train
 from fewshot.reconstruction.training_settings import TrainingSettings
@@ -23,9 +25,9 @@ def write(path: Path) -> None:
     synthetic = np.arange(ROWS) % 2 == 1
     keys = np.arange(ROWS).astype(str)
     samples = pd.DataFrame({"key": keys, "source": np.where(synthetic, "b", "a"), "synthetic": synthetic})
-    with StoreWriter(path, samples) as writer:
-        layer = LayerData("clip", "projected", block[:1], default=True)
-        writer.add_blocks(layer, (block for _ in range(ROWS // len(block))))
+    with StoreWriter(path, FrameColumns(samples)) as writer:
+        header = LayerHeader(LayerKey("clip", "projected"), D, np.float16, default=True)
+        writer.add_blocks(header, (block for _ in range(ROWS // len(block))))
         writer.seal()
 
 

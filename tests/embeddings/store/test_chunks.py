@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from fewshot.core.errors import StoreError
-from fewshot.embeddings.store.chunks import EarlySync, chunked_layer
+from fewshot.embeddings.store.chunk_reader import chunked_layer
+from fewshot.embeddings.store.chunk_writer import EarlySync
 from fewshot.embeddings.store.fletcher import fletcher32
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from fewshot.core.errors import InputError, OutputError, StoreError, UnknownNameError
+from fewshot.embeddings.store.digests import text_digest
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.store.schema import text_digest
 from fewshot.embeddings.store.writer import LayerData, write_store
 
 ROWS = 40
@@ -149,7 +149,7 @@ def test_files_that_are_no_sealed_store_are_refused_with_the_remedy(tmp_path: Pa
 
     expected = {
         "text": "cannot be read as HDF5",
-        "other": "no fewshot store",
+        "other": "not a fewshot store",
         "unsealed": "is not sealed; run the same",
         "newer": "store version 99",
         "none": "there is no store",
