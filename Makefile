@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Waiting threads sleep, so that two cores shared with other work are not burnt in waiting.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test test-slow check gpu parity results experiments notebooks docs clean
+.PHONY: demo test test-slow cards check gpu parity results experiments notebooks docs clean
 
 demo: $(READY)
 	$(BIN)/fewshot demo
@@ -41,6 +41,10 @@ results: $(READY)
 experiments: $(READY)
 	$(BIN)/python benchmarks/leakage.py --docs docs/experiments
 	$(BIN)/python benchmarks/coverage.py --docs docs/experiments
+
+# What is listed of our backbones without loading them, written from the backbones; a test compares.
+cards: $(READY)
+	$(BIN)/python -m fewshot.embeddings.backbones.cards
 
 # Runs every notebook from top to bottom on the demo's data; the executed copies are shown on the site.
 notebooks: $(VENV)/.ready-docs

@@ -19,7 +19,8 @@ from PIL import Image
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.inputs.decoders import decoder_of, resize_of, version_of
-from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CenterCrop, ShorterSide
 from fewshot.embeddings.weights.locate import resolve
 
 FAST = "torchvision"

@@ -1,4 +1,4 @@
-"""What choosing on query labels is worth on pure noise, and on a weak signal: specs/methods.md 3.6.
+"""What choosing on query labels is worth on pure noise, and on a weak signal.
 
 Nine layers of independent noise, ten shots, many draws: AUROC under ``fixed``, ``support-cv`` and ``oracle`` through
 ``fewshot adapt`` itself. Prints a table and, last, one JSON line; ``--docs`` writes a page and a figure.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fewshot.embeddings.inputs.transforms import InputRule
+from fewshot.embeddings.inputs.rule import InputRule
 
 Equality = Literal["golden", "code-equivalent", "unverified"]
 RANDOM = "random"
@@ -64,7 +64,7 @@ class RandomWeights:
     """Seeded random weights in place of a file, for tests and benchmarks; written into the provenance.
 
     Each tensor is drawn from its own generator, seeded with crc32(prefix + key), so the values depend on no
-    construction order (specs/backbones.md section 6).
+    construction order (``fill_seeded``).
     """
 
     prefix: str = ""

@@ -3,81 +3,38 @@
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fewshot.core.errors import FewshotError, InputError, OptionError, OutputError, StoreError
+from fewshot.core.errors import InputError, OptionError, OutputError, StoreError
 from fewshot.core.progress import Progress
-from fewshot.core.provenance import stack_versions
-from fewshot.embeddings.backbones.base import BACKBONES, HEAD, Backbone
-from fewshot.embeddings.backbones.creation import create
-from fewshot.embeddings.engines.base import Timing, Workload
-from fewshot.embeddings.engines.local import Local
+from fewshot.embeddings.embedder import ImagesDone
+from fewshot.embeddings.engines.base import ENGINES, Engine, UnitDone
+from fewshot.embeddings.extraction import Extraction
 from fewshot.embeddings.inputs.decoders import PILLOW, decoder_of, version_of
-from fewshot.embeddings.inputs.views import PixelStep, View, parse
-from fewshot.embeddings.layer_key import CLEAN, LOGIT
+from fewshot.embeddings.inputs.views import PixelStep, parse
+from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.layouts.collection import AUTO, collect, require_expected
-from fewshot.embeddings.pipeline.forward import Device, device_of
-from fewshot.embeddings.pipeline.history import History, Outcome
+from fewshot.embeddings.pipeline.choice import choose_backbones, task_of
+from fewshot.embeddings.pipeline.history import History
 from fewshot.embeddings.pipeline.ledger import PartsFolder
-from fewshot.embeddings.pipeline.memory import fitting_batch
-from fewshot.embeddings.pipeline.plan import Task, Unit, fingerprint, share_of, units
-from fewshot.embeddings.pipeline.tuning import compile_networks, lay_channels_last
+from fewshot.embeddings.pipeline.plan import Plan
+from fewshot.embeddings.pipeline.sealing import Outcome, Sealing
+from fewshot.embeddings.pipeline.settings import (
+    DECODE_SECONDS,
+    ComputeSettings,
+    PixelSettings,
+    batch_size_of,
+    devices_of,
+    precision_of,
+)
+from fewshot.embeddings.pipeline.timing import Timing
+from fewshot.embeddings.pipeline.units import Task, Unit, share_of, units
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.weights.locate import notices, require_known, resolve
+from fewshot.embeddings.weights.locate import notices
 
-FISER_REENCODING = "jpeg:75"  # FiSeR's LMDB builder re-encodes every image so (specs/peers.md F)
+FISER_REENCODING = "jpeg:75"  # default of FiSeR's LMDB builder, scripts/prepare_lmdb.py @ ad2637c
 _IMAGES_PER_WORKER = 48
-_FAILURES_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What a run of ``extract`` did: the outcome, where the time went, and what ran it."""
-
-    outcome: Outcome
-    embedded: int
-    timing: Timing
-    device: Device
-    workers: int
-
-    def facts(self) -> dict[str, Any]:
-        """Return what was done as JSON values."""
-        outcome, store = self.outcome, self.outcome.store
-        return {
-            "store": None if store is None else str(store.path),
-            "digest": None if store is None else store.digest,
-            "sealed": store is not None,
-            "images": outcome.images,
-            "rows": outcome.rows,
-            "failures": dict(outcome.failures),
-            "lacking": outcome.lacking,
-            "embedded": self.embedded,
-            "changed": outcome.changed,
-            "notes": list(outcome.notes),
-            "device": str(self.device.name),
-            "precision": self.device.precision,
-            "batch_size": self.device.batch,
-            "workers": self.workers,
-            "seconds": {name: round(value, 3) for name, value in vars(self.timing).items()},
-        }
-
-    def summary(self) -> list[str]:
-        """Return what was done in lines; the last one counts: images in = rows + failures."""
-        outcome = self.outcome
-        lines = [f"note: {note}" for note in outcome.notes]
-        lines += [f"failed: {key}: {reason}" for key, reason in list(outcome.failures.items())[:_FAILURES_SHOWN]]
-        if len(outcome.failures) > _FAILURES_SHOWN:
-            lines.append(f"... and {len(outcome.failures) - _FAILURES_SHOWN} more; `fewshot inspect` lists them all")
-        if self.embedded:
-            lines += [self.timing.split(), self.timing.advice(self.workers)]
-        if outcome.store is None:
-            return [*lines, f"{outcome.images} images in; the store is not sealed yet"]
-        lacking = f", {outcome.lacking} features lacking" if outcome.lacking else ""
-        counts = f"{outcome.images} images in = {outcome.rows} rows + {len(outcome.failures)} failures{lacking}"
-        what = "" if outcome.changed else " (nothing was added)"
-        return [*lines, f"{outcome.store.path}: {counts}{what}"]
 
 
 def embed(
@@ -90,7 +47,7 @@ def embed(
 ) -> FeatureStore:
     """Embed the images of some folders or tables with every named backbone in one pass, into one sealed store.
 
-    Run again after a kill it goes on; run again with another backbone or view it adds to the same store.
+    Run again after a kill it resumes; run again with another backbone or view it adds to the same store.
 
     Args:
         roots: folders or tables; backbones: names as ``fewshot list backbones`` gives them.
@@ -118,12 +75,14 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     layers: Mapping[str, Sequence[str]] | None = None,
     views: Sequence[str] = (CLEAN,),
     weights: Mapping[str, Path | str] | Sequence[str] = (),
-    device: str = "auto",
-    precision: str = "auto",
+    engine: str = AUTO,
+    device: str = AUTO,
+    precision: str = AUTO,
     decoder: str = PILLOW,
-    batch_size: int | str = "auto",
+    batch_size: int | str = AUTO,
     compile: bool = False,
-    workers: int | str = "auto",
+    workers: int | str = AUTO,
+    decode_seconds: float = DECODE_SECONDS,
     shard: tuple[int, int] | None = None,
     limit: int | None = None,
     expect_count: int | None = None,
@@ -135,19 +94,21 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     fiser_compat: bool = False,
     quiet: bool = False,
 ) -> Extraction:
-    """Embed images and tell what was done; ``embed`` is the short form.
+    """Embed images and say what was done; ``embed`` is the short form.
 
     Args:
         roots: folders or tables of images; layout: how they lie on disk, or ``auto``.
-        backbones: names, with a variant after a colon where there is one.
+        backbones: names, with a variant after a colon where there is one, or weight files of yours.
         out: the store's file; unfinished work lies beside it in ``OUT.parts``.
         layers: backbone -> the layers wanted; all of the card's when it is not named.
         views: perturbations of every image (``fewshot list views``).
         weights: {NAME: PATH} or a list of ``NAME=PATH``, ``NAME=random``.
-        device, precision, batch_size: where and how networks run; ``auto`` chooses.
+        engine: ``local`` (this process), ``processes`` (one per device), or ``auto``: the second for several devices.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, or several separated by commas.
+        precision, batch_size: how networks run; ``auto`` chooses.
         decoder: ``pillow``, the reference; ``torchvision``, faster on JPEG and WebP; ``nvjpeg``, JPEG on the GPU.
         compile: have ``torch.compile`` compile the networks.
-        workers: decoding processes; 0 decodes in this process.
+        workers: decoding processes; 0 decodes in the networks' process. decode_seconds: what one image may take there.
         shard: (i, n), i from 1: do only this share of the work; the last share to end seals the store.
         limit: at most so many images, spread evenly; expect_count, expect_sources: what a published split must hold.
         one_class: accept images of one class; strict: an image that cannot be used is an error.
@@ -159,155 +120,144 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     Raises:
         InputError: no image, unknown labels, one class only, every image failed.
         WeightsError: a weight file is missing, damaged or of another network.
-        StoreError: the store was made otherwise, of other images, or is being written.
+        StoreError: the store was produced differently, holds other images, or is being written.
         OutputError: the store cannot be written.
         DeviceError, OptionError, UnknownNameError: an option's value cannot be used.
     """
     started = time.perf_counter()
-    path = Path(out).expanduser().absolute()
-    place = device_of(device, precision, batch_size)
+    path = _output_of(out)
+    devices = devices_of(device)
+    runner = _engine(engine, devices)
+    compute = ComputeSettings(
+        devices=devices,
+        precision=precision_of(precision, devices[0]),
+        batch_size=batch_size_of(batch_size),
+        compiled=compile,
+        decode_seconds=decode_seconds,
+    )
     parsed = tuple({view.name: view for view in map(parse, views)}.values())
-    reencode = _reencoding(match_format, fiser_compat)
+    pixels = PixelSettings(decoder, _reencoding(match_format, fiser_compat))
     decoder_of(decoder)
     _require_shard(shard)
-    _require_output(path)
     collection = collect(_several(roots), layout=layout, limit=limit, one_class=one_class)
     require_expected(collection, count=expect_count, sources=expect_sources)
     progress = Progress(None, label="embed", unit="images", quiet=quiet)
     for line in collection.describe():
         progress.say(line)
+    chosen = choose_backbones(backbones, weights=weights, layers=layers or {})
+    tasks = [
+        task_of(each, view, pixels=pixels, precision=compute.precision, dtype=store_dtype)
+        for each in chosen
+        for view in parsed
+    ]
     folder = PartsFolder(path, shard=shard)
     with folder.locked():
         history = History(folder, collection)
-        loaded = load_backbones(_names(backbones), weights=_requests(weights), layers=layers or {}, device=place)
-        for backbone in loaded.values():
-            for notice in notices(backbone.card, backbone.weights_sha256):
-                progress.say(notice)
-        _tune(loaded, place, compiled=compile)
-        tasks = [
-            task_of(backbone, view, reencode=reencode, decoder=decoder, device=place, dtype=store_dtype)
-            for backbone in loaded.values()
-            for view in parsed
-        ]
-        history.require_same(tasks)
-        todo = {task: history.missing(task) for task in tasks}
-        work = share_of(list(units(len(history.keys), todo)), images=len(history.keys), shard=shard)
-        workload = Workload(
-            collection=collection,
-            keys=history.keys,
-            index=history.index,
-            backbones=loaded,
-            device=place,
+        for notice in (line for each in chosen for line in notices(each.backbone.card, each.planned.reference.weights)):
+            progress.say(notice)
+        work = _work(history, tasks, shard)
+        plan = Plan(
+            backbones=tuple(each.planned for each in chosen),
+            samples=collection,
+            keys=tuple(history.keys),
             known=history.known(),
-            reencode=reencode,
-            decoder=decoder,
-            folder=folder,
+            pixels=pixels,
+            compute=compute.with_workers(_workers(workers, work, devices)),
             dtype=store_dtype,
-            workers=_workers(workers, work),
-            strict=strict,
-            progress=progress,
+            folder=folder.folder,
         )
-        workload.timing.start = time.perf_counter() - started
-        if work:
-            history.begin()
-        _run(work, workload)
-        sealing = time.perf_counter()
-        with folder.sealing():
-            latest = history if shard is None else History(folder, collection)  # another shard may have sealed
-            outcome = latest.finish(tasks, facts={"options": _options(workload, layout)})
-        workload.timing.write += time.perf_counter() - sealing
+        run = _Run(plan, history, progress, strict=strict)
+        run.timing.start = time.perf_counter() - started
+        run.all(runner, work)
+        outcome = run.seal(tasks, options=_options(plan, layout, runner))
     _require_some(outcome, path)
-    return Extraction(outcome, len(_positions(work)), workload.timing, place, workload.workers)
+    return Extraction(outcome, len(_positions(work)), run.timing, plan.compute, run.batch_size)
 
 
-def load_backbones(
-    names: Sequence[str], *, weights: Sequence[str], layers: Mapping[str, Sequence[str]], device: Device
-) -> dict[str, Backbone]:
-    """Return the loaded backbones by card name, in the order asked.
+class _Run:
+    """The caller's side of an engine: ledger, progress and strictness."""
 
-    Raises:
-        UnknownNameError: no such backbone or layer.
-        WeightsError: a weight file is missing or does not fit.
-    """
-    if not names:
-        raise OptionError("no backbone was named; give --backbone NAME, see `fewshot list backbones`")
-    made = [create(name, layers=_layers_of(name, layers)) for name in dict.fromkeys(names)]
-    unknown = [name for name in layers if name not in names and name not in {each.card.name for each in made}]
-    if unknown:
-        raise OptionError(f"--layer {unknown[0]}=...: this backbone is not among {', '.join(names)}")
-    require_known(weights, [backbone.card for backbone in made])
-    found = [resolve(backbone.card, weights) for backbone in made]
-    return {
-        backbone.card.name: backbone.load(device=device.name, weights=given)
-        for backbone, given in zip(made, found, strict=True)
-    }
+    def __init__(self, plan: Plan, history: History, progress: Progress, *, strict: bool) -> None:
+        self.plan = plan
+        self.history = history
+        self.progress = progress
+        self.strict = strict
+        self.timing = Timing()
+        self.batch_size = 0
+        self._failed: set[str] = set()
 
+    def all(self, engine: Engine, work: Sequence[Unit]) -> None:
+        """Have the engine run the units, and record each as it is done."""
+        started = time.perf_counter()
+        if work:
+            self.progress.total = sum(len(unit.positions) for unit in work)
+            self._describe(engine)
+            with self.progress:
+                self._follow(engine, work)
+        self.timing.wall = time.perf_counter() - started
 
-def task_of(
-    backbone: Backbone,
-    view: View,
-    *,
-    reencode: tuple[PixelStep, ...],
-    decoder: str,
-    device: Device,
-    dtype: str,
-) -> Task:
-    """Return the task of one loaded backbone under one view, with how its features are made."""
-    card = backbone.card
-    facts = {
-        "weights": dict(backbone.weights_sha256),
-        "input": str(card.input),
-        "decoder": decoder,
-        "reencode": "+".join(map(str, reencode)),
-        "precision": device.precision,
-        "dtype": dtype,
-        "decoder_version": version_of(decoder),
-        "device": str(device.name),
-        "batch_size": device.batch,
-        "channels_last": card.name in device.channels_last,
-        "compiled": device.compiled,
-        "versions": stack_versions(),
-        "card": {
-            "paper": card.paper,
-            "reference": card.reference,
-            "licence": card.licence,
-            "equality": card.equality,
-            "note": card.note,
-        },
-    }
-    wanted = [layer for layer in backbone.layers if layer != LOGIT or _has_head(backbone)]
-    dimensions = {layer: backbone.dimension(layer) or 0 for layer in wanted}
-    return Task(card.name, view, dimensions, card.layer, card.input, facts, fingerprint(facts))
+    def seal(self, tasks: Sequence[Task], *, options: Mapping[str, Any]) -> Outcome:
+        """Seal the store when nothing is left, here and in other shards."""
+        started = time.perf_counter()
+        folder = self.history.folder
+        with folder.sealing():
+            # another shard may have sealed meanwhile
+            latest = self.history if folder.shard is None else History(folder, self.history.collection)
+            outcome = Sealing(latest).finish(tasks, provenance={"options": options})
+        self.timing.write += time.perf_counter() - started
+        return outcome
 
+    def _follow(self, engine: Engine, work: Sequence[Unit]) -> None:
+        events = engine.run(self.plan, work)
+        try:
+            for event in events:
+                if isinstance(event, ImagesDone):
+                    self._images(event)
+                else:
+                    self._unit(event)
+        finally:
+            getattr(events, "close", lambda: None)()  # ends what the engine started
 
-def _tune(backbones: Mapping[str, Backbone], device: Device, *, compiled: bool) -> None:
-    """Choose the batch size where that was asked for, lay networks out for speed, and have them compiled if asked."""
-    device.batch = device.batch or fitting_batch(device.name, backbones.values())
-    device.channels_last = lay_channels_last(backbones.values())
-    device.compiled = compiled
-    if compiled:
-        compile_networks(backbones.values())
+    def _images(self, done: ImagesDone) -> None:
+        self._failed.update(failure.key for failure in done.failures)
+        if done.failures and self.strict:
+            failure = done.failures[0]
+            raise InputError(
+                f"{failure.key}: {failure.reason} (--strict); repair or remove the image, or run without --strict"
+            )
+        self.progress.advance(done.images, note=f"{len(self._failed)} failed" if self._failed else "")
 
+    def _unit(self, done: UnitDone) -> None:
+        self.history.begin()
+        started = time.perf_counter()
+        self.history.folder.record(done.unit, done.file.path, rows=done.file.rows, failures=done.file.failures)
+        self.timing += done.timing
+        self.timing.write += time.perf_counter() - started
+        self.batch_size = min(self.batch_size or done.batch_size, done.batch_size)
 
-def _has_head(backbone: Backbone) -> bool:
-    """Whether the logit can be computed: its head was loaded, or is no separate file."""
-    optional = {file.part for file in backbone.card.weights if file.optional}
-    return HEAD not in optional or HEAD in backbone.weights_sha256
-
-
-def _run(work: Sequence[Unit], workload: Workload) -> None:
-    images = sum(len(unit.positions) for unit in work)
-    workload.progress.total = images
-    started = time.perf_counter()
-    if images:
-        device = workload.device
-        workload.progress.say(
-            f"{images} images to embed with {', '.join(workload.backbones)} on {device.name} in {device.precision}, "
-            f"batch size {device.batch}, {workload.workers or 'no'} decoding processes, {version_of(workload.decoder)}"
+    def _describe(self, engine: Engine) -> None:
+        plan, compute = self.plan, self.plan.compute
+        names = ", ".join(planned.reference.name for planned in plan.backbones)
+        device = f"{', '.join(compute.devices)} in {compute.precision}"
+        self.progress.say(
+            f"{self.progress.total} images to embed with {names} on {device}, batch size "
+            f"{compute.batch_size or 'by free memory'}, {compute.workers or 'no'} decoding processes, "
+            f"{version_of(plan.pixels.decoder)}" + ("" if engine.name == "local" else f", engine {engine.name}")
         )
-        with workload.progress:
-            Local().run(work, workload)
-    workload.timing.wall = time.perf_counter() - started
+
+
+def _work(history: History, tasks: Sequence[Task], shard: tuple[int, int] | None) -> list[Unit]:
+    """Return the units that are left for this shard; refuse tasks that the store has, produced differently."""
+    history.require_same(tasks)
+    todo = {task: history.missing(task) for task in tasks}
+    return share_of(list(units(len(history.keys), todo)), images=len(history.keys), shard=shard)
+
+
+def _engine(name: str, devices: Sequence[str]) -> Engine:
+    if name == AUTO:
+        name = "processes" if len(devices) > 1 else "local"
+    engine: Engine = ENGINES.load(name)()
+    return engine
 
 
 def _positions(work: Sequence[Unit]) -> set[int]:
@@ -323,36 +273,8 @@ def _require_some(outcome: Outcome, path: Path) -> None:
         )
 
 
-def _layers_of(name: str, layers: Mapping[str, Sequence[str]]) -> tuple[str, ...] | None:
-    return tuple(layers[name]) if name in layers else None
-
-
 def _several(roots: Path | str | Sequence[Path | str]) -> list[Path | str]:
     return [roots] if isinstance(roots, (str, Path)) else list(roots)
-
-
-def _names(backbones: str | Sequence[str]) -> list[str]:
-    names = [backbones] if isinstance(backbones, str) else list(backbones)
-    if "all" not in names:
-        return names
-    return [name for name in BACKBONES.names() if _ready(name)]
-
-
-def _ready(name: str) -> bool:
-    """Whether a backbone's weights are on this machine; generic adapters, which need a model's name, are not."""
-    if BACKBONES.load(name).generic:
-        return False
-    try:
-        resolve(create(name).card)
-    except FewshotError:
-        return False
-    return True
-
-
-def _requests(weights: Mapping[str, Path | str] | Sequence[str]) -> list[str]:
-    if isinstance(weights, Mapping):
-        return [f"{name}={value}" for name, value in weights.items()]
-    return list(weights)
 
 
 def _reencoding(match_format: str | None, fiser_compat: bool) -> tuple[PixelStep, ...]:
@@ -372,25 +294,29 @@ def _require_shard(shard: tuple[int, int] | None) -> None:
         raise OptionError(f"--shard {shard[0]}/{shard[1]}: give i/n with i from 1 to n")
 
 
-def _require_output(path: Path) -> None:
+def _output_of(out: Path | str) -> Path:
+    path = Path(out).expanduser().absolute()
     if not path.parent.is_dir():
         raise OutputError(f"{path} cannot be written: there is no folder {path.parent}; make it, or give another -o")
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give -o the name of a file, for example {path / 'store.h5'}")
+    return path
 
 
-def _workers(workers: int | str, work: Sequence[Unit]) -> int:
-    if workers != "auto":
+def _workers(workers: int | str, work: Sequence[Unit], devices: Sequence[str]) -> int:
+    """Return the decoding processes of each device."""
+    if workers != AUTO:
         if not str(workers).isdecimal():
             raise OptionError(f"--workers {workers!r}: give auto or a whole number, 0 for none")
         return int(workers)
     images = sum(len(unit.positions) for unit in work)
-    return min(len(os.sched_getaffinity(0)), images // _IMAGES_PER_WORKER)
+    return min(-(-len(os.sched_getaffinity(0)) // len(devices)), images // (_IMAGES_PER_WORKER * len(devices)))
 
 
-def _options(workload: Workload, layout: str) -> dict[str, Any]:
+def _options(plan: Plan, layout: str, engine: Engine) -> dict[str, Any]:
     return {
-        "layout": [each.name for each in workload.collection.layouts] if layout == AUTO else layout,
-        "device": str(workload.device.name),
-        "workers": workload.workers,
+        "layout": [each.name for each in plan.samples.layouts] if layout == AUTO else layout,
+        "device": ",".join(plan.compute.devices),
+        "engine": engine.name,
+        "workers": plan.compute.workers,
     }

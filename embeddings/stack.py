@@ -47,14 +47,14 @@ def processor() -> str:
 def _cores() -> str:
     import os
 
-    asked = getattr(os, "sched_getaffinity", None)
-    count = len(asked(0)) if asked else os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
     return f"{count} core{'' if count == 1 else 's'}"
 
 
 def _faiss(distribution: str) -> str:
     try:
-        from fewshot.embeddings.search.index import faiss_build
+        from fewshot.embeddings.search.faiss_index import faiss_build
     except (ImportError, OSError) as error:
         return f"cannot be loaded ({error})"
     return f"{faiss_build()} from {distribution}"

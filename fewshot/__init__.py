@@ -1,6 +1,6 @@
 """Few-shot adaptation of AI-generated-image detectors on frozen features.
 
-Names are loaded when they are first used, so that ``import fewshot`` costs nothing.
+The public names; they are loaded when they are first used, so that ``import fewshot`` costs nothing.
 """
 
 import importlib

@@ -1,7 +1,7 @@
 """The few-shot protocol of FiSeR (arXiv 2606.00606): freeze the backbone, fit a head on a few images, query the rest.
 
 What the published evaluation chooses on query labels (layer, k) is fixed here, unless the user asks for the oracle and
-gets it beside the honest number (docs/decisions/0003-selection.md).
+gets it beside the honest number (evaluate.py @ ad2637c; docs/decisions/0003-selection.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from fewshot.stats.metrics import Tpr
 
 DEFAULT_SHOTS = 10
 HONEST_K = 5  # the k that stands beside the oracle's
-LARGEST_K = 51  # FiSeR tries k = 1 .. 51 (evaluate.py)
+LARGEST_K = 51  # FiSeR tries k = 1 .. 51 (evaluate.py @ ad2637c)
 
 
 @final

@@ -39,6 +39,8 @@ ByView = dict[str, FloatArray]  # view -> (T, n) scores
 class Robustness(Protocol):
     """Measure heads and pretrained detectors over views: JPEG 100 to 30, blur 0 to 4, or any other in the store.
 
+    The levels are UnivFD's (WisconsinAIVision/UniversalFakeDetect @ 76a0e3e, validate.py).
+
     Support and threshold come from clean images; the queries of a draw are the same under every view, so that the flip
     rate (share of verdicts that differ from those on the clean image) stands beside each measure. In the row of a
     generator it counts that generator's images, in the pooled row all.

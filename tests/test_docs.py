@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 MODULE_FOLDERS = {"fewshot": "fewshot", "embeddings": "fewshot.embeddings", "protocols": "fewshot.protocols"}
 COLUMN = re.compile(r"`([a-z_0-9]+)`")
+CITED_PAGE = re.compile(r"(?<![\w./-])[\w./-]*\w\.md\b")
+NUMBERED_SECTION = re.compile(r"\.md,? (?:section )?\d")
 STARTS_A_COMMAND = re.compile(r"^(?:\$ )?fewshot(?=\s|$)")
 
 
@@ -94,6 +96,31 @@ def test_relative_links_of_page_lead_to_files(page: Path) -> None:
     assert [link for link in relative if not (page.parent / link).exists()] == []
 
 
+def texts() -> list[Path]:
+    """Return every Python file and page of the checkout."""
+    folders = [*MODULE_FOLDERS, "tests", "benchmarks", "docs", "notebooks"]
+    found = [
+        Path(directory) / name for folder in folders for directory, _, names in os.walk(ROOT / folder) for name in names
+    ]
+    return [path for path in (*ROOT.glob("*.md"), *found) if path.suffix in {".md", ".py"}]
+
+
+def test_no_file_cites_a_page_that_is_not_in_the_repository() -> None:
+    """A citation names the paper and the authors' file; our own pages exist, and their sections have no numbers."""
+    homes = [ROOT, *(ROOT / name for name in ("docs", "docs/reference", "docs/experiments"))]
+    missing = []
+    for path in texts():
+        text = path.read_text("utf-8")
+        names = {name for name in CITED_PAGE.findall(text) if not name.startswith("//")}
+        missing += [
+            (path.relative_to(ROOT), name)
+            for name in names
+            if not any((home / name).exists() for home in (path.parent, *homes))
+        ]
+        assert not NUMBERED_SECTION.search(text), path
+    assert missing == []
+
+
 def test_every_command_has_help_that_is_a_sentence() -> None:
     context = click.Context(group)
     for name in group.list_commands(context):
@@ -126,11 +153,43 @@ def test_every_photograph_of_the_demo_is_credited() -> None:
 
 
 def test_layers_of_the_architecture_are_those_that_are_checked() -> None:
-    page = (ROOT / "ARCHITECTURE.md").read_text()
-    told = [block.strip().splitlines() for block in page.split("## Who may import whom")[1].split("```")[1:4:2]]
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8").split("## Who may import whom")[1].split("\n## ")[0]
+    told = [block.strip().splitlines() for block in page.split("```")[1::2]]
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    checked = [contract["layers"] for contract in contracts if contract["type"] == "layers"][:2]
+    checked = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
     assert told == [[layer.replace("(", "").replace(")", "") for layer in layers] for layers in checked]
+
+
+def tracked_sources() -> list[str]:
+    """Every Python file of the three folders, by its path from the root."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *MODULE_FOLDERS]
+    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return sorted(name for name in names if name.endswith(".py") and (ROOT / name).is_file())
+
+
+def test_the_architecture_lists_every_file_with_a_phrase() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8").split("## The rooms")[1].split("\n## ")[0]
+    rooms = {room.partition("/`")[0]: room for room in page.split("### `")[1:]}
+    listed = {
+        f"{folder}/{name}": phrase.strip()
+        for folder, room in rooms.items()
+        for name, phrase in re.findall(r"^\| `([^`]+)` \| (.*) \|$", room, re.MULTILINE)
+    }
+    files = tracked_sources()
+    assert sorted(listed) == [name for name in files if not name.endswith("/__init__.py")]
+    assert sorted(rooms) == sorted(name.removesuffix("/__init__.py") for name in files if name.endswith("/__init__.py"))
+    assert [name for name, phrase in listed.items() if len(phrase) < 10] == []
+
+
+def test_every_folder_says_what_it_is_for_and_what_it_may_import() -> None:
+    told = re.compile(r"May import|imports nothing of ours|The public names")
+    silent = [
+        name
+        for name in tracked_sources()
+        if name.endswith("/__init__.py")
+        and not told.search(ast.get_docstring(ast.parse((ROOT / name).read_text("utf-8"))) or "")
+    ]
+    assert silent == []
 
 
 def test_version_of_citation_and_changelog_is_that_of_the_package() -> None:

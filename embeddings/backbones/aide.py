@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import CLASSES, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, InputRule
+from fewshot.embeddings.inputs.patches import ExtremePatches, extreme_patches, grades, resized
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
 from fewshot.embeddings.layer_key import LOGIT
-from fewshot.embeddings.networks.patches import ExtremePatches, extreme_patches, grades, resized
 from fewshot.embeddings.networks.residuals import srm_filters
 from fewshot.embeddings.networks.trunks import ResNet50
 
@@ -102,7 +103,7 @@ class _Mlp(nn.Module):
 
 
 class _Aide(nn.Module):
-    """The network under the authors' key names (specs/backbones.md 4.11)."""
+    """The network under the authors' key names (shilinyan99/AIDE @ 6725b71, models/AIDE.py)."""
 
     def __init__(self) -> None:
         super().__init__()

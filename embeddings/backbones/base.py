@@ -1,7 +1,7 @@
 """What every frozen backbone is: a card of facts, weights loaded strictly, and features of a batch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -16,6 +16,7 @@ from fewshot.core.registry import Registry
 from fewshot.embeddings.card import BackboneCard, PartWeights, RandomWeights, WeightFile, Weights
 from fewshot.embeddings.inputs.transforms import AtLeast, CenterCrop, TileTo
 from fewshot.embeddings.layer_key import LOGIT
+from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.weights.checkpoint import State, fill_seeded, fill_strictly, read_checkpoint
 from fewshot.embeddings.weights.locate import missing
 from fewshot.embeddings.weights.unset import UnsetParameters
@@ -195,6 +196,15 @@ class Backbone(ABC):
         optional = {file.part for file in self.card.weights if file.optional}
         has_head = HEAD not in optional or HEAD in parts
         return tuple(layer for layer in self.layers if layer != LOGIT or has_head)
+
+    def to_reference(self, digests: Mapping[str, str]) -> BackboneReference:
+        """Return what a store records of this backbone.
+
+        Args:
+            digests: part -> SHA-256 of the file that fills it, or ``random...``.
+        """
+        layers = self.available_layers(digests)
+        return BackboneReference(self.card.name, layers=layers, weights=dict(digests), input=str(self.card.input))
 
     def _leave_out(self, file: WeightFile) -> None:
         assert isinstance(self.network, nn.ModuleDict)

@@ -9,7 +9,8 @@ from torch.nn.functional import normalize
 from fewshot.core.errors import WeightsError
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, ShorterSide
 from fewshot.embeddings.networks.clip_hf import TEXT_TOWER, image_tower_l14
 from fewshot.embeddings.weights.checkpoint import State
 

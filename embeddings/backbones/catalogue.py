@@ -1,18 +1,25 @@
-"""What there is of every family, in rows for ``fewshot list``."""
+"""What backbones and weight files there are, in rows for ``fewshot list`` and ``fewshot weights``; loads no torch."""
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fewshot.core.registry import Registry
-from fewshot.embeddings.backbones.base import BACKBONES, Backbone
-from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.backbones.cards import BACKBONES, ListedCard, Member, card, member
+from fewshot.embeddings.card import WeightFile
 from fewshot.embeddings.weights.locate import find, pinned
 
 Row = Mapping[str, Any]
 
 PRESENT, PARTLY, ABSENT, NONE_NEEDED = "yes", "no head", "no", "none needed"
+
+
+@dataclass(frozen=True)
+class NeededFile:
+    """One weight file, and which backbone needs it."""
+
+    backbone: str
+    file: WeightFile
 
 
 def backbones(names: tuple[str, ...] = (), *, cache: Path | None = None) -> list[Row]:
@@ -25,19 +32,59 @@ def backbones(names: tuple[str, ...] = (), *, cache: Path | None = None) -> list
     Raises:
         UnknownNameError: no such backbone.
     """
-    found: list[Row] = []
-    for name in names or BACKBONES.names():
-        base, _, variant = name.partition(":")
-        member: type[Backbone] = BACKBONES.load(base)
-        if member.generic and not variant:
-            found.append(_generic_row(member))
+    return [
+        _generic_row(name, found) if isinstance(found, Member) else _row(found, cache=cache)
+        for name, found in _chosen(names)
+    ]
+
+
+def weight_files(names: tuple[str, ...] = ()) -> list[NeededFile]:
+    """Return every weight file of the named backbones, all when none is named; variants share files, listed once.
+
+    Raises:
+        UnknownNameError: no such backbone.
+    """
+    found: dict[tuple[str, str, str], NeededFile] = {}
+    for name, chosen in _chosen(names):
+        if isinstance(chosen, Member):
             continue
-        for chosen in (variant,) if variant else (member.variants or (None,)):
-            found.append(_row(member(chosen).card, cache=cache))
-    return found
+        for file in chosen.weights:
+            found.setdefault((name, file.part, file.file), NeededFile(chosen.name, file))
+    return list(found.values())
 
 
-def present(card: BackboneCard, *, cache: Path | None = None) -> str:
+def file_row(needed: NeededFile, *, cache: Path | None = None) -> Row:
+    """Return what is known of a weight file, and where it lies; None when it is not on this machine."""
+    file = needed.file
+    path = find(file, backbone=needed.backbone, cache=cache)
+    return {
+        "backbone": needed.backbone,
+        "part": file.part,
+        "file": file.file,
+        "path": None if path is None else str(path),
+        "optional": file.optional,
+        "licence": file.licence,
+        "non_commercial": file.non_commercial,
+        "size": file.size,
+        "sha256": file.sha256 or pinned(file, backbone=needed.backbone, cache=cache),
+        "source": file.source,
+        "mirrors": list(file.mirrors),
+    }
+
+
+def _chosen(names: tuple[str, ...]) -> Iterator[tuple[str, ListedCard | Member]]:
+    """Yield (backbone, card) of every variant that is meant; a generic adapter without a model yields itself."""
+    for spec in names or BACKBONES.names():
+        name, _, variant = spec.partition(":")
+        if variant:
+            yield name, card(spec)
+        elif (listed := member(name)).generic:
+            yield name, listed
+        else:
+            yield from ((name, each) for each in listed.cards.values())
+
+
+def _present(card: ListedCard, *, cache: Path | None) -> str:
     """Return whether the weights of a backbone lie on this machine; their bytes are not checked here."""
     absent = [file for file in card.weights if find(file, backbone=card.name, cache=cache) is None]
     if not card.weights:
@@ -47,58 +94,17 @@ def present(card: BackboneCard, *, cache: Path | None = None) -> str:
     return PARTLY if all(file.optional for file in absent) else ABSENT
 
 
-def weight_files(names: tuple[str, ...] = (), *, cache: Path | None = None) -> list[Row]:
-    """Return every weight file of the named backbones, all when none is named; variants share files, listed once.
-
-    Raises:
-        UnknownNameError: no such backbone.
-    """
-    found: dict[tuple[str, str, str], Row] = {}
-    for name in names or BACKBONES.names():
-        base, _, variant = name.partition(":")
-        member: type[Backbone] = BACKBONES.load(base)
-        if member.generic and not variant:
-            continue
-        for chosen in (variant,) if variant else (member.variants or (None,)):
-            card = member(chosen).card
-            for file in card.weights:
-                found.setdefault((base, file.part, file.file), _file_row(card, file, cache=cache))
-    return list(found.values())
-
-
-def _file_row(card: BackboneCard, file: WeightFile, *, cache: Path | None) -> Row:
-    path = find(file, backbone=card.name, cache=cache)
-    return {
-        "backbone": card.name,
-        "part": file.part,
-        "file": file.file,
-        "path": None if path is None else str(path),
-        "optional": file.optional,
-        "licence": file.licence,
-        "non_commercial": file.non_commercial,
-        "size": file.size,
-        "sha256": file.sha256 or pinned(file, backbone=card.name, cache=cache),
-        "source": file.source,
-        "mirrors": list(file.mirrors),
-    }
-
-
-def members(registry: Registry) -> list[Row]:
-    """Return name and first sentence of every member of a family."""
-    return [{"name": name, "what": _summary(registry.load(name))} for name in registry.names()]
-
-
-def _row(card: BackboneCard, *, cache: Path | None) -> Row:
+def _row(card: ListedCard, *, cache: Path | None) -> Row:
     return {
         "name": card.name,
         "layers": dict(card.layers),
         "layer": card.layer,
         "logit": card.has_logit,
-        "input": str(card.input),
+        "input": card.input,
         "equality": card.equality,
         "parameters": card.parameters,
         "gflops": card.gflops,
-        "weights": present(card, cache=cache),
+        "weights": _present(card, cache=cache),
         "files": [{"part": file.part, "file": file.file, "source": file.source} for file in card.weights],
         "licence": card.licence,
         "paper": card.paper,
@@ -107,9 +113,9 @@ def _row(card: BackboneCard, *, cache: Path | None) -> Row:
     }
 
 
-def _generic_row(member: type[Backbone]) -> Row:
+def _generic_row(name: str, adapter: Member) -> Row:
     return {
-        "name": f"{member.name}:NAME",
+        "name": f"{name}:NAME",
         "layers": {},
         "layer": "pooled",
         "logit": False,
@@ -121,10 +127,6 @@ def _generic_row(member: type[Backbone]) -> Row:
         "files": [],
         "licence": "the model's own",
         "paper": "the model's own",
-        "reference": member.name,
-        "note": f"{_summary(member)} `fewshot list backbones {member.name}:NAME` shows one model",
+        "reference": name,
+        "note": f"{adapter.summary} `fewshot list backbones {name}:NAME` shows one model",
     }
-
-
-def _summary(member: Any) -> str:
-    return (inspect.getdoc(member) or "").partition("\n\n")[0].replace("\n", " ")

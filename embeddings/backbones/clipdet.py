@@ -7,7 +7,8 @@ from torch.nn.functional import normalize
 
 from fewshot.embeddings.backbones.base import HEAD, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, ShorterSide
 from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower
 
 _HOME = "https://github.com/grip-unina/ClipBased-SyntheticImageDetection/raw/main/weights"

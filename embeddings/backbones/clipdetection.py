@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.rule import InputRule
 from fewshot.embeddings.inputs.transforms import (
     CLIP_MEAN,
     CLIP_STD,
     IMAGENET_MEAN,
     IMAGENET_STD,
     CenterCrop,
-    InputRule,
     ShorterSide,
     Squash,
 )

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, ShorterSide
 
 # variant: resize, crop, parameters, GFLOPs (dataloader.py, determine_resize_crop_sizes)
 _SIZES = {"384": (440, 384, 21_811_969, 30.98), "224": (256, 224, 21_666_049, 9.20)}

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import HEAD, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
+from fewshot.embeddings.inputs.rule import InputRule
 from fewshot.embeddings.inputs.transforms import (
     CLIP_MEAN,
     CLIP_STD,
     IMAGENET_MEAN,
     IMAGENET_STD,
     SHORTER_256_CROP_224,
-    InputRule,
     Triple,
 )
 from fewshot.embeddings.networks.clip import CLIP_L14, TEXT_TOWER, ImageTower

@@ -1,10 +1,12 @@
 """From what a user types, or a store records, to an unloaded backbone: a registered one, or a weight file of ours."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from fewshot.core.errors import WeightsError
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone
 from fewshot.embeddings.backbones.trained import SUFFIX, Trained
+from fewshot.embeddings.card import Weights
 from fewshot.embeddings.reference import BackboneReference
 
 
@@ -26,12 +28,12 @@ def create(spec: str, *, layers: tuple[str, ...] | None = None) -> Backbone:
     return member(variant or None, layers=layers)
 
 
-def recreate(reference: BackboneReference, *, file: Path | None = None) -> Backbone:
+def recreate(reference: BackboneReference, *, weights: Weights) -> Backbone:
     """Return the unloaded backbone that a store's layer records.
 
     Args:
         reference: what the layer records.
-        file: the weight file, where the reference is of one of ours.
+        weights: where its files lie; needed for a weight file of ours, whose header says the rest.
 
     Raises:
         WeightsError: a weight file of ours that was not named.
@@ -39,7 +41,8 @@ def recreate(reference: BackboneReference, *, file: Path | None = None) -> Backb
     layers = reference.layers or None
     if not reference.base:
         return create(reference.name, layers=layers)
-    if file is None:
+    file = weights.get("net") if isinstance(weights, Mapping) else None
+    if not isinstance(file, Path):
         raise WeightsError(
             f"{reference.name!r} is a weight file of yours (a {reference.base}), and stores keep no weights; "
             f"name it with --weights {reference.name}=FILE{SUFFIX}"

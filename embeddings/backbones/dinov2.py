@@ -8,7 +8,8 @@ from torch.nn.functional import interpolate
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, ShorterSide
 from fewshot.embeddings.networks.taps import POOLED, Taps, Tokens
 from fewshot.embeddings.weights.checkpoint import State
 

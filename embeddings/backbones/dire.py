@@ -1,6 +1,5 @@
 """DIRE: how far a diffusion model's reconstruction is from the image (Wang et al., ICCV 2023)."""
 
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -11,34 +10,15 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, Step
+from fewshot.embeddings.inputs.detector_crops import AdmCrop
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD
 from fewshot.embeddings.networks.diffusion import AdmUNet, linear_schedule, reconstruct
 from fewshot.embeddings.networks.trunks import ResNet50
 
 DIFFUSION = "diffusion"
 SIZE = 256
 CROP = 224
-
-
-@final
-@dataclass(frozen=True)
-class AdmCrop(Step):
-    """guided-diffusion's ``center_crop_arr``: halve by boxes while twice too large, bicubic, crop the middle."""
-
-    pixels: int
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        while min(image.size) >= 2 * self.pixels:
-            image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
-        scale = self.pixels / min(image.size)
-        size = (round(image.width * scale), round(image.height * scale))
-        return CenterCrop(self.pixels, self.pixels, "down")(image.resize(size, Image.Resampling.BICUBIC))
-
-    def __str__(self) -> str:
-        return f"adm-crop({self.pixels})"
-
-    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
-        return (self.pixels, self.pixels)
 
 
 @final

@@ -6,13 +6,14 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, SHORTER_256_CROP_224, InputRule
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, SHORTER_256_CROP_224
 from fewshot.embeddings.networks.trunks import ResNet50
 
 
 @final
 class DireRgb(Backbone):
-    """What a table means by "DIRE" where no diffusion model was ever run (specs/backbones.md 1.5)."""
+    """What a table means by "DIRE" where no diffusion model was ever run (FiSeR @ ad2637c, baselines/vendor/DIRE)."""
 
     name = "dire-rgb"
 

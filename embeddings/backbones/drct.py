@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.opencv import OpencvLongestSide
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, Step
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Step
 from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower
 
 _WIDTH = 1024  # --embedding_size

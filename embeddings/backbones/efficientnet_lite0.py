@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, ShorterSide, Triple
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CenterCrop, ShorterSide, Triple
 
 # tensorflow/tpu, efficientnet/lite/efficientnet_lite_builder.py: MEAN_RGB = 127, STDDEV_RGB = 128, on bytes
 MEAN: Triple = (127.0, 127.0, 127.0)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop
 from fewshot.embeddings.networks.residuals import median_residual
 
 
@@ -60,7 +61,7 @@ class Ferretnet(Backbone):
 
 
 class _FerretNet(nn.Module):
-    """The network after the residual, with the key names of the authors' checkpoint (specs/backbones.md 4.19)."""
+    """The network after the residual, under the authors' key names (src/model/ferretnet.py @ 9572e1b)."""
 
     def __init__(self) -> None:
         super().__init__()

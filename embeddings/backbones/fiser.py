@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, FloatSquash, InputRule
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, FloatSquash
 from fewshot.embeddings.networks import dinov3
 from fewshot.embeddings.weights.checkpoint import State
 

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, SHORTER_256_CROP_224, InputRule, Squash
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, SHORTER_256_CROP_224, Squash
 
 _STEPS = {"resize256": (Squash(256, 256),), "shorter256crop224": SHORTER_256_CROP_224}
 _SHARE = 4  # the masked block reaches from h//2 - h//4 to h//2 + h//4
@@ -56,7 +57,7 @@ class Freqnet(Backbone):
 
 
 class _FreqNet(nn.Module):
-    """The network under the authors' key names (specs/backbones.md 4.7)."""
+    """The network under the authors' key names (networks/freqnet.py, as in AIGIBench @ e9b95f8)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,14 +7,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    SHORTER_256_CROP_224,
-    CenterCrop,
-    InputRule,
-    Squash,
-)
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, SHORTER_256_CROP_224, CenterCrop, Squash
 
 _STEPS = {
     "shorter256crop224": SHORTER_256_CROP_224,
@@ -82,7 +76,7 @@ class _Scale(nn.Module):
 
 
 class _GramNet(nn.Module):
-    """The network under the benchmarks' key names (specs/backbones.md 4.8)."""
+    """The network under the benchmarks' key names (Ekko-zn/AIGCDetectBenchmark, networks/resnet_gram.py)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Squash
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, Squash
 from fewshot.embeddings.networks.residuals import nearest_residual
 
 # variant: file, factor of the residual (issue #3 of the repository: only the ForenSynth file needs 2/3)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, PadTo
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, PadTo
 from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower
 from fewshot.embeddings.weights.checkpoint import State
 

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Squash
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, Squash
 from fewshot.embeddings.networks.trunks import ResNet50
 
 DISCRIMINATOR = "discriminator"

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, InputRule, Squash, Step
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Squash, Step
 from fewshot.embeddings.networks.residuals import nearest_residual
 from fewshot.embeddings.networks.trunks import ShortResNet
 

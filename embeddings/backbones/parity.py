@@ -1,7 +1,7 @@
 """Compare backbones with golden outputs of the authors' code: a folder of ``.npz`` files and their ``recipe.json``.
 
 The recipe gives the seeds and sizes of the images, the prefix that the filler puts before each key, and for each file
-the backbone, its variant, the tolerance and the filler's gains (specs/backbones.md section 6).
+the backbone, its variant, the tolerance and the filler's gains (see ``fill_seeded``).
 """
 
 import json
@@ -24,7 +24,7 @@ from fewshot.embeddings.card import RandomWeights, Weights
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.weights.locate import locate, missing
 
-# Parts that the recipe's networks took from the authors although the rest was filled (section 6, the table).
+# Parts that the recipe's networks took from the authors although the rest was filled.
 AUTHORS_PARTS = {"unifd": ("head",), "rine": ("head",)}
 GREY_LEVELS = {"lgrad": 1}  # how far 8-bit arrays may differ, none elsewhere
 
@@ -73,8 +73,8 @@ class Recipe:
 
     def spec(self, file: str) -> str:
         """Return the ``NAME:VARIANT`` that answers for a file."""
-        facts = self.files[file]
-        return f"{facts['backbone']}:{facts['variant']}" if facts.get("variant") else str(facts["backbone"])
+        entry = self.files[file]
+        return f"{entry['backbone']}:{entry['variant']}" if entry.get("variant") else str(entry["backbone"])
 
 
 def read_recipe(folder: Path) -> Recipe:
@@ -88,7 +88,7 @@ def read_recipe(folder: Path) -> Recipe:
         raise InputError(f"{folder} holds no recipe.json; give GOLDEN a folder of golden outputs")
     content = json.loads(path.read_text())
     return Recipe(
-        images={name: _drawn(facts) for name, facts in content["images"].items()},
+        images={name: _drawn(entry) for name, entry in content["images"].items()},
         prefix=str(content.get("fill_key_prefix", "")),
         files=content["files"],
     )
@@ -108,15 +108,15 @@ def compare_folder(folder: Path, *, weights: Path | None = None) -> Iterator[Fil
 
 def compare_file(path: Path, recipe: Recipe, *, weights: Path | None = None, device: str = "cpu") -> FileResult:
     """Return the comparison of one golden file; a file that no backbone answers for is a disagreement."""
-    facts = recipe.files.get(path.stem)
-    if facts is None:
+    entry = recipe.files.get(path.stem)
+    if entry is None:
         return FileResult(path.stem, "", (), "recipe.json does not name it")
     spec = recipe.spec(path.stem)
-    if facts["backbone"] not in BACKBONES.names():
-        return FileResult(path.stem, spec, (), f"no backbone {facts['backbone']!r}")
+    if entry["backbone"] not in BACKBONES.names():
+        return FileResult(path.stem, spec, (), f"no backbone {entry['backbone']!r}")
     try:
         backbone = create(spec)
-        backbone.load(device=device, weights=_weights(backbone, facts, recipe.prefix, weights))
+        backbone.load(device=device, weights=_weights(backbone, entry, recipe.prefix, weights))
     except FewshotError as error:
         return FileResult(path.stem, spec, (), str(error))
     try:
@@ -124,12 +124,12 @@ def compare_file(path: Path, recipe: Recipe, *, weights: Path | None = None, dev
             arrays = {name: golden[name] for name in golden.files if name != "__meta__"}
     except (OSError, ValueError, BadZipFile) as error:
         return FileResult(path.stem, spec, (), f"{path} cannot be read ({error}); give the file anew")
-    return FileResult(path.stem, spec, tuple(_compared(backbone, arrays, recipe, float(facts["tolerance"]))))
+    return FileResult(path.stem, spec, tuple(_compared(backbone, arrays, recipe, float(entry["tolerance"]))))
 
 
-def _weights(backbone: Backbone, facts: Mapping[str, Any], prefix: str, folder: Path | None) -> Weights:
-    filled = RandomWeights(prefix, float(facts["weight_gain"]), float(facts["bias_gain"]))
-    theirs = AUTHORS_PARTS.get(backbone.name, ()) if facts["weights"] == "filled" else None
+def _weights(backbone: Backbone, entry: Mapping[str, Any], prefix: str, folder: Path | None) -> Weights:
+    filled = RandomWeights(prefix, float(entry["weight_gain"]), float(entry["bias_gain"]))
+    theirs = AUTHORS_PARTS.get(backbone.name, ()) if entry["weights"] == "filled" else None
     found: dict[str, Path | RandomWeights] = {}
     for file in backbone.card.weights:
         if theirs is not None and file.part not in theirs:
@@ -218,16 +218,16 @@ def subsamples(array: NDArray[Any], shape: tuple[int, ...]) -> Iterator[NDArray[
         yield array[tuple(slice(None, None, stride) for stride in chosen)]
 
 
-def _drawn(facts: Mapping[str, Any]) -> Image.Image:
+def _drawn(entry: Mapping[str, Any]) -> Image.Image:
     """Draw one image: uniform noise, or flat blocks with a little noise (numpy's legacy generator)."""
-    generator = np.random.RandomState(int(facts["seed"]))
-    if facts["kind"] == "noise":
-        return Image.fromarray(generator.randint(0, 256, size=(facts["height"], facts["width"], 3)).astype(np.uint8))
-    if facts["kind"] != "blocks":
-        raise InputError(f"recipe.json has an image of kind {facts['kind']!r}; known are noise and blocks")
-    coarse = generator.randint(0, 256, size=(facts["rows"], facts["columns"], 3))
-    block = np.ones((facts["block"], facts["block"], 1), dtype=coarse.dtype)
+    generator = np.random.RandomState(int(entry["seed"]))
+    if entry["kind"] == "noise":
+        return Image.fromarray(generator.randint(0, 256, size=(entry["height"], entry["width"], 3)).astype(np.uint8))
+    if entry["kind"] != "blocks":
+        raise InputError(f"recipe.json has an image of kind {entry['kind']!r}; known are noise and blocks")
+    coarse = generator.randint(0, 256, size=(entry["rows"], entry["columns"], 3))
+    block = np.ones((entry["block"], entry["block"], 1), dtype=coarse.dtype)
     blocks = np.kron(coarse, block)
-    lowest, beyond = (int(value) for value in facts["noise"])
-    noise = np.random.RandomState(int(facts["noise_seed"])).randint(lowest, beyond, size=blocks.shape)
+    lowest, beyond = (int(value) for value in entry["noise"])
+    noise = np.random.RandomState(int(entry["noise_seed"])).randint(lowest, beyond, size=blocks.shape)
     return Image.fromarray(np.clip(blocks + noise, 0, 255).astype(np.uint8))

@@ -6,14 +6,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    CenterCrop,
-    FloatSquash,
-    InputRule,
-    Squash,
-)
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, FloatSquash, Squash
 from fewshot.embeddings.networks.trunks import ResNet50, ShortResNet
 
 
@@ -33,7 +27,7 @@ class Resnet50(Backbone):
             name=self.full_name,
             layers={"feature": 2048},
             layer="feature",
-            # FiSeR's baseline goes through DINOv3's processor (specs/backbones.md 1.5 and 4.2)
+            # FiSeR's baseline goes through DINOv3's processor (FiSeR @ ad2637c, baselines/models.py)
             input=InputRule((FloatSquash(224, 224),), IMAGENET_MEAN, IMAGENET_STD),
             weights=(
                 WeightFile(

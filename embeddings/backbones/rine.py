@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import HEAD, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop
 from fewshot.embeddings.networks.clip import CLIP_L14, TEXT_TOWER, ImageTower
 from fewshot.embeddings.networks.taps import Taps, Tokens
 

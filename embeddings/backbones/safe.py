@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import CLASSES, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CenterCrop
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.networks.trunks import ShortResNet
 

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import InputRule, Squash
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import Squash
 
 _HALF = (0.5, 0.5, 0.5)
 # variant: timm's name and tag, pixels, width, parameters, GFLOPs

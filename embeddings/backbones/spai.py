@@ -1,51 +1,25 @@
 """SPAI: how well a masked-frequency ViT restores an image's spectrum, tile by tile (Karageorgiou et al., CVPR 2025)."""
 
 import re
-from dataclasses import dataclass
 from typing import Any, cast, final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Step
+from fewshot.embeddings.inputs.detector_crops import TILE, Tiles
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD
 from fewshot.embeddings.weights.checkpoint import State
 
 # configs/spai.yaml
-TILE, LEAST_TILES, RADIUS = 224, 4, 16
+RADIUS = 16
 _BLOCKS, _WIDTH, _PROJECTED, _HEADS, _ATTENTION = 12, 768, 1024, 12, 1536
 _CONTEXT = 6 * _BLOCKS + _PROJECTED
 _TILES_AT_ONCE = 8
 _QKV = re.compile(r"(.*\.attn\.)qkv\.bias")
-
-
-@final
-@dataclass(frozen=True)
-class Tiles(Step):
-    """Cut an image at its native size into 224-pixel tiles: (P, 3, 224, 224) uint8.
-
-    The last rows and columns that fill no tile are left out; fewer than four tiles give way to the four corners and the
-    middle. A smaller image stands in the middle of black.
-    """
-
-    def __call__(self, image: Image.Image) -> NDArray[Any]:
-        pixels = np.asarray(image).transpose(2, 0, 1)
-        height, width = pixels.shape[1:]
-        rows, columns = max(TILE - height, 0), max(TILE - width, 0)
-        margins = ((0, 0), (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2))
-        pixels = np.pad(pixels, margins)
-        return np.stack([pixels[:, top : top + TILE, left : left + TILE] for top, left in _corners(*pixels.shape[1:])])
-
-    def __str__(self) -> str:
-        return f"tiles({TILE}x{TILE},at least {LEAST_TILES} or five crops)"
-
-    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
-        return (TILE, TILE)
 
 
 @final
@@ -54,8 +28,9 @@ class Spai(Backbone):
 
     name = "spai"
     variants = ("any-res",)
-    # what the transformer's class carries for its own pre-training and never runs: the three of specs/backbones.md 5.3
-    # and, by its constructor and by the recording's own count of values, two kinds of norms and one block more
+    # what the transformer's class (mever-team/spai @ 8ff7b3b) carries for its own pre-training and never runs: head,
+    # class token and position, and, by its constructor and the recording's own count of values, two kinds of norms and
+    # one block more
     ignorable = (
         r"mfvit\.vit\.(head|fc_norm|intermediate_fc_norm\.\d+)\.(weight|bias)",
         r"mfvit\.vit\.cls_blocks\.0\..*",
@@ -125,15 +100,6 @@ def low_frequencies() -> Tensor:
     half = torch.arange(TILE // 2, dtype=torch.float32)
     line = torch.cat([half.flip(0), half])
     return (torch.hypot(line[:, None], line[None, :]) < RADIUS).to(torch.float32)
-
-
-def _corners(height: int, width: int) -> list[tuple[int, int]]:
-    tiles = [(top, left) for top in range(0, height - TILE + 1, TILE) for left in range(0, width - TILE + 1, TILE)]
-    if len(tiles) >= LEAST_TILES:
-        return tiles
-    bottom, right = height - TILE, width - TILE
-    # torchvision's five_crop
-    return [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2.0), round(right / 2.0))]
 
 
 class _Spai(nn.Module):

@@ -1,15 +1,14 @@
 """Power spectrum and residual statistics: a cited baseline without weights."""
 
-from dataclasses import dataclass
 from typing import final
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard
-from fewshot.embeddings.inputs.transforms import InputRule, Step
+from fewshot.embeddings.inputs.detector_crops import CropAtMost
+from fewshot.embeddings.inputs.rule import InputRule
 
 BINS = 64
 LARGEST_SIDE = 256
@@ -27,26 +26,6 @@ FILTERS = (
 _STATISTICS = 4
 _CACHED = 1 << 17  # elements that stay in a processor's cache through all filters
 _FLOOR = 1e-12  # of powers, so that a flat image has a logarithm
-
-
-@final
-@dataclass(frozen=True)
-class CropAtMost(Step):
-    """Cut ``pixels`` x ``pixels`` from the middle of a larger image; a smaller side stays as it is."""
-
-    pixels: int
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        width, height = (min(side, self.pixels) for side in image.size)
-        left, top = (image.width - width) // 2, (image.height - height) // 2
-        return image.crop((left, top, left + width, top + height))
-
-    def __str__(self) -> str:
-        return f"crop-at-most({self.pixels})"
-
-    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
-        """Return None: a smaller image keeps its size."""
-        return None
 
 
 @final

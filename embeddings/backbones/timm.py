@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from fewshot.core.errors import OptionError, UnknownNameError
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, ShorterSide, Squash, Step
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CenterCrop, ShorterSide, Squash, Step
 from fewshot.embeddings.networks.taps import POOLED, Shapes, Taps, Tokens, shapes
 
 

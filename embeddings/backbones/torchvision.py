@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from fewshot.core.errors import OptionError, UnknownNameError, unknown_name
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, ShorterSide
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CenterCrop, ShorterSide
 from fewshot.embeddings.networks.taps import POOLED, Shapes, Taps, Tokens, shapes
 
 FIRST = "IMAGENET1K_V1"

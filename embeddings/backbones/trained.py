@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fewshot.core.errors import OptionError, OutputError, WeightsError
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import rule_from_json
+from fewshot.embeddings.inputs.rule import rule_from_json
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.weights.checkpoint import State
@@ -106,6 +106,11 @@ class Trained(Backbone):
                 f"{self.reference_of_file.digest[:16]}...): it is damaged; copy or pack it again"
             )
         return state
+
+    def to_reference(self, digests: Mapping[str, str]) -> BackboneReference:
+        """Return the header's reference with the layers wanted, and the SHA-256 of the file beside its digest."""
+        layers = self.available_layers(digests)
+        return replace(self.reference_of_file, layers=layers, weights=dict(digests), input=str(self.card.input))
 
     def features(self, batch: Tensor) -> dict[str, Tensor]:
         self.base.device = self.device

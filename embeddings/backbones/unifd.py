@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import HEAD, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, SHORTER_256_CROP_224, CenterCrop, InputRule
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, SHORTER_256_CROP_224, CenterCrop
 from fewshot.embeddings.networks.clip import CLIP_L14, TEXT_TOWER, ImageTower
 
 _STEPS = {"crop224": (CenterCrop(224, 224),), "resize256crop224": SHORTER_256_CROP_224}

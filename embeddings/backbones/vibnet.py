@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, InputRule
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop
 from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower
 
 _BOTTLENECK = 256

@@ -1,101 +1,52 @@
-"""What an engine is: it runs units of work, each into its own file; who runs which unit is its only choice."""
+"""What an engine is: it runs the units of a plan, each into its own file; who runs which unit is its only choice."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from fewshot.core.progress import Progress
-from fewshot.embeddings.backbones.base import Backbone
-from fewshot.embeddings.inputs.views import PixelStep
-from fewshot.embeddings.layouts.collection import Collection
-from fewshot.embeddings.pipeline.forward import Device
-from fewshot.embeddings.pipeline.ledger import PartsFolder
-from fewshot.embeddings.pipeline.plan import Known, Unit
+from fewshot.core.registry import Registry
+from fewshot.embeddings.embedder import ImagesDone
+from fewshot.embeddings.pipeline.plan import Plan
+from fewshot.embeddings.pipeline.timing import Timing
+from fewshot.embeddings.pipeline.unit_result import UnitFile
+from fewshot.embeddings.pipeline.units import Unit
 
-
-@dataclass
-class Timing:
-    """Where the time went, in seconds; those of workers are summed over workers."""
-
-    read: float = 0.0
-    decode: float = 0.0
-    preprocess: float = 0.0
-    forward: float = 0.0
-    write: float = 0.0
-    wall: float = 0.0
-    start: float = 0.0
-
-    def add(self, seconds: tuple[float, float, float]) -> None:
-        """Count one image's reading, decoding and preprocessing."""
-        self.read += seconds[0]
-        self.decode += seconds[1]
-        self.preprocess += seconds[2]
-
-    def split(self) -> str:
-        """Return where the time went, in words."""
-        parts = {name: getattr(self, name) for name in ("read", "decode", "preprocess", "forward", "write")}
-        listed = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts.items())
-        return f"{self.wall:.1f} s after {self.start:.1f} s of start: {listed} (read to preprocess summed over workers)"
-
-    def advice(self, workers: int) -> str:
-        """Return one line on what would make it faster.
-
-        Args:
-            workers: decoding processes; 0 means that decoding and forward took turns.
-        """
-        before = self.read + self.decode + self.preprocess
-        largest = max(("read", "decode", "preprocess"), key=lambda name: getattr(self, name))
-        if before / max(workers, 1) > self.forward:
-            return f"{largest}-bound: raise --workers (now {workers}), up to the number of processor cores"
-        return "forward-bound: a GPU, a lighter backbone or fewer views would make it faster, more --workers would not"
+ENGINES = Registry(group="fewshot.engines", kind="engine")
 
 
-@dataclass
-class Workload:
-    """Everything an engine needs to run units.
+@dataclass(frozen=True)
+class UnitDone:
+    """One unit whose file is whole and lies in the plan's folder, not yet in any ledger.
 
     Args:
-        collection: the samples; keys: the sample list of the store, which unit positions refer to.
-        index: key -> place in the collection.
-        backbones: loaded backbones by card name.
-        known: key -> what the store that is added to knows of it; reencode: done to every image first;
-            decoder: one of ``decoders.DECODERS``.
-        folder: where finished units go; roots: as the store will name them.
-        workers: worker processes, 0 for none; strict: a failure is an error.
+        unit: which; file: what was written.
+        batch_size: images per batch, after whatever memory forced.
+        timing: where the time went since the engine's last unit.
     """
 
-    collection: Collection
-    keys: Sequence[str]
-    index: Mapping[str, int]
-    backbones: Mapping[str, Backbone]
-    device: Device
-    known: Mapping[str, Known]
-    reencode: tuple[PixelStep, ...]
-    decoder: str
-    folder: PartsFolder
-    dtype: str
-    workers: int
-    strict: bool
-    progress: Progress
-    timing: Timing = field(default_factory=Timing)
-    failed: int = 0
-
-    @property
-    def roots(self) -> tuple[Path, ...]:
-        """The roots of the samples."""
-        return self.collection.roots
+    unit: Unit
+    file: UnitFile
+    batch_size: int
+    timing: Timing
 
 
 class Engine(ABC):
-    """Runs units of work."""
+    """Runs units of work. A member keeps no ledger, no progress bar and no counter: its caller does, from its events.
 
-    name: str
+    Units are idempotent: one that is run twice, here or by another process, gives the same file.
+    """
+
+    name: ClassVar[str]
 
     @abstractmethod
-    def run(self, units: Sequence[Unit], workload: Workload) -> None:
-        """Run every unit into the parts folder and record it there.
+    def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[UnitDone | ImagesDone]:
+        """Yield each unit as it is done, in any order, and in between how many images went through.
+
+        Closing the iterator ends what the engine started; units that were not yielded may be run again.
 
         Raises:
-            FewshotError: a unit cannot be run; finished ones stay.
+            OptionError: settings that this engine cannot follow, such as several devices.
+            WeightsError: weights that do not fit the planned network.
+            FewshotError: a unit cannot be run; those that were yielded stay.
         """

@@ -1,6 +1,6 @@
 """The decoders by name: Pillow, the reference, and torchvision's, which resize faster (docs/decisions/0011).
 
-A faster decoder reads the pixels of JPEG and WebP and resizes bytes. Pillow still reads every header, so that facts,
+A faster decoder reads the pixels of JPEG and WebP and resizes bytes. Pillow still reads every header, so that metadata,
 limits and refusals are the same, and whatever the faster one cannot read is Pillow's to read or to refuse. PNG stays
 with Pillow: both spend their time in zlib. Only a process that was asked for torchvision imports it.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from fewshot.core.errors import DeviceError, unknown_name
-from fewshot.embeddings.inputs.images import ImageFacts, decode, decoder_version, facts_of, open_header
+from fewshot.embeddings.inputs.images import ImageMetadata, decode, decoder_version, metadata_of, open_header
 from fewshot.embeddings.inputs.transforms import Interpolation, Resize, pillow_resize
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ PILLOW = "pillow"
 DECODERS = (PILLOW, "torchvision", "nvjpeg")
 _FAST_MODES = ("RGB", "RGBA", "L")  # CMYK, animations and the rest are Pillow's
 
-Decoder = Callable[[bytes], tuple[Image.Image, ImageFacts]]
+Decoder = Callable[[bytes], tuple[Image.Image, ImageMetadata]]
 
 
 @cache
 def decoder_of(name: str) -> Decoder:
-    """Return the decoder: from a file's bytes to the RGB image and the file's facts; it raises UnreadableImage.
+    """Return the decoder: from a file's bytes to the RGB image and its metadata; it raises UnreadableImage.
 
     Args:
         name: ``pillow``; ``torchvision`` (libjpeg-turbo and libwebp of torchvision, on the processor); ``nvjpeg`` (JPEG
@@ -46,13 +46,13 @@ def decoder_of(name: str) -> Decoder:
     device = "cuda" if name == "nvjpeg" else "cpu"
     _require(name, device)
 
-    def fast(encoded: bytes) -> tuple[Image.Image, ImageFacts]:
+    def fast(encoded: bytes) -> tuple[Image.Image, ImageMetadata]:
         image = open_header(encoded)
         pixels = _pixels(image, encoded, device)
         if pixels is None or pixels.shape != (image.height, image.width, 3):
             return decode(encoded)
         rgb = Image.fromarray(pixels)
-        return rgb, facts_of(image, rgb, encoded)
+        return rgb, metadata_of(image, rgb, encoded)
 
     return fast
 
@@ -64,7 +64,7 @@ def resize_of(name: str) -> Resize:
 
 
 def version_of(name: str) -> str:
-    """Return a decoder with everything that can move a pixel, for the facts beside features."""
+    """Return a decoder with everything that can move a pixel, for the provenance of features."""
     if name == PILLOW:
         return decoder_version()
     import torchvision

@@ -23,7 +23,7 @@ from fewshot.core.arrays import ByteArray, Float64Array
 
 Reason = Literal["missing", "unreadable", "empty", "not-an-image", "truncated", "damaged", "bomb", "mode", "changed"]
 
-# Raster formats only: Pillow's EPS reader would start another program, and its PDF writer is no reader.
+# Raster formats only: Pillow's EPS reader would start another program, and it has no PDF reader.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO")
 _SUFFIXES = "jpg jpeg jpe jfif mpo png apng webp gif bmp tif tiff jp2 j2k avif ppm pgm pbm tga ico"
 SUFFIXES = frozenset(f".{suffix}" for suffix in re.split(" ", _SUFFIXES))
@@ -47,7 +47,7 @@ class UnreadableImage(Exception):
 
 
 @dataclass(frozen=True)
-class ImageFacts:
+class ImageMetadata:
     """What a store keeps of one image file; the fields are columns of ``schema.COLUMNS``.
 
     Args:
@@ -77,31 +77,31 @@ class ImageFacts:
         return asdict(self)
 
 
-def decode(encoded: bytes) -> tuple[Image.Image, ImageFacts]:
-    """Return the RGB image and the facts of one file's bytes, decoded by Pillow, the reference.
+def decode(encoded: bytes) -> tuple[Image.Image, ImageMetadata]:
+    """Return the RGB image and the metadata of one file's bytes, decoded by Pillow, the reference.
 
     Raises:
         UnreadableImage: empty, not an image, truncated, damaged, of too many pixels, or of a mode without a range.
     """
     image = open_image(encoded)
     rgb = _rgb(image)
-    return rgb, facts_of(image, rgb, encoded)
+    return rgb, metadata_of(image, rgb, encoded)
 
 
-def facts_of(image: Image.Image, rgb: Image.Image, encoded: bytes) -> ImageFacts:
-    """Return the facts of one file.
+def metadata_of(image: Image.Image, rgb: Image.Image, encoded: bytes) -> ImageMetadata:
+    """Return the metadata of one file.
 
     Args:
         image: as Pillow opened it; rgb: its pixels, whoever decoded them; encoded: the file's bytes.
     """
-    return ImageFacts(
+    return ImageMetadata(
         id=pixel_id(np.asarray(rgb)),
         phash=perceptual_hash(rgb),
         format=str(image.format),
         mode=image.mode,
         jpeg_quality=jpeg_quality(image),
         quantisation=quantisation_digest(image),
-        metadata=metadata(image, encoded),
+        metadata=metadata_kinds(image, encoded),
         width=rgb.width,
         height=rgb.height,
         file_size=len(encoded),
@@ -224,7 +224,7 @@ def quantisation_digest(image: Image.Image) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def metadata(image: Image.Image, encoded: bytes) -> str:
+def metadata_kinds(image: Image.Image, encoded: bytes) -> str:
     """Return which kinds of metadata the file carries, comma-separated in a fixed order."""
     info = image.info
     frames = int(getattr(image, "n_frames", 1)) if image.format != "MPO" else 1

@@ -1,20 +1,17 @@
-"""Resize, crop and normalise exactly as a backbone's card says.
+"""The steps of a geometry: resize, crop, pad and tile exactly as a backbone's card says.
 
-A rule has two halves. The *geometry* (its steps) runs on the CPU in worker processes, with Pillow and NumPy only, and
-leaves uint8; backbones whose geometry is equal share its result. The *normalisation* runs on the device, on the batch.
-No torch is imported here, so that workers start fast and small.
+They run on the CPU in worker processes, with Pillow and NumPy only, and leave uint8; backbones whose geometry is equal
+share its result. No torch is imported here, so that workers start fast and small.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast, final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
-from fewshot.core.errors import OptionError
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 Triple = tuple[float, float, float]
@@ -177,7 +174,7 @@ class PadTo(Step):
 
     Args:
         pixels: least height and width.
-        border: ``black``, or ``mirror``: the image goes on as in a mirror whose edge pixel is not repeated.
+        border: ``black``, or ``mirror``: the image continues as in a mirror whose edge pixel is not repeated.
     """
 
     pixels: int
@@ -252,77 +249,3 @@ def _multiple(length: int, least: int) -> int:
 
 # How the detectors' benchmarks (AIGCDetectBenchmark, FiSeR's copies) test at 224 pixels.
 SHORTER_256_CROP_224: tuple[Step, ...] = (ShorterSide(256), CenterCrop(224, 224))
-
-
-@dataclass(frozen=True)
-class InputRule:
-    """How an image becomes a network's input.
-
-    Args:
-        steps: the geometry, applied in order to the RGB image.
-        mean, std: per-channel, applied to ``pixels / divisor``; both None for no normalisation.
-        divisor: 255 scales bytes to [0, 1]; 1 leaves them in 0..255.
-    """
-
-    steps: tuple[Step, ...] = ()
-    mean: Triple | None = None
-    std: Triple | None = None
-    divisor: float = 255.0
-
-    def __call__(self, image: Image.Image, *, resize: Resize = pillow_resize) -> NDArray[Any]:
-        """Return the geometry's result: (3, H, W) uint8, or what a last array step returns."""
-        for step in self.steps[:-1]:
-            between = step.by(image, resize)
-            if not isinstance(between, Image.Image):
-                raise TypeError(f"{step} returns an array, so it must be the last step of {self.geometry!r}")
-            image = between
-        result: Image.Image | NDArray[Any] = self.steps[-1].by(image, resize) if self.steps else image
-        if isinstance(result, Image.Image):
-            return np.asarray(result).transpose(2, 0, 1).copy()
-        return result
-
-    @property
-    def geometry(self) -> str:
-        """The steps in words; rules of equal geometry share one computation."""
-        return " > ".join(str(step) for step in self.steps) or "native"
-
-    @property
-    def fixed_size(self) -> tuple[int, int] | None:
-        """(height, width) of every result, or None when it depends on the image."""
-        size: tuple[int, int] | None = None
-        for step in self.steps:
-            size = step.size(size)
-        return size
-
-    def __str__(self) -> str:
-        if self.mean is None:
-            scale = "[0, 1]" if self.divisor == 255 else f"/ {self.divisor:g}"
-            return f"{self.geometry} > {scale}"
-        return f"{self.geometry} > /{self.divisor:g}, mean {self.mean}, std {self.std}"
-
-
-def rule_to_json(rule: InputRule) -> dict[str, Any]:
-    """Return a rule as JSON values: the class and the numbers of every step, then the normalisation."""
-    steps = [{"step": type(step).__name__, **asdict(cast(Any, step))} for step in rule.steps]
-    return {"steps": steps, "mean": rule.mean, "std": rule.std, "divisor": rule.divisor}
-
-
-def rule_from_json(document: Mapping[str, Any]) -> InputRule:
-    """Return the rule that ``rule_to_json`` gave; its steps are looked up among those that are imported.
-
-    Raises:
-        OptionError: no such step, or one that does not take these numbers.
-    """
-    known = {kind.__name__: kind for kind in Step.__subclasses__()}
-    steps = []
-    try:
-        for entry in document["steps"]:
-            numbers = {name: value for name, value in entry.items() if name != "step"}
-            steps.append(known[entry["step"]](**numbers))
-        mean, std = (None if document[name] is None else tuple(map(float, document[name])) for name in ("mean", "std"))
-        return InputRule(tuple(steps), cast(Any, mean), cast(Any, std), float(document["divisor"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise OptionError(
-            f"the input rule {dict(document)} cannot be used ({type(error).__name__}: {error}); known steps are "
-            f"{', '.join(sorted(known))}"
-        ) from error

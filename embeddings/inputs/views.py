@@ -245,8 +245,8 @@ def _blur(image: Image.Image, sigma: float, _: str) -> Image.Image:
 
 def _filtered(pixels: Float32Array, weights: Float32Array, *, axis: int) -> Float32Array:
     radius = len(weights) // 2
-    border = [(radius, radius) if number == axis else (0, 0) for number in range(pixels.ndim)]
-    padded = np.pad(pixels, border, mode="symmetric")
+    margin = [(radius, radius) if number == axis else (0, 0) for number in range(pixels.ndim)]
+    padded = np.pad(pixels, margin, mode="symmetric")
     result = np.zeros_like(pixels)
     for offset, weight in enumerate(weights):
         window = [slice(offset, offset + size) if n == axis else slice(None) for n, size in enumerate(pixels.shape)]

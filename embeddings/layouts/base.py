@@ -11,7 +11,8 @@ from fewshot.core.registry import Registry
 
 LAYOUTS = Registry(group="fewshot.layouts", kind="layout")
 
-# Class words in any case (specs/layouts.md); a folder of one of these names says the class of what is below it.
+# Class words in any case, as public releases use them (CNNDetection 0_real and 1_fake, GenImage nature and ai, WildFake
+# Real); a folder of one of these names says the class of what is below it.
 NATURAL_WORDS = frozenset({"0_real", "real", "nature", "natural", "authentic", "0"})
 SYNTHETIC_WORDS = frozenset({"1_fake", "fake", "ai", "synthetic", "generated", "1"})
 _TRUE = {"1", "1.0", "true", "yes"} | SYNTHETIC_WORDS

@@ -10,8 +10,8 @@ from fewshot.embeddings.layouts.tree import children, image_files
 
 SPLITS = ("train", "val", "test")
 CLASSES = {"0_real": False, "1_fake": True}
-WITH_CLASS_FOLDERS = frozenset({"progan", "stylegan", "stylegan2", "cyclegan"})  # specs/layouts.md
-# methods.md 2.1; other collections copy the tree
+# PeterWang512/CNNDetection @ ea0b562, eval_config.py: ``multiclass`` and ``vals``. Other collections copy the tree.
+WITH_CLASS_FOLDERS = frozenset({"progan", "stylegan", "stylegan2", "cyclegan"})
 GENERATORS = WITH_CLASS_FOLDERS | {
     "biggan", "stargan", "gaugan", "crn", "imle", "seeingdark", "san", "deepfake", "whichfaceisreal",
 }  # fmt: skip

@@ -1,9 +1,10 @@
 """The list of samples an extraction works on: read from roots by their layouts, checked, and described."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 from fewshot.core.errors import InputError, OptionError
 from fewshot.embeddings.layouts.base import LAYOUTS, Layout, Sample
@@ -81,6 +82,26 @@ def collect(
     collection = Collection(paths, layouts, samples, places, _keys(paths, samples, places))
     _require_both_classes(collection, one_class=one_class)
     return collection
+
+
+def loose_files(paths: Sequence[Path]) -> Collection:
+    """Return image files without labels, by their number: what a search is given."""
+    samples = [Sample(str(path.absolute()), source="", synthetic=False) for path in paths]
+    keys = [str(number) for number in range(len(paths))]
+    return Collection((Path(),), (_LooseFiles(),), samples, [0] * len(paths), keys)
+
+
+@final
+class _LooseFiles(Layout):
+    """Single files, each at its own path; never recognised, only made by ``loose_files``."""
+
+    name = "files"
+
+    def recognises(self, root: Path) -> bool:
+        return False
+
+    def samples(self, root: Path) -> Iterator[Sample]:
+        return iter(())
 
 
 def layout_of(root: Path, name: str) -> Layout:

@@ -87,7 +87,7 @@ class ImageTower(nn.Module):
 
     Args:
         model: a model name of open_clip. OpenAI's weights need a ``-quickgelu`` one: with plain GELU features are off
-            by 0.036 at values of about 4 (specs/backbones.md 2.5).
+            by 0.036 at values of about 4 (openai/CLIP, clip/model.py ``QuickGELU``).
         image_size: other than the model's own, where positions allow it.
     """
 

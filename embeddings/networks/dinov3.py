@@ -63,7 +63,7 @@ def class_tokens(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
             hooks.callback(block.register_forward_hook(keep).remove)
         last = network(pixel_values=images).last_hidden_state[:, 0]
     first = len(blocks) - _UPPER_BLOCKS + 1
-    return {**{f"l{first + place}": state for place, state in enumerate(states)}, LAST: last}
+    return {**{f"l{first + number}": state for number, state in enumerate(states)}, LAST: last}
 
 
 def published_names(network: nn.Module) -> State:
@@ -74,7 +74,7 @@ def published_names(network: nn.Module) -> State:
 def own_names(state: State) -> State:
     """Return a checkpoint in the key names of the installed transformers, without the prefixes of training wrappers.
 
-    Source: fiser/models.py of heyongxin233/FiSeR @ ad2637c (``encoder.``, ``model.``; specs/backbones.md 4.17).
+    Source: fiser/models.py of heyongxin233/FiSeR @ ad2637c (``encoder.``, ``model.``).
     """
     with torch.device("meta"):
         blocks = _BLOCKS[any(key.startswith("model.") for key in build("vits16").state_dict())]

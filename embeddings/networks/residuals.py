@@ -14,8 +14,8 @@ _MEDIAN_OF_NINE = (
 def nearest_residual(images: Tensor) -> Tensor:
     """Return images minus their nearest-neighbour down- and up-sampling by two: (N, C, H, W) with even H and W.
 
-    Every 2x2 block loses its top-left pixel; an odd last row or column is cut off first. Source: NPR, Tan et al. 2024,
-    networks/resnet.py ``interpolate`` (specs/backbones.md 4.5).
+    Every 2x2 block loses its top-left pixel; an odd last row or column is cut off first. Source: NPR (Tan et al., CVPR
+    2024), chuangchuangtan/NPR-DeepfakeDetection @ 781ced3, networks/resnet.py ``interpolate``.
     """
     height, width = images.shape[-2] // 2 * 2, images.shape[-1] // 2 * 2
     images = images[..., :height, :width]
@@ -26,7 +26,8 @@ def nearest_residual(images: Tensor) -> Tensor:
 def median_residual(images: Tensor) -> Tensor:
     """Return images minus the median of their zero-padded 3x3 neighbourhood, its centre counted as zero.
 
-    Source: FerretNet, xigua7105/FerretNet (specs/backbones.md 4.19).
+    Source: FerretNet ("Efficient Synthetic Image Detection via Local Pixel Dependencies"), xigua7105/FerretNet
+    @ 9572e1b, src/model/lpd.py ``MaskMedianValues``.
 
     Args:
         images: (N, C, H, W) floating.

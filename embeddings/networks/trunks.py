@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class ShortResNet(nn.Module):
     """The trunk of NPR and its kin: 3x3 stride-2 stem, ``layer1`` and ``layer2`` of ResNet-50, and a head ``fc1``.
 
-    Source: chuangchuangtan/NPR-DeepfakeDetection, networks/resnet.py (specs/backbones.md section 4, "NPR trunk").
+    Source: chuangchuangtan/NPR-DeepfakeDetection @ 781ced3, networks/resnet.py.
     """
 
     dimension = 512

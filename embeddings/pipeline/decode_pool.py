@@ -1,66 +1,67 @@
 """Prepare images in worker processes and hand the results on in order.
 
-A worker is a fresh interpreter that talks over a socket, not a fork: no thread or CUDA state is copied, the user's
-script is not imported again, and torch is not loaded. It ends by itself when this process dies, and its own death
-costs the image it worked on a second trial, then that image is listed as failed.
+A worker is a fresh interpreter without torch (``core/child.py``). One that dies, or that works on one image for longer
+than the deadline, is replaced: its image gets a second trial, then it is listed as failed and the others go on.
 """
 
-import json
-import os
 import queue
-import signal
-import socket
-import subprocess
-import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Any
 
 import numpy as np
 
+from fewshot.core.child import Child, connected
 from fewshot.core.errors import FewshotError
-from fewshot.embeddings.pipeline.prepare import Job, Prepared, Recipe, prepare
+from fewshot.embeddings.pipeline.prepare import Job, Preparation, Prepared, prepare
+from fewshot.embeddings.pipeline.settings import DECODE_SECONDS
 
 _READY = "ready"
 _BLOCK_JOBS = 4
 _BLOCKS_AHEAD = 2
 _WINDOW_BYTES = 256 << 20
-_START = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]);"
-    " from fewshot.embeddings.pipeline.decode_pool import serve; serve({})"
-)
+_STARTS = 3  # workers in a row that may end before they spoke
 
 
-def prepared_in_order(recipe: Recipe, jobs: Iterable[Job], *, workers: int) -> Iterator[Prepared]:
-    """Yield what became of every job, in the jobs' order; in this process when ``workers`` is 0."""
+def prepared_in_order(
+    preparation: Preparation, jobs: Iterable[Job], *, workers: int, decode_seconds: float = DECODE_SECONDS
+) -> Iterator[Prepared]:
+    """Yield what became of every job, in the jobs' order.
+
+    Args:
+        workers: processes; 0 works in this one, where no deadline can be kept.
+        decode_seconds: what one image may take, from its bytes to its arrays.
+    """
     if workers == 0:
         for job in jobs:
-            yield prepare(recipe, job)
+            yield prepare(preparation, job)
         return
-    with WorkerPool(recipe, workers) as pool:
+    with WorkerPool(preparation, workers, decode_seconds=decode_seconds) as pool:
         yield from pool.run(jobs)
 
 
 class WorkerPool:
-    """Some worker processes with one recipe; use as a context manager."""
+    """Some worker processes with one preparation; use as a context manager."""
 
-    def __init__(self, recipe: Recipe, workers: int) -> None:
-        self.recipe = recipe
+    def __init__(self, preparation: Preparation, workers: int, *, decode_seconds: float = DECODE_SECONDS) -> None:
+        self.preparation = preparation
         self.count = workers
+        self.decode_seconds = decode_seconds
         self._workers: list[_Worker] = []
         self._bytes_each = 0.0
+        self._silent_ends = 0
 
     def __enter__(self) -> "WorkerPool":
-        self._workers = [_Worker(self.recipe) for _ in range(self.count)]
+        self._workers = [_Worker(self.preparation, self.decode_seconds) for _ in range(self.count)]
         return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
-            worker.close()
+            worker.child.close()
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Prepared]:
         """Yield results in the order of the jobs; a thread receives while the caller works."""
@@ -117,39 +118,47 @@ class WorkerPool:
                 if not block:
                     return False
                 order.extend(job.number for job in block)
-                worker.send(block)
+                worker.give(block)
         return True
 
     def _arrived(self, *, timeout: float) -> list[Prepared]:
         results = []
-        by_connection: dict[Any, _Worker] = {worker.connection: worker for worker in self._workers}
+        by_connection: dict[Any, _Worker] = {worker.child.connection: worker for worker in self._workers}
         for connection in wait(list(by_connection), timeout=timeout):
             worker = by_connection[connection]
             try:
                 results += worker.receive()
             except (EOFError, ConnectionError):
-                results += self._replace(worker)
+                worker.child.close()
+                results += self._replace(worker, f"damaged: the decoder process died twice ({worker.child.ending})")
+            except BlockingIOError:  # stopped while it sent
+                continue
+        for worker in [worker for worker in self._workers if worker.seconds() > self.decode_seconds]:
+            worker.child.kill()
+            worker.child.close()
+            late = f"timeout: not decoded within {self.decode_seconds:g} s, twice; --decode-seconds allows more"
+            results += self._replace(worker, late)
         return results
 
-    def _replace(self, dead: "_Worker") -> list[Prepared]:
+    def _replace(self, dead: "_Worker", failure: str) -> list[Prepared]:
         """Start a new worker in a dead one's place; the job it worked on is tried once more, then given up."""
-        dead.close()
-        if not dead.spoke:
+        self._silent_ends = 0 if dead.spoke else self._silent_ends + 1
+        if self._silent_ends >= _STARTS:
             raise FewshotError(
-                f"a worker process ended at its start (exit status {dead.process.returncode}); its message is above. "
-                f"Run again with --workers 0 to work in one process"
+                f"{_STARTS} worker processes in a row ended at their start ({dead.child.ending}); their message is "
+                f"above. Run again with --workers 0 to work in one process"
             )
-        fresh = _Worker(self.recipe)
+        fresh = _Worker(self.preparation, self.decode_seconds)
         self._workers[self._workers.index(dead)] = fresh
         left = list(dead.pending)
         given_up = []
         if left and left[0].number in dead.retried:
-            given_up = [Prepared(left[0].number, failure=f"damaged: the decoder process died twice ({dead.ending})")]
+            given_up = [Prepared(left[0].number, failure=failure)]
             left = left[1:]
-        elif left:
+        elif left and dead.spoke:
             fresh.retried.add(left[0].number)
         if left:
-            fresh.send(left)
+            fresh.give(left)
         return given_up
 
 
@@ -162,7 +171,7 @@ class _Window:
         self.stopped = False
 
     def take(self, count: int, *, limit: int, wait: bool) -> bool:
-        """Add ``count`` if there is room, waiting for it if asked; return whether they were added."""
+        """Add ``count`` if there is room, waiting for it if that is wanted; return whether they were added."""
         with self._condition:
             while wait and not self.stopped and self._under_way and self._under_way + count > limit:
                 self._condition.wait(timeout=0.5)
@@ -187,81 +196,66 @@ class _Window:
 class _Worker:
     """This process's end of one worker."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        ours, theirs = socket.socketpair()
-        arguments = [sys.executable, "-c", _START.format(theirs.fileno()), json.dumps(sys.path)]
-        self.process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
-        theirs.close()
-        self._socket = ours
-        self.connection = Connection(os.dup(ours.fileno()))
+    def __init__(self, preparation: Preparation, decode_seconds: float) -> None:
+        self.child = Child("fewshot.embeddings.pipeline.decode_pool", "serve")
+        self.child.limit_receiving(decode_seconds)
         self.pending: deque[Job] = deque()
         self.retried: set[int] = set()
         self.spoke = False
-        self._send(recipe)
+        self._since = time.monotonic()
+        self.child.send(preparation)
 
-    @property
-    def ending(self) -> str:
-        """How the process ended, in words."""
-        code = self.process.returncode
-        return signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
-
-    def send(self, jobs: list[Job]) -> None:
+    def give(self, jobs: list[Job]) -> None:
+        """Send more jobs."""
+        if not self.pending:
+            self._since = time.monotonic()
         self.pending.extend(jobs)
-        self._send(jobs)
+        self.child.send(jobs)
 
-    def _send(self, message: Any) -> None:
-        with suppress(OSError):  # it died; the reading side finds out and replaces it
-            self.connection.send(message)
+    def seconds(self) -> float:
+        """Return how long it has been at its first job; 0 without one."""
+        return time.monotonic() - self._since if self.pending else 0.0
 
     def receive(self) -> list[Prepared]:
-        """Return the next result, none for a greeting: a header, then the bytes of each array into its place."""
-        message = self.connection.recv()
+        """Return the next result, none for a greeting: a header, then the bytes of each array in turn."""
+        message = self.child.connection.recv()
         if message == _READY:
             self.spoke = True
+            self._since = time.monotonic()
             return []
         result, shapes = message
-        for place, (shape, dtype) in shapes.items():
+        for number, (shape, dtype) in shapes.items():
             array = np.empty(shape, np.dtype(dtype))
             view = array.data.cast("B")
             while len(view):
-                count = self._socket.recv_into(view)
+                count = self.child.socket.recv_into(view)
                 if count == 0:
                     raise EOFError
                 view = view[count:]
-            result.inputs[place] = array
+            result.inputs[number] = array
         self.pending.popleft()
+        self._since = time.monotonic()
         return [result]
-
-    def close(self) -> None:
-        self.connection.close()
-        self._socket.close()
-        try:
-            self.process.wait(timeout=1.0)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 def serve(descriptor: int) -> None:
     """Prepare jobs until the other side closes; the body of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends us by closing
-    stream = socket.socket(fileno=descriptor)
-    connection = Connection(os.dup(descriptor))
+    stream, connection = connected(descriptor)
     try:
-        recipe: Recipe = connection.recv()
+        preparation: Preparation = connection.recv()
         connection.send(_READY)
         while True:
             for job in connection.recv():
-                _answer(connection, stream, prepare(recipe, job))
+                _answer(connection, stream, prepare(preparation, job))
     except (EOFError, ConnectionError):
         return
 
 
-def _answer(connection: "Connection[Any, Any]", stream: socket.socket, result: Prepared) -> None:
-    arrays = {place: part for place, part in enumerate(result.inputs) if not isinstance(part, str)}
-    for place in arrays:
-        result.inputs[place] = ""
-    connection.send((result, {place: (part.shape, part.dtype.str) for place, part in arrays.items()}))
+def _answer(connection: Any, stream: Any, result: Prepared) -> None:
+    arrays = {number: part for number, part in enumerate(result.inputs) if not isinstance(part, str)}
+    for number in arrays:
+        result.inputs[number] = ""
+    connection.send((result, {number: (part.shape, part.dtype.str) for number, part in arrays.items()}))
     for part in arrays.values():
         if part.size:
             stream.sendall(part.data.cast("B"))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,39 +13,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewshot.core.arrays import Float32Array
-from fewshot.core.device import torch_device
-from fewshot.core.errors import DeviceError, FewshotError, OptionError
+from fewshot.core.errors import FewshotError
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.inputs.views import InputStep, gaussian_weights, input_noise
 from fewshot.embeddings.pipeline.memory import is_out_of_memory
-from fewshot.embeddings.pipeline.plan import Task
 from fewshot.embeddings.pipeline.prepare import Input
+from fewshot.embeddings.pipeline.settings import Precision
 from fewshot.embeddings.pipeline.transfer import Downloads, upload
+from fewshot.embeddings.pipeline.units import Task
 
-Precision = Literal["fp32", "bf16", "fp16"]
 _PENDING_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """One image waiting for its batch: its place in the unit, its pixel id and its input array."""
+    """One image waiting for its batch: its number in the unit, its pixel id and its input array."""
 
-    place: int
+    number: int
     pixel_id: str
     array: NDArray[Any]
 
 
 @dataclass
 class Rows:
-    """Features of some images of a unit: their places and, per layer, (n, D) float32."""
+    """Features of some images of a unit: their numbers in it and, per layer, (n, D) float32."""
 
-    places: list[int]
+    numbers: list[int]
     layers: Mapping[str, Float32Array]
 
 
 @dataclass
 class Device:
-    """Where networks run and in which arithmetic.
+    """Where networks run and in which arithmetic, as it came out once they were loaded.
 
     Args:
         name: ``cpu`` or ``cuda:N``; precision: of the networks' arithmetic.
@@ -67,38 +66,11 @@ class Device:
         return torch.autocast(self.name.type, dtype=kind)
 
 
-def device_of(device: str, precision: str, batch_size: int | str) -> Device:
-    """Return the device, precision and batch size that were asked for; ``auto`` chooses.
-
-    Raises:
-        DeviceError: the device is not there, or cannot compute in this precision.
-        OptionError: not a batch size.
-    """
-    place = torch_device(device)
-    if precision == "auto":
-        precision = "bf16" if place.type == "cuda" else "fp32"
-    if precision not in ("fp32", "bf16", "fp16"):
-        raise DeviceError(f"--precision {precision!r}: give auto, fp32, bf16 or fp16")
-    if precision == "fp16" and place.type == "cpu":
-        raise DeviceError("--precision fp16 needs a CUDA device; on the CPU give fp32 or bf16")
-    chosen: Precision = "fp32" if precision == "fp32" else "bf16" if precision == "bf16" else "fp16"
-    return Device(place, chosen, _batch(batch_size))
-
-
-def _batch(batch_size: int | str) -> int:
-    """Return the batch size asked for, 0 for ``auto``: it is chosen when the networks are there."""
-    if batch_size == "auto":
-        return 0
-    if not str(batch_size).isdecimal() or int(batch_size) < 1:
-        raise OptionError(f"--batch-size {batch_size!r}: give auto or a whole number of at least 1")
-    return int(batch_size)
-
-
 class UnitForward:
     """The networks at work on one unit: takes its prepared images in order, hands on features as batches fill.
 
     Args:
-        tasks: what to compute; inputs: the recipe's inputs, which prepared images follow.
+        tasks: what to compute; inputs: those that prepared images follow.
         backbones: loaded backbones by card name.
         downloads: what fetches features from the device; take: given each batch's task and rows, in its thread.
     """
@@ -143,15 +115,15 @@ class UnitForward:
     def _run(self, slot: int, shape: tuple[int, ...]) -> None:
         group = self._waiting[slot].pop(shape)
         self._bytes -= sum(part.array.nbytes for part in group)
-        places = [part.place for part in group]
+        numbers = [part.number for part in group]
         for task in self.by_input[slot]:
             started = time.perf_counter()
             for start, found in self._pieces(task, group):
-                some = places[start : start + len(next(iter(found.values())))]
+                some = numbers[start : start + len(next(iter(found.values())))]
                 self.downloads.fetch(found, partial(self._hand_on, task, some), started=started)
 
-    def _hand_on(self, task: Task, places: list[int], layers: dict[str, Float32Array]) -> None:
-        self.take(task, Rows(places, layers))
+    def _hand_on(self, task: Task, numbers: list[int], layers: dict[str, Float32Array]) -> None:
+        self.take(task, Rows(numbers, layers))
 
     def _pieces(self, task: Task, group: list[Waiting]) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """Yield (start, {layer: (n, D)}); what does not fit the memory is halved, and so are all later batches."""
@@ -225,7 +197,7 @@ def _unit_noise(pixels: Tensor, step: InputStep, pixel_ids: Sequence[str]) -> Te
 
 
 def _unit_blur(pixels: Tensor, step: InputStep, _: Sequence[str]) -> Tensor:
-    """3x3 Gaussian, reflected border (specs/methods.md 8.1: sigma 0.55)."""
+    """3x3 Gaussian, reflected border; AlecImhofUni/ProjectGenAI, training_free_detect.py, has sigma 0.55 for MINDER."""
     weights = torch.from_numpy(gaussian_weights(step.sigma, radius=1)).to(pixels)
     padded = torch.nn.functional.pad(pixels, (1, 1, 1, 1), mode="reflect")
     rows = sum(weights[k] * padded[..., k : padded.shape[-2] - 2 + k, :] for k in range(3))
@@ -236,7 +208,7 @@ def _unit_blur(pixels: Tensor, step: InputStep, _: Sequence[str]) -> Tensor:
 
 
 def _unit_unsharp(pixels: Tensor, step: InputStep, pixel_ids: Sequence[str]) -> Tensor:
-    """clip(2x - b): blur's counterpart (specs/methods.md 8.1)."""
+    """clip(2x - b): blur's counterpart in Contrastive Blur (arXiv 2411.19117)."""
     return (2.0 * pixels - _unit_blur(pixels, step, pixel_ids)).clamp(0.0, 1.0)
 
 

@@ -2,45 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import StoreError
-from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.layouts.collection import Collection
 from fewshot.embeddings.pipeline.ledger import Part, PartsFolder
-from fewshot.embeddings.pipeline.plan import Known, Task, differences
-from fewshot.embeddings.store.failures import EVERY, Reasons
-from fewshot.embeddings.store.merge import Merge, Piece
+from fewshot.embeddings.pipeline.units import Known, Task
+from fewshot.embeddings.store.failures import EVERY
+from fewshot.embeddings.store.layer_provenance import differences
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.store.schema import present_path
-
-_GONE = "missing: in the store's sample list, and no longer among the images"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an extraction did.
-
-    Args:
-        store: the sealed store; None while other shards are unfinished, or when no image could be used.
-        images: samples in; rows: images with features; failures: key -> reason of the images without a row.
-        lacking: features that single backbones could not make.
-        notes: what a user should know, in sentences; changed: whether the store was written.
-    """
-
-    store: FeatureStore | None
-    images: int
-    rows: int = 0
-    failures: Mapping[str, str] = field(default_factory=dict)
-    lacking: int = 0
-    notes: tuple[str, ...] = ()
-    changed: bool = False
-    unfinished: int = 0
 
 
 class History:
@@ -56,11 +29,11 @@ class History:
     def __init__(self, folder: PartsFolder, collection: Collection) -> None:
         self.folder = folder
         self.collection = collection
-        self.index = {key: place for place, key in enumerate(collection.keys)}
+        self.index = {key: number for number, key in enumerate(collection.keys)}
         self.store = FeatureStore(folder.store) if folder.store.exists() else None
         self.notes: list[str] = []
         self.keys = self._sample_list()
-        self.place = {key: place for place, key in enumerate(self.keys)}
+        self.position = {key: number for number, key in enumerate(self.keys)}
         self.parts = self._sound_parts()
 
     # -- the sample list -----------------------------------------------------------------------------------------------
@@ -132,10 +105,10 @@ class History:
                 found.append(str(key))
         return found
 
-    def _is_changed(self, place: int, mtime: int, size: int, digest: str) -> bool:
-        root = self.collection.root[place]
+    def _is_changed(self, number: int, mtime: int, size: int, digest: str) -> bool:
+        root = self.collection.root[number]
         layout, folder = self.collection.layouts[root], self.collection.roots[root]
-        sample = self.collection.samples[place]
+        sample = self.collection.samples[number]
         try:
             status = layout.location(folder, sample).stat()
             same_size = bool(sample.member) or status.st_size == size
@@ -143,7 +116,7 @@ class History:
                 return False
             return hashlib.sha256(layout.read(folder, sample)).hexdigest() != digest
         except OSError:
-            return False  # it cannot be read now; reading it for a new backbone tells so
+            return False  # it cannot be read now; reading it for a new backbone will say so
 
     def known(self) -> dict[str, Known]:
         """Return what the sealed store knows of its images, to notice changed files and other decoders."""
@@ -153,56 +126,58 @@ class History:
         return {key: Known(digest, pixels) for key, digest, pixels in zip(*columns, strict=True)}
 
     def require_same(self, tasks: Sequence[Task]) -> None:
-        """Refuse a task whose features exist and were made otherwise.
+        """Refuse a task whose features exist and were produced differently.
 
         Raises:
             StoreError: another weight file, preprocessing, decoder, precision or type; the message says which.
         """
         for task in tasks:
             for info in self.store.layers if self.store else ():
-                if (info.backbone, info.view) == task.place:
+                if (info.backbone, info.view) == task.key:
                     self._refuse_other(task, info.provenance)
             for part in self.parts:
                 for backbone, view, _, mark in part.tasks:
-                    if (backbone, view) == task.place and mark != task.fingerprint:
-                        self._refuse_other(task, self._facts_of(part, task))
+                    if (backbone, view) == task.key and mark != task.fingerprint:
+                        self._refuse_other(task, self._provenance_of(part, task))
 
-    def _facts_of(self, part: Part, task: Task) -> Mapping[str, Any]:
+    def _provenance_of(self, part: Part, task: Task) -> Mapping[str, Any]:
         with self.folder.open(part) as store:
-            return next(info.provenance for info in store.layers if (info.backbone, info.view) == task.place)
+            return next(info.provenance for info in store.layers if (info.backbone, info.view) == task.key)
 
-    def _refuse_other(self, task: Task, facts: Mapping[str, Any]) -> None:
-        different = differences(facts, task.facts)
+    def _refuse_other(self, task: Task, provenance: Mapping[str, Any]) -> None:
+        different = differences(provenance, task.provenance)
         if different:
             raise StoreError(
-                f"{self.folder.store} has {task.backbone!r} ({task.view.name}) made otherwise: {'; '.join(different)}; "
-                f"use the same, or another -o"
+                f"{self.folder.store} has {task.backbone!r} ({task.view.name}) produced differently: "
+                f"{'; '.join(different)}; use the same, or another -o"
             )
 
     def missing(self, task: Task) -> BoolArray:
         """Return (len(keys),) bool: the images this task still needs; failed ones count as needed, gone ones do not."""
         needed = np.array([key in self.index for key in self.keys], dtype=bool)
-        if self._in_store(task):
+        if self.in_store(task):
             assert self.store is not None
-            positions = self._positions_of(self.store)
+            positions = self.positions_of(self.store)
             needed[positions[self.store.present(task.backbone, view=task.view.name)]] = False
         for part in self.parts:
             if part.holds(task):
                 with self.folder.open(part) as store:
                     there = store.present(task.backbone, view=task.view.name)
-                    needed[self._positions_of(store)[there]] = False
+                    needed[self.positions_of(store)[there]] = False
         return needed
 
-    def _in_store(self, task: Task) -> bool:
+    def in_store(self, task: Task) -> bool:
+        """Return whether the sealed store has this task's layers."""
         if self.store is None:
             return False
-        layers = {info.layer for info in self.store.layers if (info.backbone, info.view) == task.place}
+        layers = {info.layer for info in self.store.layers if (info.backbone, info.view) == task.key}
         return bool(layers) and set(task.feature_layers) <= layers
 
-    def _positions_of(self, store: FeatureStore) -> IntArray:
-        return np.array([self.place[key] for key in store.column("key")], dtype=np.int64)
+    def positions_of(self, store: FeatureStore) -> IntArray:
+        """Return where the rows of a store stand in the sample list: (rows,) int64."""
+        return np.array([self.position[key] for key in store.column("key")], dtype=np.int64)
 
-    # -- finishing -----------------------------------------------------------------------------------------------------
+    # -- the run -------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Keep the sample list, which the parts' positions refer to; before the first part is written."""
@@ -214,102 +189,6 @@ class History:
             sample = self.collection.samples[self.index[key]]
             return sample.source, sample.synthetic
         return "", False
-
-    def finish(self, tasks: Sequence[Task], *, facts: Mapping[str, Any]) -> Outcome:
-        """Seal when every task is done on every image, here and in other shards; else say what is left.
-
-        Args:
-            facts: more for the store's provenance.
-        """
-        parts = self.folder.parts()
-        left = sum(int((self.missing(task) & ~self._tried(task, parts)).sum()) for task in tasks)
-        if left:
-            note = f"{left} embeddings of other shards are left; run those shards, the last to end seals the store"
-            return Outcome(None, len(self.keys), notes=(*self.notes, note), unfinished=left)
-        used = [part for part in parts if any(part.holds(task) for task in tasks)]
-        merge = self._merge(used, tasks)
-        reasons = self._reasons(used)
-        if len(merge) == 0:
-            self.folder.forget({part.file for part in used})
-            return Outcome(None, len(self.keys), failures={key: reasons.of(key, EVERY, EVERY) for key in self.keys})
-        changed = self._adds(merge)
-        if changed:
-            self._seal(merge, reasons, facts)
-        sealed = FeatureStore(self.folder.store)
-        self._forget_sealed(parts, sealed)
-        return self._outcome(sealed, changed=changed)
-
-    def _merge(self, used: Sequence[Part], tasks: Sequence[Task]) -> Merge:
-        pieces = []
-        for part in used:
-            with self.folder.open(part) as store:
-                pieces.append(Piece(partial(self.folder.open, part), self._positions_of(store)))
-        old = None
-        if self.store is not None:
-            old = Piece(partial(FeatureStore, self.folder.store), self._positions_of(self.store))
-        return Merge(self.keys, old=old, pieces=pieces, wanted=frozenset(task.place for task in tasks))
-
-    def _tried(self, task: Task, parts: Sequence[Part]) -> BoolArray:
-        """Return (len(keys),) bool: images that this task was run on, with or without success."""
-        tried = np.full(len(self.keys), self._in_store(task))  # what a sealed store lacks was tried
-        for part in parts:
-            if part.holds(task):
-                tried[list(part.positions)] = True
-        return tried
-
-    def _reasons(self, used: Sequence[Part]) -> Reasons:
-        reasons = Reasons()
-        for key in self.keys:
-            if key not in self.index:
-                reasons.note(key, _GONE)
-        if self.store is not None:
-            reasons.add(self.store.failed())
-        for part in used:
-            if part.failures:
-                with self.folder.open(part) as store:
-                    reasons.add(store.failed())
-        return reasons
-
-    def _adds(self, merge: Merge) -> bool:
-        """Return whether the merged store has a row, a layer or a present row that the sealed one lacks."""
-        if self.store is None or len(merge) > len(self.store):
-            return True
-        before = {LayerKey(info.backbone, info.layer, info.view) for info in self.store.layers}
-        if set(merge.infos) - before:
-            return True
-        return any(
-            not np.array_equal(merge.present(key), self.store.file[present_path(key)][:])
-            for key in merge.infos
-            if (key.backbone, key.view) in merge.wanted
-        )
-
-    def _seal(self, merge: Merge, reasons: Reasons, facts: Mapping[str, Any]) -> None:
-        roots = [str(root) for root in self.collection.roots]
-        merge.write(self.folder.store, roots=roots, reasons=reasons, facts=facts)
-
-    def _forget_sealed(self, parts: Sequence[Part], sealed: FeatureStore) -> None:
-        """Delete the parts whose every task is in the sealed store."""
-        there = {(info.backbone, info.view) for info in sealed.layers}
-        done = {part.file for part in parts if {(task[0], task[1]) for task in part.tasks} <= there}
-        self.folder.forget(done)
-
-    def _outcome(self, sealed: FeatureStore, *, changed: bool) -> Outcome:
-        failed = sealed.failed()
-        whole = failed["backbone"] == EVERY
-        failures = dict(zip(failed["key"][whole], failed["reason"][whole], strict=True))
-        assert len(sealed) + len(failures) == len(self.keys), "samples in = rows + failures"
-        altered = [] if changed and self.store is None else self.changed(sealed)
-        if altered:
-            self.notes.append(f"{len(altered)} images changed since they were embedded, the first is {altered[0]!r}")
-        return Outcome(
-            store=sealed,
-            images=len(self.keys),
-            rows=len(sealed),
-            failures=failures,
-            lacking=int((~whole).sum()),
-            notes=tuple(self.notes),
-            changed=changed,
-        )
 
 
 def _interleaved(rows: Sequence[str], found: Sequence[str], unread: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ import numpy as np
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import StoreError
 from fewshot.core.files import file_sha256, output_error, remove_abandoned, write_text
-from fewshot.embeddings.pipeline.plan import Task, Unit
+from fewshot.embeddings.pipeline.units import Task, Unit
 from fewshot.embeddings.store.reader import FeatureStore
 
 _SAMPLES = "samples.jsonl"
@@ -50,7 +50,7 @@ class Part:
     def holds(self, task: Task) -> bool:
         """Return whether the part has this task's features, made in the same way."""
         return any(
-            (backbone, view) == task.place and mark == task.fingerprint and set(task.feature_layers) <= set(layers)
+            (backbone, view) == task.key and mark == task.fingerprint and set(task.feature_layers) <= set(layers)
             for backbone, view, layers, mark in self.tasks
         )
 
@@ -180,7 +180,7 @@ class PartsFolder:
             sha256=file_sha256(file),
             rows=rows,
             failures=failures,
-            tasks=tuple((*task.place, tuple(task.layers), task.fingerprint) for task in unit.tasks),
+            tasks=tuple((*task.key, tuple(task.layers), task.fingerprint) for task in unit.tasks),
             positions=unit.positions,
         )
         own = self.folder / self.name
@@ -238,7 +238,7 @@ def _part(entry: Mapping[str, Any]) -> Part:
         rows=entry["rows"],
         failures=entry["failures"],
         tasks=tuple((backbone, view, tuple(layers), mark) for backbone, view, layers, mark in entry["tasks"]),
-        positions=tuple(place for start, stop in entry["positions"] for place in range(start, stop)),
+        positions=tuple(position for start, stop in entry["positions"] for position in range(start, stop)),
     )
 
 

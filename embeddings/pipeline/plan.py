@@ -1,156 +1,67 @@
-"""What an extraction has to do: tasks (backbone, view, layers), and the units of work over the sample list."""
+"""What an engine is handed: backbones to load, samples, settings; everything but what is loaded or open."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from pathlib import Path
 
-import numpy as np
-
-from fewshot.core.arrays import BoolArray, IntArray
-from fewshot.embeddings.inputs.transforms import InputRule
-from fewshot.embeddings.inputs.views import InputStep, View
-from fewshot.embeddings.layer_key import LOGIT
-from fewshot.embeddings.pipeline.prepare import Input
-
-_UNIT_IMAGES, _MOST_UNIT_IMAGES, _UNITS_WANTED = 128, 2048, 1024
+from fewshot.core.errors import WeightsError
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.backbones.creation import recreate
+from fewshot.embeddings.card import Weights
+from fewshot.embeddings.layouts.collection import Collection
+from fewshot.embeddings.pipeline.settings import ComputeSettings, PixelSettings
+from fewshot.embeddings.pipeline.units import Known
+from fewshot.embeddings.reference import BackboneReference
 
 
 @dataclass(frozen=True)
-class Task:
-    """One backbone under one view.
+class PlannedBackbone:
+    """One backbone of a plan: which network, and where its files lie on this machine."""
+
+    reference: BackboneReference
+    weights: Weights = field(hash=False)
+
+    def load(self, device: str) -> Backbone:
+        """Return the backbone, filled and frozen on ``device``.
+
+        Raises:
+            WeightsError: a file is missing, does not fit, or is not the one that was planned.
+        """
+        backbone = recreate(self.reference, weights=self.weights).load(device=device, weights=self.weights)
+        if dict(backbone.weights_sha256) != dict(self.reference.weights):
+            raise WeightsError(
+                f"the weights of {self.reference.name!r} changed while this run was under way (planned "
+                f"{dict(self.reference.weights)}, now {backbone.weights_sha256}); keep the file as it is and run again"
+            )
+        return backbone
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything an engine needs to know beside its units; frozen, and it can be pickled to another process.
+
+    Nothing that is loaded, open, locked or counting is in it: the caller keeps ledger, progress and strictness.
 
     Args:
-        backbone: the card's name.
-        layers: layer -> dimension, of those to be computed; ``logit`` among them where a head is loaded.
-        default: the card's default layer.
-        rule: the card's input rule.
-        facts: how the features are made, JSON values; kept beside every layer.
-        fingerprint: hash of those facts that must be equal for features to stand in one layer.
+        backbones: what computes, by card name.
+        samples: the images, and how they are read.
+        keys: the sample list of the store, which the units' positions refer to.
+        known: key -> what the store that is added to knows of the image.
+        pixels: what is done to every image first; compute: where and how networks run.
+        dtype: of stored features; folder: where the files of finished units go.
     """
 
-    backbone: str
-    view: View
-    layers: Mapping[str, int] = field(hash=False)
-    default: str
-    rule: InputRule
-    facts: Mapping[str, Any] = field(hash=False, compare=False)
-    fingerprint: str
+    backbones: tuple[PlannedBackbone, ...]
+    samples: Collection = field(hash=False)
+    keys: tuple[str, ...] = field(hash=False, repr=False)
+    known: Mapping[str, Known] = field(hash=False, repr=False)
+    pixels: PixelSettings
+    compute: ComputeSettings
+    dtype: str
+    folder: Path
 
-    @property
-    def input(self) -> Input:
-        """The array it needs; tasks of equal inputs share it."""
-        return Input(self.view.pixels, self.rule.steps)
-
-    @property
-    def input_step(self) -> InputStep | None:
-        """What is done to the network's input, if anything."""
-        return self.view.input
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """(backbone, view), as stores name them."""
-        return (self.backbone, self.view.name)
-
-    @property
-    def feature_layers(self) -> tuple[str, ...]:
-        """The layers without the reserved ``logit``, which is there only when the checkpoint brought a head."""
-        return tuple(layer for layer in self.layers if layer != LOGIT)
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One unit of work: some samples, by their positions in the sample list, and the tasks to do on them."""
-
-    positions: tuple[int, ...]
-    tasks: tuple[Task, ...]
-
-    def id(self, keys: Sequence[str]) -> str:
-        """Return the name of the unit's file: a hash of the fingerprints of its tasks and of its sample keys."""
-        digest = hashlib.sha256()
-        for task in self.tasks:
-            digest.update(f"{task.place} {sorted(task.layers)} {task.fingerprint}\n".encode())
-        for position in self.positions:
-            digest.update(keys[position].encode("utf-8", "surrogateescape") + b"\0")
-        return digest.hexdigest()[:24]
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the store that is added to knows of an image: the hashes of its bytes and of its pixels."""
-
-    sha256: str
-    pixel_id: str
-
-
-# Facts that must be equal for two sets of features to stand in one layer, with what a message calls them.
-IDENTITY = {
-    "weights": "the weight files",
-    "input": "the preprocessing",
-    "decoder": "the decoder",
-    "reencode": "the re-encoding of all images",
-    "precision": "the precision",
-    "dtype": "the type features are stored in",
-}
-
-
-def fingerprint(facts: Mapping[str, Any]) -> str:
-    """Return the hash of the facts named in ``IDENTITY``."""
-    identity = {name: facts.get(name) for name in IDENTITY}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return, in words, which identity facts differ and how."""
-    return [
-        f"{what} (then {json.dumps(before.get(name))}, now {json.dumps(now.get(name))})"
-        for name, what in IDENTITY.items()
-        if before.get(name) != now.get(name)
-    ]
-
-
-def unit_images(images: int) -> int:
-    """Return how many images make one unit of work.
-
-    It follows from the number of images alone, so that every machine cuts the list at the same places; batches never
-    cross a unit. About a thousand units at most of large sets, so that the ledger stays small.
-
-    >>> unit_images(2_370), unit_images(1_000_000)
-    (128, 1024)
-    """
-    wanted = _UNIT_IMAGES
-    while wanted < _MOST_UNIT_IMAGES and images > wanted * _UNITS_WANTED:
-        wanted *= 2
-    return wanted
-
-
-def units(images: int, todo: Mapping[Task, BoolArray]) -> Iterator[Unit]:
-    """Yield the units of work in sample order.
-
-    Args:
-        images: the length of the sample list.
-        todo: task -> (images,) bool, which samples it still needs.
-    """
-    size = unit_images(images)
-    for start in range(0, images, size):
-        groups: dict[tuple[int, ...], list[Task]] = {}
-        for task, missing in todo.items():
-            positions = _true_positions(missing[start : start + size]) + start
-            if len(positions):
-                groups.setdefault(tuple(positions.tolist()), []).append(task)
-        for wanted, tasks in groups.items():
-            yield Unit(wanted, tuple(tasks))
-
-
-def share_of(work: Sequence[Unit], *, images: int, shard: tuple[int, int] | None) -> list[Unit]:
-    """Return the units of shard ``(i, n)``, i from 1; all when None. A stretch of the list keeps its owner."""
-    if shard is None:
-        return list(work)
-    number, count = shard
-    size = unit_images(images)
-    return [unit for unit in work if unit.positions[0] // size % count == number - 1]
-
-
-def _true_positions(values: BoolArray) -> IntArray:
-    return np.flatnonzero(values).astype(np.int64)
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """Key -> its number among the samples; keys of images that are gone since are not in it."""
+        return {key: number for number, key in enumerate(self.samples.keys)}

@@ -1,6 +1,6 @@
 """What happens to one image before a network: read, decode, perturb, resize; in a worker process or in this one.
 
-No torch is imported here, unless the recipe names a decoder that needs it. Results are bytes (uint8) for ordinary
+No torch is imported here, unless a decoder that needs it is named. Results are bytes (uint8) for ordinary
 geometries; every distinct pair of pixel view and geometry is computed once, and geometries that begin alike share their
 beginning.
 """
@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fewshot.embeddings.inputs.decoders import PILLOW, decoder_of, resize_of
-from fewshot.embeddings.inputs.images import ImageFacts, UnreadableImage
+from fewshot.embeddings.inputs.decoders import decoder_of, resize_of
+from fewshot.embeddings.inputs.images import ImageMetadata, UnreadableImage
 from fewshot.embeddings.inputs.transforms import Resize, Step
 from fewshot.embeddings.inputs.views import PixelStep, perturb
 from fewshot.embeddings.layouts.base import Layout, Sample
+from fewshot.embeddings.pipeline.settings import PixelSettings
 
 
 @dataclass(frozen=True)
@@ -32,21 +33,19 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Preparation:
     """Everything a worker needs to know beside the sample.
 
     Args:
         roots, layouts: where samples lie and how they are read, by the job's ``root``.
         inputs: what to compute of each image.
-        reencode: applied to every decoded image first, whatever its class (``--match-format``, ``--fiser-compat``).
-        decoder: one of ``decoders.DECODERS``.
+        pixels: the decoder, and what is done to every image first.
     """
 
     roots: tuple[Path, ...]
     layouts: tuple[Layout, ...]
     inputs: tuple[Input, ...]
-    reencode: tuple[PixelStep, ...] = ()
-    decoder: str = PILLOW
+    pixels: PixelSettings = field(default_factory=PixelSettings)
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class Job:
     """One image to prepare.
 
     Args:
-        number: its place in the run, counted from 0 without gaps.
-        root: which of the recipe's roots.
+        number: its number in the run, counted from 0 without gaps.
+        root: which of the preparation's roots.
         known_sha256, known_id: the hash of its bytes and of its pixels in the store that is added to, else empty.
     """
 
@@ -71,14 +70,14 @@ class Prepared:
     """What became of one image.
 
     Args:
-        facts: None when the image cannot be used; then ``failure`` says why.
-        inputs: one array per input of the recipe, or the reason (text) why that geometry failed for this image.
+        metadata: None when the image cannot be used; then ``failure`` says why.
+        inputs: one array per input that is wanted, or the reason (text) why that geometry failed for this image.
         seconds: wall time of reading, decoding and preprocessing.
         refused: why the whole run must stop, for example a decoder that gives other pixels than the store has.
     """
 
     number: int
-    facts: ImageFacts | None = None
+    metadata: ImageMetadata | None = None
     mtime_ns: int = 0
     failure: str = ""
     inputs: list[NDArray[Any] | str] = field(default_factory=list)
@@ -86,33 +85,35 @@ class Prepared:
     refused: str = ""
 
 
-def prepare(recipe: Recipe, job: Job) -> Prepared:
-    """Return the inputs of one image; whatever is wrong with the image is told in the result, not raised."""
+def prepare(preparation: Preparation, job: Job) -> Prepared:
+    """Return the inputs of one image; whatever is wrong with the image stands in the result, not raised."""
     started = time.perf_counter()
     result = Prepared(job.number)
     try:
-        encoded, result.mtime_ns = _read(recipe, job)
+        encoded, result.mtime_ns = _read(preparation, job)
         read = time.perf_counter()
-        image, facts = decoder_of(recipe.decoder)(encoded)
+        image, metadata = decoder_of(preparation.pixels.decoder)(encoded)
         decoded = time.perf_counter()
     except UnreadableImage as error:
         result.failure = str(error)
         return result
-    if job.known_sha256 and facts.file_sha256 != job.known_sha256:
+    if job.known_sha256 and metadata.file_sha256 != job.known_sha256:
         result.failure = "changed: the file's bytes are not those the store was made from"
         return result
-    if job.known_id and facts.id != job.known_id:
+    if job.known_id and metadata.id != job.known_id:
         result.refused = f"{job.sample.key}: the same bytes decode to other pixels than when the store was made"
         return result
-    result.facts = facts
-    image = perturb(image, recipe.reencode, pixel_id=facts.id)
-    result.inputs = _inputs(image, recipe.inputs, pixel_id=facts.id, resize=resize_of(recipe.decoder))
+    result.metadata = metadata
+    image = perturb(image, preparation.pixels.reencode, pixel_id=metadata.id)
+    result.inputs = _inputs(
+        image, preparation.inputs, pixel_id=metadata.id, resize=resize_of(preparation.pixels.decoder)
+    )
     result.seconds = (read - started, decoded - read, time.perf_counter() - decoded)
     return result
 
 
-def _read(recipe: Recipe, job: Job) -> tuple[bytes, int]:
-    layout, root = recipe.layouts[job.root], recipe.roots[job.root]
+def _read(preparation: Preparation, job: Job) -> tuple[bytes, int]:
+    layout, root = preparation.layouts[job.root], preparation.roots[job.root]
     try:
         mtime_ns = layout.location(root, job.sample).stat().st_mtime_ns
         return layout.read(root, job.sample), mtime_ns
@@ -136,7 +137,7 @@ def _inputs(image: Image.Image, inputs: Sequence[Input], *, pixel_id: str, resiz
             continue
         try:
             results.append(_geometry(seen, wanted, between, resize))
-        except Exception as error:  # any failure of a plug-in's step is this image's failure, told with its text
+        except Exception as error:  # any failure of a plug-in's step is this image's failure, with its text
             results.append(f"geometry: {type(error).__name__}: {error}")
     return results
 

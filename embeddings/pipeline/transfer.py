@@ -18,7 +18,7 @@ _UNDER_WAY = 2  # batches whose features are on their way back
 
 
 def upload(arrays: Sequence[NDArray[Any]], device: torch.device) -> Tensor:
-    """Return arrays of one shape as one batch on the device; on CUDA the copy runs while this process goes on."""
+    """Return arrays of one shape as one batch on the device; on CUDA the copy runs while this process continues."""
     if device.type == "cpu":
         return torch.from_numpy(np.stack(arrays))
     dtype = torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype
@@ -30,7 +30,7 @@ def upload(arrays: Sequence[NDArray[Any]], device: torch.device) -> Tensor:
 class Downloads:
     """One thread that fetches features from the device and hands them on, in the order given; a context manager.
 
-    The networks' process goes on meanwhile. What the thread meets is raised by the next call.
+    The networks' process continues meanwhile. What the thread meets is raised by the next call.
 
     Args:
         device: where the networks run.

@@ -21,6 +21,14 @@ def lay_channels_last(backbones: Iterable[Backbone]) -> frozenset[str]:
     return frozenset(backbone.card.name for backbone in backbones if _takes_channels_last(backbone))
 
 
+def put_channels_last(backbones: Iterable[Backbone], names: frozenset[str]) -> frozenset[str]:
+    """Put the named backbones' networks channels last, as they were when their features were recorded."""
+    for backbone in backbones:
+        if backbone.card.name in names:
+            backbone.network.to(memory_format=torch.channels_last)
+    return names
+
+
 def _takes_channels_last(backbone: Backbone) -> bool:
     convolutions = sum(isinstance(part, nn.Conv2d) for part in backbone.network.modules())
     batch = trial_batch(backbone) if convolutions > 1 and cheap(backbone) else torch.empty(0)

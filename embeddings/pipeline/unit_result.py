@@ -1,7 +1,7 @@
-"""One unit of work on its way to a file: facts, features and failures of its images, in order."""
+"""One unit of work on its way to a file: metadata, features and failures of its images, in order."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,16 @@ import pandas as pd
 from fewshot.core.arrays import BoolArray, FloatArray
 from fewshot.core.errors import StoreError
 from fewshot.embeddings.layouts.base import Sample
-from fewshot.embeddings.pipeline.plan import Task, Unit
 from fewshot.embeddings.pipeline.prepare import Prepared
-from fewshot.embeddings.store.failures import EVERY
+from fewshot.embeddings.pipeline.units import Task, TaskKey, Unit
+from fewshot.embeddings.store.failures import EVERY, Failure
 from fewshot.embeddings.store.schema import COLUMNS
 from fewshot.embeddings.store.writer import LayerData, StoreWriter
 
 NOT_FINITE = "not-finite: the network gave NaN or infinite values"
+
+# How the features of a task were computed, as far as it is known only once they are: device, batch size ...
+Execution = Callable[[Task], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class UnitFile:
 class UnitResult:
     """Collects what becomes of a unit's images; ``write`` makes its file.
 
+    Images are named by their number in the unit.
+
     Args:
         unit: the unit; keys: the sample list it refers to; dtype: of stored features.
     """
@@ -41,38 +46,47 @@ class UnitResult:
         self.keys = [keys[position] for position in unit.positions]
         self.dtype = np.dtype(dtype)
         self.rows: dict[int, dict[str, Any]] = {}
-        self.failures: list[tuple[str, str, str, str]] = []
-        self._features: dict[tuple[tuple[str, str], str], FloatArray] = {}
-        self._present = {task.place: np.zeros(len(self.keys), bool) for task in unit.tasks}
+        self.failures: list[Failure] = []
+        self._features: dict[tuple[TaskKey, str], FloatArray] = {}
+        self._present = {task.key: np.zeros(len(self.keys), bool) for task in unit.tasks}
 
-    def readable(self, place: int, sample: Sample, root: int, prepared: Prepared) -> None:
-        """Keep the facts of an image that was read."""
-        assert prepared.facts is not None
-        self.rows[place] = sample_columns(self.keys[place], sample, root) | {
-            **prepared.facts.columns(),
+    def readable(self, number: int, sample: Sample, root: int, prepared: Prepared) -> None:
+        """Keep the metadata of an image that was read."""
+        assert prepared.metadata is not None
+        self.rows[number] = sample_columns(self.keys[number], sample, root) | {
+            **prepared.metadata.columns(),
             "mtime_ns": prepared.mtime_ns,
         }
 
-    def unreadable(self, place: int, reason: str) -> None:
+    def unreadable(self, number: int, reason: str) -> None:
         """List an image that cannot be had at all."""
-        self.failures.append((self.keys[place], EVERY, EVERY, reason))
+        self.failures.append(Failure(self.keys[number], EVERY, EVERY, reason))
 
-    def lacking(self, place: int, task: Task, reason: str) -> None:
+    def lacking(self, number: int, task: Task, reason: str) -> None:
         """List an image that one task cannot use."""
-        self.failures.append((self.keys[place], *task.place, reason))
+        self.failures.append(Failure(self.keys[number], *task.key, reason))
 
-    def take(self, task: Task, places: Sequence[int], layers: dict[str, FloatArray]) -> None:
+    def take(self, task: Task, numbers: Sequence[int], layers: Mapping[str, FloatArray]) -> None:
         """Keep the features of one batch; a row that is not finite is listed and stays absent."""
         finite = np.logical_and.reduce([np.isfinite(part).all(axis=1) for part in layers.values()])
-        at = np.asarray(places)
+        at = np.asarray(numbers)
         for row in np.flatnonzero(~finite).tolist():
-            self.lacking(places[row], task, NOT_FINITE)
+            self.lacking(numbers[row], task, NOT_FINITE)
         for layer, part in layers.items():
-            name = (task.place, layer)
+            name = (task.key, layer)
             if name not in self._features:
                 self._features[name] = np.full((len(self.keys), part.shape[1]), np.nan, self.dtype)
             self._features[name][at[finite]] = self._stored(part[finite], task, layer)
-        self._present[task.place][at[finite]] = True
+        self._present[task.key][at[finite]] = True
+
+    def present(self, task: Task) -> BoolArray:
+        """Return (images,) bool: which images the task has features of."""
+        return self._present[task.key]
+
+    def features(self, task: Task, layer: str) -> FloatArray:
+        """Return (images, D) features of one layer, NaN where they are absent."""
+        found = self._features.get((task.key, layer))
+        return np.full((len(self.keys), task.layers[layer]), np.nan, self.dtype) if found is None else found
 
     def _stored(self, features: FloatArray, task: Task, layer: str) -> FloatArray:
         if self.dtype == np.float16 and len(features):
@@ -84,21 +98,24 @@ class UnitResult:
                 )
         return features.astype(self.dtype)
 
-    def write(self, path: Path) -> UnitFile:
-        """Write the unit's file, a small sealed store of the images that were read."""
-        places = sorted(self.rows)
-        samples = pd.DataFrame([self.rows[place] for place in places], columns=self._columns(), dtype=object)
-        failed = pd.DataFrame(self.failures, columns=["key", "backbone", "view", "reason"], dtype=object)
+    def write(self, path: Path, execution: Execution) -> UnitFile:
+        """Write the unit's file, a small sealed store of the images that were read.
+
+        Args:
+            execution: how the features of a task were computed; kept beside its planned provenance.
+        """
+        numbers = sorted(self.rows)
+        samples = pd.DataFrame([self.rows[number] for number in numbers], columns=self._columns(), dtype=object)
+        failed = pd.DataFrame(
+            [astuple(failure) for failure in self.failures], columns=["key", "backbone", "view", "reason"], dtype=object
+        )
         with StoreWriter(path, samples) as writer:
             for task in self.unit.tasks:
-                present = self._present[task.place][places]
-                for layer, dimension in task.layers.items():
-                    found = self._features.get((task.place, layer))
-                    if found is None:
-                        found = np.full((len(self.keys), dimension), np.nan, self.dtype)
-                    writer.add(self._layer(task, layer, found[places], present))
+                provenance = {**task.provenance, **execution(task)}
+                for layer in task.layers:
+                    writer.add(self._layer(task, layer, numbers, provenance))
             writer.seal(failed, brief=True)
-        return UnitFile(path, len(places), len(self.failures))
+        return UnitFile(path, len(numbers), len(self.failures))
 
     def _columns(self) -> list[str]:
         extra: dict[str, None] = {}
@@ -106,15 +123,15 @@ class UnitResult:
             extra.update(dict.fromkeys(name for name in row if name not in COLUMNS))
         return [*COLUMNS, *extra]
 
-    def _layer(self, task: Task, layer: str, features: FloatArray, present: BoolArray) -> LayerData:
+    def _layer(self, task: Task, layer: str, numbers: Sequence[int], provenance: Mapping[str, Any]) -> LayerData:
         return LayerData(
             backbone=task.backbone,
             layer=layer,
-            features=features,
+            features=self.features(task, layer)[numbers],
             view=task.view.name,
-            present=present,
+            present=self.present(task)[numbers],
             default=layer == task.default,
-            provenance=task.facts,
+            provenance=provenance,
         )
 
 

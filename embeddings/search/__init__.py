@@ -1,4 +1,4 @@
-"""Nearest images of a store and the sources they speak for; ``index.py`` is the only importer of FAISS.
+"""Nearest images of a store and the sources they speak for; ``faiss_index.py`` is the only importer of FAISS.
 
 May import: embedder, store, core.
 """

@@ -39,16 +39,16 @@ def exact_scores(gather: Gather, queries: Float32Array, candidates: IntArray, *,
 
 
 def ranked(
-    scores: Float64Array, candidates: IntArray, *, k: int, barred: list[IntArray]
+    scores: Float64Array, candidates: IntArray, *, k: int, excluded: list[IntArray]
 ) -> tuple[Float64Array, IntArray]:
     """Return the ``k`` best candidates: (m, k) scores and positions; ``NONE`` at -inf where there are fewer.
 
     Args:
         scores, candidates: (m, c) scores and positions.
-        barred: for each query, positions that are no answer.
+        excluded: for each query, positions that are no answer.
     """
     allowed = candidates != NONE
-    for number, positions in enumerate(barred):
+    for number, positions in enumerate(excluded):
         if len(positions):
             allowed[number] &= ~np.isin(candidates[number], positions)
     scores, candidates = np.where(allowed, scores, -np.inf), np.where(allowed, candidates, NONE)
@@ -61,20 +61,20 @@ def scan(
     queries: Float32Array,
     *,
     k: int,
-    barred: list[IntArray],
-    among: BoolArray | None = None,
+    excluded: list[IntArray],
+    allowed: BoolArray | None = None,
 ) -> tuple[Float64Array, IntArray]:
     """Return scores and positions (m, k) by brute force over the blocks of a layer, without any index.
 
     Args:
         queries: (m, D) float32, prepared.
-        barred: for each query, positions that are no answer.
-        among: (R,) bool, which positions may be answers; all when None.
+        excluded: for each query, positions that are no answer.
+        allowed: (R,) bool, which positions may be answers; all when None.
     """
     scores, best = np.full((len(queries), 1), -np.inf), np.full((len(queries), 1), NONE, np.int64)
-    width = k + max((len(positions) for positions in barred), default=0) + _MARGIN
+    width = k + max((len(positions) for positions in excluded), default=0) + _MARGIN
     for start, block in indexed.blocks():
-        inside = np.arange(len(block)) if among is None else np.flatnonzero(among[start : start + len(block)])
+        inside = np.arange(len(block)) if allowed is None else np.flatnonzero(allowed[start : start + len(block)])
         if not len(inside):
             continue
         rough = queries @ block[inside].T
@@ -82,7 +82,7 @@ def scan(
             rough -= np.einsum("ij,ij->i", block[inside], block[inside]) / 2  # |q|^2 is the same for all
         kept = inside[np.argpartition(-rough, min(width, len(inside)) - 1, axis=1)[:, :width]]
         near = exact_scores(block.__getitem__, queries, kept, metric=indexed.metric)
-        scores, best = ranked(np.hstack([scores, near]), np.hstack([best, start + kept]), k=k, barred=barred)
+        scores, best = ranked(np.hstack([scores, near]), np.hstack([best, start + kept]), k=k, excluded=excluded)
     return scores, best
 
 
@@ -91,7 +91,7 @@ def searched_value(scores: Float64Array, *, metric: Metric) -> Float64Array:
     return -(scores**2) if metric == "l2" else scores
 
 
-def slack(queries: Float32Array, longest: float, *, metric: Metric) -> Float64Array:
+def rounding_bound(queries: Float32Array, longest: float, *, metric: Metric) -> Float64Array:
     """Return (m,) how far a float32 sum over D products may lie from the exact one: 4 sqrt(D) units of rounding.
 
     A blocked or vectorised sum of D products errs by far less than its worst case D u |q||x| (Higham 2002, "Accuracy
@@ -107,11 +107,13 @@ def slack(queries: Float32Array, longest: float, *, metric: Metric) -> Float64Ar
 
 
 def _pairwise(vectors: Float32Array, queries: Float32Array, metric: Metric) -> Float64Array:
-    wide, asked = vectors.astype(np.float64), queries.astype(np.float64)
+    wide, queried = vectors.astype(np.float64), queries.astype(np.float64)
     if metric == "l2":
-        return np.asarray(0.0 - np.sqrt(((wide - asked) ** 2).sum(axis=-1)))
-    products = (wide * asked).sum(axis=-1)
+        return np.asarray(0.0 - np.sqrt(((wide - queried) ** 2).sum(axis=-1)))
+    products = (wide * queried).sum(axis=-1)
     if metric == "ip":
         return np.asarray(products)
-    lengths = np.sqrt((wide**2).sum(axis=-1)) * np.sqrt((asked**2).sum(axis=-1))  # float32 rows are 1 to rounding only
+    lengths = np.sqrt((wide**2).sum(axis=-1)) * np.sqrt(
+        (queried**2).sum(axis=-1)
+    )  # float32 rows are 1 to rounding only
     return np.asarray(np.clip(products / lengths, -1, 1))

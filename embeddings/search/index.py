@@ -1,4 +1,4 @@
-"""Search one layer of a store for the images nearest to a query; the only module that imports FAISS.
+"""Search one layer of a store for the images nearest to a query, with exact scores.
 
 FAISS finds candidates; every score is then computed again from the rows themselves (``exact.py``). So scores and order
 are the same whatever the batch, the number of threads, the BLAS or the device; an approximate index may miss a
@@ -10,22 +10,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-import faiss as _faiss
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray, spans
-from fewshot.core.device import parse_device
-from fewshot.core.errors import DeviceError, InputError, OptionError
+from fewshot.core.errors import InputError, OptionError
 from fewshot.core.files import atomic_path
 from fewshot.embeddings.layer_key import CLEAN
-from fewshot.embeddings.search.exact import NONE, exact_scores, ranked, scan, searched_value, slack
-from fewshot.embeddings.search.files import read_facts, require_same_layer, write_facts
+from fewshot.embeddings.search.exact import NONE, exact_scores, ranked, rounding_bound, scan, searched_value
+from fewshot.embeddings.search.faiss_index import (
+    build,
+    efforts,
+    longest,
+    on_device,
+    read,
+    search_parameters,
+    set_probes,
+    storage_of,
+    vectors_of,
+    write,
+)
+from fewshot.embeddings.search.files import read_description, require_same_layer, write_description
 from fewshot.embeddings.search.indexed_layer import IndexedLayer, Metric, Where
-from fewshot.embeddings.search.kinds import HNSW_LINKS, TRAINING_ROWS, Choice, choose_kind, pq_bytes
+from fewshot.embeddings.search.kinds import Choice, choose_kind
 from fewshot.embeddings.search.neighbours import Neighbours
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
-
-faiss: Any = _faiss  # its type stubs know the C++ signatures, not the Python ones
 
 _QUERY_BLOCK = 1024
 _READ_BYTES = 64 << 20  # rows read at a time where the index holds codes only
@@ -81,8 +89,8 @@ class SourceIndex:
         self.choice = choose_kind(
             index, len(self.indexed), self.indexed.dimension, recall=recall, memory_bytes=memory_bytes
         )
-        self._index, self._longest = _built(self.indexed, self.choice.kind, seed)
-        self._searched = _on_device(self._index, self.choice.kind, device)
+        self._index, self._longest = build(self.indexed, self.choice.kind, seed)
+        self._searched = on_device(self._index, self.choice.kind, device)
         if self.choice.kind != "flat":
             self._tune(recall, seed)
 
@@ -94,20 +102,20 @@ class SourceIndex:
             StoreError: the file is damaged, or the layer it indexes has changed since.
         """
         path = Path(path)
-        facts = read_facts(path)
+        description = read_description(path)
         self = cls.__new__(cls)
         opened = store if isinstance(store, FeatureStore) else FeatureStore(store)
-        chosen = {name: facts[name] for name in ("backbone", "layer", "view", "metric")}
-        self.indexed = IndexedLayer.choose(opened, **chosen, where=facts["where"] or None)
-        require_same_layer(path, facts, self.indexed)
-        self.choice = Choice(**facts["choice"])
-        self._index = faiss.read_index(str(path))
-        self._longest = _longest(_view(self._index)) if self.choice.kind == "flat" else float("nan")
-        self._searched = _on_device(self._index, self.choice.kind, device)
+        chosen = {name: description[name] for name in ("backbone", "layer", "view", "metric")}
+        self.indexed = IndexedLayer.choose(opened, **chosen, where=description["where"] or None)
+        require_same_layer(path, description, self.indexed)
+        self.choice = Choice(**description["choice"])
+        self._index = read(path)
+        self._longest = longest(vectors_of(self._index)) if self.choice.kind == "flat" else float("nan")
+        self._searched = on_device(self._index, self.choice.kind, device)
         return self
 
     def save(self, path: Path | str) -> Path:
-        """Write the index to ``path`` and the facts of its layer beside it, as JSON; return the path.
+        """Write the index to ``path`` and a description of its layer beside it, as JSON; return the path.
 
         Raises:
             OutputError: it cannot be written.
@@ -115,19 +123,19 @@ class SourceIndex:
         path = Path(path)
         with atomic_path(path, option="--index-file") as temporary:
             try:
-                faiss.write_index(self._index, str(temporary))
+                write(self._index, temporary)
             except RuntimeError as error:  # what the disk refused, as FAISS reports it
                 raise OSError(str(error)) from error
-        write_facts(path, self.indexed, self.choice)
+        write_description(path, self.indexed, self.choice)
         return path
 
     def __len__(self) -> int:
         return len(self.indexed)
 
     def __repr__(self) -> str:
-        place = f"{self.info.backbone}/{self.info.layer}"
+        layer = f"{self.info.backbone}/{self.info.layer}"
         return (
-            f"SourceIndex({place}, {self.metric}, {self.choice.kind}: {len(self)} rows of {len(self.counts)} sources)"
+            f"SourceIndex({layer}, {self.metric}, {self.choice.kind}: {len(self)} rows of {len(self.counts)} sources)"
         )
 
     @property
@@ -172,7 +180,7 @@ class SourceIndex:
         k: int = 5,
         *,
         leave_out: Sequence[IntArray] | None = None,
-        among: BoolArray | None = None,
+        allowed: BoolArray | None = None,
     ) -> Neighbours:
         """Return the ``k`` nearest rows of each query; fewer when fewer can be found.
 
@@ -180,7 +188,7 @@ class SourceIndex:
             queries: (M, D) floating, as the backbone gives them; under cosine they are divided by their length.
             k: neighbours wanted, at least 1.
             leave_out: for each query, the store rows that may not be an answer; for example its own.
-            among: (R,) bool over ``rows``, which of them may be answers; all when None.
+            allowed: (R,) bool over ``rows``, which of them may be answers; all when None.
 
         Raises:
             OptionError: k below 1.
@@ -189,9 +197,9 @@ class SourceIndex:
         if k < 1:
             raise OptionError(f"k must be at least 1, not {k}")
         prepared = self.indexed.prepared(queries)
-        barred = self._barred(len(prepared), leave_out, among)
-        widest = max((len(positions) for positions in barred), default=0)
-        open_rows = len(self) if among is None else int(np.count_nonzero(among))
+        excluded = self._excluded(len(prepared), leave_out, allowed)
+        widest = max((len(positions) for positions in excluded), default=0)
+        open_rows = len(self) if allowed is None else int(np.count_nonzero(allowed))
         if len(prepared) and open_rows - widest < 1:
             raise InputError(
                 f"{self.indexed}: of {open_rows} rows none is left for a query that leaves {widest} out; "
@@ -202,7 +210,7 @@ class SourceIndex:
         search = self._exact if self.choice.kind == "flat" else self._approximate
         scores, positions = np.empty((len(prepared), k)), np.empty((len(prepared), k), np.int64)
         for start, stop in spans(len(prepared), _QUERY_BLOCK):
-            found = search(prepared[start:stop], k, width, barred[start:stop], among)
+            found = search(prepared[start:stop], k, width, excluded[start:stop], allowed)
             scores[start:stop], positions[start:stop] = found
         return Neighbours(scores, self.rows[positions], self.sources[positions])
 
@@ -215,9 +223,9 @@ class SourceIndex:
         if self.choice.kind != "flat":
             raise OptionError(f"all pairs within a score need an exact index, not {self.choice.kind}; use --index flat")
         for start, stop in spans(len(self), _QUERY_BLOCK):
-            queries = _view(self._index)[start:stop]
+            queries = vectors_of(self._index)[start:stop]
             least = searched_value(np.full(len(queries), score - _LAST_BITS), metric=self.metric)
-            radius = float(np.float32((least - slack(queries, self._longest, metric=self.metric)).min()))
+            radius = float(np.float32((least - rounding_bound(queries, self._longest, metric=self.metric)).min()))
             limits, _, found = self._index.range_search(queries, -radius if self.metric == "l2" else radius)
             for number in range(stop - start):
                 later = np.sort(found[limits[number] : limits[number + 1]])
@@ -227,72 +235,78 @@ class SourceIndex:
                     if value >= score - _LAST_BITS:
                         yield int(self.rows[start + number]), int(self.rows[position]), float(value)
 
-    def _barred(self, queries: int, leave_out: Sequence[IntArray] | None, among: BoolArray | None) -> list[IntArray]:
-        """Return the positions that each query may not be answered with, beyond those that ``among`` closes."""
+    def _excluded(
+        self, queries: int, leave_out: Sequence[IntArray] | None, allowed: BoolArray | None
+    ) -> list[IntArray]:
+        """Return the positions that each query may not be answered with, beyond those that ``allowed`` closes."""
         if leave_out is None:
             return [np.empty(0, np.int64)] * queries
         if len(leave_out) != queries:
             raise InputError(f"leave_out holds {len(leave_out)} sets of rows for {queries} queries; give one each")
-        barred = []
+        excluded = []
         for rows in leave_out:
             near = np.minimum(np.searchsorted(self.rows, rows), len(self) - 1)
             positions = near[self.rows[near] == rows]
-            barred.append(positions if among is None else positions[among[positions]])
-        return barred
+            excluded.append(positions if allowed is None else positions[allowed[positions]])
+        return excluded
 
     def _exact(
-        self, queries: Float32Array, k: int, width: int, barred: list[IntArray], among: BoolArray | None
+        self, queries: Float32Array, k: int, width: int, excluded: list[IntArray], allowed: BoolArray | None
     ) -> tuple[Float64Array, IntArray]:
         """Return scores and positions (m, k), proven complete: no row outside the candidates can be as near."""
-        near, candidates = self._candidates(queries, width, among)
-        scores, positions = self._ranked(queries, candidates, k, barred)
-        if width == (len(self) if among is None else np.count_nonzero(among)):
+        near, candidates = self._candidates(queries, width, allowed)
+        scores, positions = self._ranked(queries, candidates, k, excluded)
+        if width == (len(self) if allowed is None else np.count_nonzero(allowed)):
             return scores, positions
-        floor = searched_value(scores[:, -1], metric=self.metric) - slack(queries, self._longest, metric=self.metric)
+        floor = searched_value(scores[:, -1], metric=self.metric) - rounding_bound(
+            queries, self._longest, metric=self.metric
+        )
         reached = (-near[:, -1] if self.metric == "l2" else near[:, -1]).astype(np.float64)
         for number in np.flatnonzero(reached >= floor):
             one = queries[number : number + 1]
             radius = float(np.nextafter(np.float32(floor[number]), np.float32(-np.inf)))
             _, _, wider = self._index.range_search(
-                one, -radius if self.metric == "l2" else radius, params=_parameters("flat", 0, among)
+                one, -radius if self.metric == "l2" else radius, params=search_parameters("flat", 0, allowed)
             )
-            scores[number], positions[number] = self._ranked(one, wider[None], k, barred[number : number + 1])
+            scores[number], positions[number] = self._ranked(one, wider[None], k, excluded[number : number + 1])
         return scores, positions
 
     def _approximate(
-        self, queries: Float32Array, k: int, width: int, barred: list[IntArray], among: BoolArray | None
+        self, queries: Float32Array, k: int, width: int, excluded: list[IntArray], allowed: BoolArray | None
     ) -> tuple[Float64Array, IntArray]:
         """Return scores and positions (m, k) of what FAISS finds; where that is too little, of a whole scan."""
         if self.choice.kind == "ivf-pq":  # codes rank only roughly, so more candidates are scored again
             width = max(width, 4 * self.choice.effort)
-        _, candidates = self._candidates(queries, min(width, len(self)), among)
-        scores, positions = self._ranked(queries, candidates, k, barred)
+        _, candidates = self._candidates(queries, min(width, len(self)), allowed)
+        scores, positions = self._ranked(queries, candidates, k, excluded)
         short = np.flatnonzero((positions == NONE).any(axis=1))
         if len(short):
             scores[short], positions[short] = scan(
-                self.indexed, queries[short], k=k, barred=[barred[n] for n in short], among=among
+                self.indexed, queries[short], k=k, excluded=[excluded[n] for n in short], allowed=allowed
             )
         return scores, positions
 
-    def _candidates(self, queries: Float32Array, width: int, among: BoolArray | None) -> tuple[Float32Array, IntArray]:
+    def _candidates(
+        self, queries: Float32Array, width: int, allowed: BoolArray | None
+    ) -> tuple[Float32Array, IntArray]:
         """Return FAISS's own values and positions (m, width), best first."""
-        if self._searched is self._index or among is not None or width > _GPU_WIDEST:
-            parameters = _parameters(self.choice.kind, self.choice.effort, among)
+        if self._searched is self._index or allowed is not None or width > _GPU_WIDEST:
+            parameters = search_parameters(self.choice.kind, self.choice.effort, allowed)
             near, candidates = self._index.search(queries, width, params=parameters)
             return near, candidates
         if self.choice.kind.startswith("ivf"):
-            faiss.GpuParameterSpace().set_index_parameter(self._searched, "nprobe", self.choice.effort)
+            set_probes(self._searched, self.choice.effort)
         near, candidates = self._searched.search(queries, width)
         return near, candidates
 
     def _ranked(
-        self, queries: Float32Array, candidates: IntArray, k: int, barred: list[IntArray]
+        self, queries: Float32Array, candidates: IntArray, k: int, excluded: list[IntArray]
     ) -> tuple[Float64Array, IntArray]:
         if self.choice.kind == "ivf-pq":  # the index holds codes only
             scores = self._scores_from_the_file(queries, candidates)
         else:
             scores = exact_scores(self._gather, queries, candidates, metric=self.metric)
-        return ranked(scores, candidates, k=k, barred=barred)
+        return ranked(scores, candidates, k=k, excluded=excluded)
 
     def _scores_from_the_file(self, queries: Float32Array, candidates: IntArray) -> Float64Array:
         """Return the candidates' scores; the rows of many queries are read together, since they lie in most chunks."""
@@ -311,8 +325,7 @@ class SourceIndex:
     def _gather(self, positions: IntArray) -> Float32Array:
         if self.choice.kind == "ivf-flat":
             return np.asarray(self._index.reconstruct_batch(positions))
-        storage = self._index if self.choice.kind == "flat" else faiss.downcast_index(self._index.storage)
-        return np.asarray(_view(storage)[positions])
+        return np.asarray(vectors_of(self._index if self.choice.kind == "flat" else storage_of(self._index))[positions])
 
     # -- recall ----------------------------------------------------------------------------------------------------
 
@@ -321,12 +334,12 @@ class SourceIndex:
         sample = np.random.default_rng([seed, len(self)]).permutation(len(self))[:_SAMPLE]
         queries = self.indexed.prepared(self.features(np.sort(sample)))
         own = [np.array([position]) for position in np.sort(sample)]
-        effort, most = _efforts(self._index, self.choice.kind, len(self))
+        effort, most = efforts(self._index, self.choice.kind, len(self))
         k = min(_RECALL_AT, len(self) - 1)
         if k < 1:
             self.choice = replace(self.choice, effort=effort)
             return
-        wanted, _ = scan(self.indexed, queries, k=k, barred=own)
+        wanted, _ = scan(self.indexed, queries, k=k, excluded=own)
         while True:
             self.choice = replace(self.choice, effort=effort, sample=len(sample))
             found, _ = self._approximate(queries, k, k + 1 + _MARGIN, own, None)
@@ -335,124 +348,3 @@ class SourceIndex:
             if measured >= recall or effort >= most:
                 return
             effort = min(2 * effort, most)
-
-
-# -- FAISS ---------------------------------------------------------------------------------------------------------
-
-
-def faiss_build() -> str:
-    """Return FAISS's version, the instructions it was compiled for, and how many GPUs it sees."""
-    gpus = _gpus()
-    return f"{faiss.__version__} ({faiss.get_compile_options().strip()}; {gpus} GPU{'' if gpus == 1 else 's'})"
-
-
-def _gpus() -> int:
-    """Return how many GPUs FAISS can use; its CPU build does not even ask."""
-    return int(getattr(faiss, "get_num_gpus", lambda: 0)())
-
-
-def _built(indexed: IndexedLayer, kind: str, seed: int) -> tuple[Any, float]:
-    """Return the FAISS index of all rows and the length of the longest row; filled block by block."""
-    if kind == "flat":
-        index = faiss.IndexFlat(indexed.dimension, _faiss_metric(indexed.metric))
-        return index, _fill_flat(index, indexed)
-    if kind == "hnsw":
-        index = faiss.IndexHNSWFlat(indexed.dimension, HNSW_LINKS, _faiss_metric(indexed.metric))
-        _reserve(faiss.downcast_index(index.storage), len(indexed))
-        for _, block in indexed.blocks():
-            index.add(block)
-    else:
-        index = _trained(indexed, kind, seed)
-        _fill_lists(index, indexed)
-    return index, float("nan")
-
-
-def _fill_flat(index: Any, indexed: IndexedLayer) -> float:
-    """Read every row straight into FAISS's memory, which is taken once; return the length of the longest."""
-    index.codes.resize(len(indexed) * index.code_size)
-    index.ntotal = len(indexed)
-    vectors = _view(index)
-    indexed.fill(vectors)
-    return _longest(vectors)
-
-
-def _trained(indexed: IndexedLayer, kind: str, seed: int) -> Any:
-    """Return an empty inverted-file index whose lists, and codes, were learned on a sample of the rows."""
-    lists = max(1, min(int(2 * np.sqrt(len(indexed))), len(indexed) // TRAINING_ROWS))
-    metric = _faiss_metric(indexed.metric)
-    quantizer = faiss.IndexFlat(indexed.dimension, metric)
-    if kind == "ivf-flat":
-        index = faiss.IndexIVFFlat(quantizer, indexed.dimension, lists, metric)
-    else:
-        index = faiss.IndexIVFPQ(quantizer, indexed.dimension, lists, pq_bytes(indexed.dimension), 8, metric)
-        index.pq.cp.seed = seed + 1
-    index.cp.seed = seed + 1
-    training = min(len(indexed), max(TRAINING_ROWS * lists, TRAINING_ROWS * 256))
-    chosen = np.random.default_rng([seed, lists]).permutation(len(indexed))[:training]
-    index.train(indexed.gather(np.sort(chosen)))
-    return index
-
-
-def _fill_lists(index: Any, indexed: IndexedLayer) -> None:
-    """Assign every row first, so that each list takes its memory once; then fill the lists."""
-    assigned = np.empty(len(indexed), np.int64)
-    for start, block in indexed.blocks():
-        assigned[start : start + len(block)] = index.quantizer.assign(block, 1)[:, 0]
-    lists = faiss.downcast_InvertedLists(index.invlists)
-    for number, size in enumerate(np.bincount(assigned, minlength=index.nlist)):
-        lists.resize(number, int(size))
-        lists.resize(number, 0)  # the memory stays
-    for start, block in indexed.blocks():
-        chosen = np.ascontiguousarray(assigned[start : start + len(block)])
-        index.add_core(len(block), faiss.swig_ptr(block), None, faiss.swig_ptr(chosen))
-    index.make_direct_map()
-
-
-def _reserve(storage: Any, rows: int) -> None:
-    storage.codes.resize(rows * storage.code_size)
-    storage.codes.resize(0)  # the memory stays, so that adding blocks never doubles it
-
-
-def _view(index: Any) -> Float32Array:
-    """Return the vectors of a flat index (R, D) float32, a view of FAISS's own memory."""
-    flat: Float32Array = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
-    return flat.reshape(index.ntotal, index.d)
-
-
-def _longest(vectors: Float32Array) -> float:
-    return float(np.sqrt(np.einsum("ij,ij->i", vectors, vectors).max()))
-
-
-def _efforts(index: Any, kind: str, rows: int) -> tuple[int, int]:
-    """Return the first and the largest efSearch or nprobe to try."""
-    return (32, max(32, min(rows, 4096))) if kind == "hnsw" else (min(8, index.nlist), int(index.nlist))
-
-
-def _parameters(kind: str, effort: int, among: BoolArray | None) -> Any:
-    chosen = {} if among is None else {"sel": faiss.IDSelectorBitmap(np.packbits(among, bitorder="little"))}
-    if kind == "hnsw":
-        return faiss.SearchParametersHNSW(efSearch=effort, **chosen)
-    if kind.startswith("ivf"):
-        return faiss.SearchParametersIVF(nprobe=effort, **chosen)
-    return faiss.SearchParameters(**chosen) if chosen else None
-
-
-def _faiss_metric(metric: str) -> Any:
-    return faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
-
-
-def _on_device(index: Any, kind: str, device: str) -> Any:
-    """Return the index on the device: the same one on the CPU, a copy on one GPU, shards on several."""
-    wanted = parse_device(device)
-    gpus = _gpus()
-    if wanted.kind == "cpu" or (wanted.kind == "auto" and (gpus == 0 or kind == "hnsw")):
-        return index
-    if (wanted.number or 0) >= gpus:
-        raise DeviceError(f"--device {device}: FAISS can use {gpus} GPUs on this machine; give --device cpu")
-    if kind == "hnsw":
-        raise DeviceError("FAISS has no hnsw on GPUs; use --device cpu, or --index flat or ivf-flat")
-    if wanted.number is not None:
-        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), wanted.number, index)
-    options = faiss.GpuMultipleClonerOptions()
-    options.shard = True
-    return faiss.index_cpu_to_all_gpus(index, co=options)

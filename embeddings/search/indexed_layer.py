@@ -67,7 +67,7 @@ class IndexedLayer:
         there = rows[store.present(name, view=view)[rows]]
         if not len(there):
             raise InputError(
-                f"{store.path}: none of the {len(rows)} images asked for has features of {name!r} ({view}); "
+                f"{store.path}: none of the {len(rows)} chosen images has features of {name!r} ({view}); "
                 f"`fewshot inspect {store.path}` lists what there is"
             )
         return cls(store, info, metric, where, there)  # type: ignore[arg-type]  # checked above

@@ -62,7 +62,7 @@ def pq_bytes(dimension: int) -> int:
 
 
 def choose_kind(wanted: str, rows: int, dimension: int, *, recall: float, memory_bytes: int | None) -> Choice:
-    """Return the kind to build; what was asked for, or the best that fits for ``auto``.
+    """Return the kind to build; the one that was wanted, or the best that fits for ``auto``.
 
     Args:
         wanted: one of ``KINDS`` or ``auto``.
@@ -70,7 +70,7 @@ def choose_kind(wanted: str, rows: int, dimension: int, *, recall: float, memory
         memory_bytes: what the index may take; half of the free memory when None.
 
     Raises:
-        OptionError: no such kind, a recall that is no share, or too few rows for product quantisation.
+        OptionError: no such kind, a recall that is not a share, or too few rows for product quantisation.
     """
     if not 0 < recall <= 1:
         raise OptionError(f"the wanted recall must lie above 0 and be at most 1, not {recall}")
@@ -80,7 +80,7 @@ def choose_kind(wanted: str, rows: int, dimension: int, *, recall: float, memory
     if rows < least:
         raise OptionError(f"{wanted} needs {least} rows to learn from, and there are {rows}; use --index flat")
     if wanted != AUTO:
-        return Choice(wanted, "asked for")  # type: ignore[arg-type]  # checked above
+        return Choice(wanted, "requested")  # type: ignore[arg-type]  # checked above
     room = free_bytes() // 2 if memory_bytes is None else memory_bytes
     return _automatic(rows, dimension, recall, room)
 

@@ -46,7 +46,7 @@ class Finding:
         image: the query's path or key.
         sources: every source with a vote, best first.
         neighbours: the k nearest images, nearest first.
-        p_value: of "this image is of a known source"; None when it was not asked for.
+        p_value: of "this image is of a known source"; None when it was not wanted.
         unknown: whether the p-value is at most the stated rate.
     """
 
@@ -103,13 +103,13 @@ def look_up(
 def _sources(votes: SourceVotes, number: int) -> tuple[SourceScore, ...]:
     return tuple(
         SourceScore(
-            source=votes.names[place],
-            votes=int(votes.votes[number, place]),
-            share=float(votes.shares[number, place]),
-            nearest=float(votes.nearest[number, place]),
+            source=votes.names[source],
+            votes=int(votes.votes[number, source]),
+            share=float(votes.shares[number, source]),
+            nearest=float(votes.nearest[number, source]),
         )
-        for place in votes.order[number]
-        if votes.votes[number, place]
+        for source in votes.order[number]
+        if votes.votes[number, source]
     )
 
 

@@ -35,7 +35,7 @@ class Neighbours:
 
 
 def spoken_score(score: float) -> str:
-    """Return a score with the digits that tell it from its neighbours: cosines near 1 by what they lack.
+    """Return a score with the digits that distinguish it from its neighbours: cosines near 1 by what they lack.
 
     >>> spoken_score(0.73218), spoken_score(1 - 3.2e-7), spoken_score(1.0)
     ('0.7322', '1-3.2e-07', '1')

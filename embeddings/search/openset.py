@@ -1,7 +1,7 @@
 """Is a query of a source that the store knows? Conformal p-values of its best score.
 
 The statistic is the score of the nearest row. Row i of the store has it too, against all other rows (leave one out).
-If the query and the rows are exchangeable, its rank among theirs is uniform, so that
+If the query and the rows are exchangeable, its rank allowed theirs is uniform, so that
 
     p = (1 + #{i: s_i <= s}) / (R + 1)          (Vovk, Gammerman and Shafer 2005, section 2.2)
 
@@ -20,7 +20,7 @@ from fewshot.core.errors import OptionError
 from fewshot.embeddings.search.index import SourceIndex
 
 MOST, LEAST = 2000, 200  # rows whose leave-one-out score is taken; a p-value is then known to 1 in 2001, or 1 in 201
-_PRODUCTS = 2e11  # what taking them may cost, a few seconds: a large store is asked with fewer rows
+_PRODUCTS = 2e11  # what taking them may cost, a few seconds: a large store is sampled with fewer rows
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def known_scores(
     index: SourceIndex,
     *,
     leave_out: Sequence[IntArray] | None = None,
-    among: BoolArray | None = None,
+    allowed: BoolArray | None = None,
     sample: int | None = None,
     seed: int = 0,
 ) -> KnownScores:
@@ -67,16 +67,16 @@ def known_scores(
         index: the index that queries will be searched in.
         leave_out: for each row of ``index.rows``, the store rows that are no answer to it (images of the same
             pixels or group); the row itself when None.
-        among: (R,) bool, which rows of the index are there; all when None.
-        sample: at most this many rows are asked for; 2000, and fewer of large stores, when None.
+        allowed: (R,) bool, which rows of the index are there; all when None.
+        sample: at most this many rows are queried; 2000, and fewer of large stores, when None.
     """
-    there = np.arange(len(index)) if among is None else np.flatnonzero(among)
+    there = np.arange(len(index)) if allowed is None else np.flatnonzero(allowed)
     if sample is None:
         sample = int(np.clip(_PRODUCTS / (len(index) * index.info.dimension), LEAST, MOST))
     if len(there) > sample:
         there = np.sort(np.random.default_rng([seed, sample]).choice(there, sample, replace=False))
     out = [index.rows[row : row + 1] if leave_out is None else leave_out[row] for row in there.tolist()]
-    found = index.nearest(index.features(there), k=1, leave_out=out, among=among)
+    found = index.nearest(index.features(there), k=1, leave_out=out, allowed=allowed)
     return KnownScores(np.sort(found.scores[:, 0]))
 
 

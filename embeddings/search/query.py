@@ -3,22 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fewshot.core.arrays import Float32Array, IntArray
-from fewshot.core.device import torch_device
 from fewshot.core.errors import InputError, StoreError
-from fewshot.embeddings.layer_key import CLEAN
+from fewshot.embeddings.layouts.collection import loose_files
 from fewshot.embeddings.search.index import SourceIndex
+from fewshot.embeddings.store.layer_provenance import IDENTITY
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
 
-if TYPE_CHECKING:
-    from fewshot.embeddings.backbones.base import Backbone
-
-# What must be equal for two features to be compared: the network's weights and what the network was shown.
-PINNED = ("weights", "input", "reencode")
+_A_FOLDER = "is a folder; name its images, or embed it and give the store as --query"
 
 
 @dataclass(frozen=True)
@@ -64,13 +60,13 @@ def from_store(
         StoreError: the two layers were made with other weights or another input rule.
     """
     info = store.info(index.info.backbone, index.info.layer, view=index.info.view)
-    require_same_making(index, info.provenance, where=str(store.path))
+    _require_same_provenance(index, info, where=str(store.path))
     rows = store.select(where)
     rows = rows[store.present(info.backbone, view=info.view)[rows]]
     if per_source is not None:
         rows = _some_of_each(rows, store.source[rows], per_source, seed)
     if not len(rows):
-        raise InputError(f"{store.path}: none of the images asked for has features of {info.backbone!r}")
+        raise InputError(f"{store.path}: none of the queried images has features of {info.backbone!r}")
     keys = store.column("key")[rows]
     return Queries(
         features=store.read(rows, info.backbone, info.layer, view=info.view),
@@ -98,64 +94,62 @@ def from_images(
     *,
     weights: Sequence[str] = (),
     device: str = "auto",
+    workers: int = 1,
 ) -> Queries:
-    """Embed images with the backbone that the store records; store rows of the same pixels are left out.
+    """Embed images on the path that the indexed layer records; store rows of the same pixels are left out.
 
     Args:
-        index: where they will be looked up; names backbone, layer, weights and input rule.
+        index: where they will be looked up; its layer says backbone, weights, input rule, decoder, precision, view.
         paths: image files; a folder is one that cannot be read.
         weights: ``NAME=PATH`` requests, as for ``fewshot embed``.
         device: where the network runs; ``auto`` is CUDA where there is one.
+        workers: decoding processes; 0 decodes in this one.
 
     Raises:
         InputError: no image could be read.
         StoreError: the weights or the input rule are not those of the store.
         WeightsError: the weights are not on this machine.
+        DeviceError: no such device, or one that cannot compute in the store's precision.
     """
-    read, failed = _decoded(paths, decoder=str(index.info.provenance.get("decoder", "pillow")))
-    if not read:
+    from fewshot.embeddings.embedder import embed_all  # torch: looking up stored rows needs none of it
+    from fewshot.embeddings.pipeline.recorded import recorded_plan
+
+    files = [path for path in paths if not path.is_dir()]
+    failed = [(str(path), _A_FOLDER) for path in paths if path.is_dir()]
+    plan, unit = recorded_plan(
+        index.info, loose_files(files), where=str(index.indexed), weights=weights, device=device, workers=workers
+    )
+    result = embed_all(plan, unit)
+    failed += [(str(files[int(failure.key)]), failure.reason) for failure in result.failures]
+    (task,) = unit.tasks
+    present = np.flatnonzero(result.present(task)).tolist()
+    if not present:
         raise InputError(f"none of {len(failed)} images can be read; the first, {failed[0][0]}: {failed[0][1]}")
-    backbone = backbone_of(index, weights=weights, device=device)
-    features = np.concatenate([_embedded(backbone, image, pixel_id, index.info) for _, image, pixel_id in read])
     return Queries(
-        features=features,
-        images=tuple(str(path) for path, _, _ in read),
-        files=tuple(path for path, _, _ in read),
-        leave_out=tuple(rows_sharing(index.store.column("id"), [pixels for _, _, pixels in read])),
+        features=result.features(task, index.info.layer)[present].astype(np.float32),
+        images=tuple(str(files[number]) for number in present),
+        files=tuple(files[number] for number in present),
+        leave_out=tuple(rows_sharing(index.store.column("id"), [result.rows[number]["id"] for number in present])),
         failed=tuple(failed),
     )
 
 
-def backbone_of(index: SourceIndex, *, weights: Sequence[str], device: str) -> "Backbone":
-    """Return the loaded backbone that made the indexed layer.
+def _require_same_provenance(index: SourceIndex, info: LayerInfo, *, where: str) -> None:
+    """Raise unless two layers were produced alike, as far as both say how.
 
     Raises:
-        StoreError: what is installed differs in weights or input rule.
-        DeviceError: the device is not there.
+        StoreError: weights, input rule or another identity field differs; features would not be comparable.
     """
-    from fewshot.embeddings.backbones.creation import create
-    from fewshot.embeddings.weights.locate import resolve
-
-    backbone = create(index.info.backbone, layers=(index.info.layer,))
-    backbone.load(device=torch_device(device), weights=resolve(backbone.card, weights))
-    made = {"weights": backbone.weights_sha256, "input": str(backbone.card.input)}
-    require_same_making(index, made, where="the backbone on this machine")
-    return backbone
-
-
-def require_same_making(index: SourceIndex, facts: Mapping[str, Any], *, where: str) -> None:
-    """Raise unless the weights and the input rule are those of the indexed layer.
-
-    Raises:
-        StoreError: one differs; features would not be comparable.
-    """
-    for name in PINNED:
-        wanted, found = index.info.provenance.get(name), facts.get(name)
-        if wanted is not None and found is not None and wanted != found:
-            raise StoreError(
-                f"{index.indexed} was made with {name} = {wanted}, and {where} has {found}; "
-                f"give --weights {index.info.backbone}=PATH of the same file, or embed again with these"
-            )
+    mine, theirs = index.info.provenance, info.provenance
+    unlike = [
+        f"{what} ({mine[name]} there, {theirs[name]} here)"
+        for name, what in IDENTITY.items()
+        if None not in (mine.get(name), theirs.get(name)) and mine[name] != theirs[name]
+    ]
+    if unlike:
+        raise StoreError(
+            f"{where} was produced differently than {index.indexed}: {'; '.join(unlike)}; embed both with the same"
+        )
 
 
 def image_files(store: FeatureStore, rows: IntArray | Sequence[int]) -> tuple[Path | None, ...]:
@@ -188,39 +182,3 @@ def _some_of_each(rows: IntArray, sources: Any, per_source: int, seed: int) -> I
         own = rows[sources == name]
         chosen.append(np.random.default_rng([seed, per_source, number]).permutation(own)[:per_source])
     return np.sort(np.concatenate(chosen)) if chosen else rows
-
-
-def _decoded(paths: Sequence[Path], *, decoder: str) -> tuple[list[tuple[Path, Any, str]], list[tuple[str, str]]]:
-    from fewshot.embeddings.inputs.decoders import decoder_of
-    from fewshot.embeddings.inputs.images import UnreadableImage
-
-    read, failed = [], []
-    decode = decoder_of(decoder)
-    for path in paths:
-        if path.is_dir():
-            failed.append((str(path), "is a folder; name its images, or embed it and give the store as --query"))
-            continue
-        try:
-            image, facts = decode(path.read_bytes())
-            read.append((path, image, facts.id))
-        except OSError as error:
-            failed.append((str(path), f"missing: {error.strerror or error}"))
-        except UnreadableImage as error:
-            failed.append((str(path), str(error)))
-    return read, failed
-
-
-def _embedded(backbone: "Backbone", image: Any, pixel_id: str, info: LayerInfo) -> Float32Array:
-    """Return (1, D) float32 features of one RGB image, re-encoded and perturbed as the layer's images were."""
-    import torch
-
-    from fewshot.embeddings.inputs.decoders import resize_of
-    from fewshot.embeddings.inputs.views import parse, perturb
-
-    view, reencoding = parse(info.view), parse(str(info.provenance.get("reencode", "")) or CLEAN)
-    if view.input is not None:
-        raise InputError(f"the view {info.view!r} perturbs the network's input; look up images in the view clean")
-    image = perturb(perturb(image, reencoding.pixels, pixel_id=pixel_id), view.pixels, pixel_id=pixel_id)
-    resize = resize_of(str(info.provenance.get("decoder", "pillow")))
-    batch = torch.from_numpy(np.ascontiguousarray(backbone.card.input(image, resize=resize)[None]))
-    return np.asarray(backbone.embed(batch)[info.layer].float().cpu().numpy(), dtype=np.float32)

@@ -31,7 +31,7 @@ def import_archive(
 
     The archive is a torch file of ``embeddings`` {layer: (N, D)}, ``ids``, ``labels`` (source numbers),
     ``binary_labels`` (0 natural, 1 synthetic), ``classes`` (source names) and ``metadata`` (arXiv 2606.00606,
-    extract_embeddings.py; specs/backbones.md 1.3). Source numbers are kept in the column ``source_id``, by which
+    heyongxin233/FiSeR @ ad2637c, extract_embeddings.py). Source numbers are kept in the column ``source_id``, by which
     FiSeR's draw orders the sources.
 
     Args:

@@ -1,7 +1,7 @@
 """Make the one sealed store from an older store and finished parts, without touching what is already there."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,8 @@ class Merge:
             with piece.open() as store:
                 for info in store.layers:
                     if piece is self.old or (info.backbone, info.view) in self.wanted:
-                        found.setdefault(LayerKey(info.backbone, info.layer, info.view), info)
+                        key = LayerKey(info.backbone, info.layer, info.view)
+                        found[key] = _with_smallest_batch(found.get(key, info), info)
         return found
 
     def present(self, key: LayerKey) -> BoolArray:
@@ -125,7 +126,7 @@ class Merge:
                     found[np.searchsorted(self.rows, piece.positions)] |= store.file[present_path(key)][:]
         return found
 
-    def write(self, path: Path, *, roots: Sequence[str], reasons: Reasons, facts: Mapping[str, Any]) -> str:
+    def write(self, path: Path, *, roots: Sequence[str], reasons: Reasons, provenance: Mapping[str, Any]) -> str:
         """Write and seal the merged store; return its digest."""
         present: dict[tuple[str, str], BoolArray] = {}
         with StoreWriter(path, self, roots=roots) as writer:
@@ -134,7 +135,7 @@ class Merge:
                 if place not in present:
                     present[place] = self.present(key)
                 self._write_layer(writer, key, info, present[place])
-            return writer.seal(self.failures(present, reasons), facts=facts)
+            return writer.seal(self.failures(present, reasons), provenance=provenance)
 
     def _write_layer(self, writer: StoreWriter, key: LayerKey, info: LayerInfo, present: BoolArray) -> None:
         if self.old is not None and len(self.old.positions) == len(self.rows):
@@ -183,6 +184,12 @@ class Merge:
         return pd.DataFrame(
             [(*line, reasons.of(*line)) for line in lines], columns=["key", "backbone", "view", "reason"], dtype=object
         )
+
+
+def _with_smallest_batch(first: LayerInfo, other: LayerInfo) -> LayerInfo:
+    """Return the first piece's description, with the smallest batch that memory left to any piece."""
+    sizes = [size for info in (first, other) if (size := info.provenance.get("batch_size")) is not None]
+    return replace(first, provenance={**first.provenance, "batch_size": min(sizes)}) if sizes else first
 
 
 def _fill(block: NDArray[Any], piece: Piece, key: LayerKey, low: int, high: int, rows: IntArray) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fewshot.core.arrays import BoolArray, FloatArray
 from fewshot.core.errors import OutputError, StoreError
 from fewshot.core.files import create_temporary, output_error, publish
-from fewshot.core.provenance import provenance
+from fewshot.core.provenance import provenance as core_provenance
 from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.store.chunks import ChunkWriter
 from fewshot.embeddings.store.schema import (
@@ -203,13 +203,13 @@ class StoreWriter:
         self._digests[dataset] = str(self.file[dataset].attrs["digest"])
 
     def seal(
-        self, failed: pd.DataFrame | None = None, *, facts: Mapping[str, Any] | None = None, brief: bool = False
+        self, failed: pd.DataFrame | None = None, *, provenance: Mapping[str, Any] | None = None, brief: bool = False
     ) -> str:
         """Write failures and digest, flush everything to disk, and give the file its name; return the digest.
 
         Args:
             failed: columns key, backbone, view, reason.
-            facts: more to keep in the provenance; brief: leave versions and machine out, for parts of a store.
+            provenance: more to keep in the provenance; brief: leave versions and machine out, for parts of a store.
         """
         frame = failed if failed is not None else pd.DataFrame({})
         for name in ("key", "backbone", "view", "reason"):
@@ -223,7 +223,7 @@ class StoreWriter:
                 "digest": whole,
                 "samples_digest": self._sample_digest.hex(),
                 "roots": json.dumps(self.roots),
-                "provenance": json.dumps({**({} if brief else provenance()), **(facts or {})}),
+                "provenance": json.dumps({**({} if brief else core_provenance()), **(provenance or {})}),
                 "sealed": True,
             }
         )

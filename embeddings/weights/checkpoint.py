@@ -1,7 +1,7 @@
 """Read a checkpoint without trusting it, and fill a network from it key by key.
 
 ``torch.load(weights_only=True)`` or safetensors only. The order of unwrapping and the prefixes are those of the public
-detectors' files (specs/backbones.md section 5.3).
+detectors' files: ``model`` in CNNDetection, SAFE and AIDE, ``netC`` in Gram-Net, ``module.`` after DataParallel.
 """
 
 import argparse
@@ -109,8 +109,8 @@ def fill_strictly(network: nn.Module, state: Mapping[str, Tensor], *, ignorable:
 def fill_seeded(template: Mapping[str, Tensor], random: RandomWeights, *, kept: Iterable[str] = ()) -> State:
     """Fill every floating tensor in place with the seeded values of its key, and return the state.
 
-    The recipe is that of specs/backbones.md section 6: values depend on the key alone, so that any implementation with
-    the same key names holds the same network.
+    The networks behind the golden outputs in tests/golden were filled so: values depend on the key alone, and any
+    implementation with the same key names holds the same network.
 
     Args:
         template: the tensors to fill, by the reference's key names; on the CPU.

@@ -61,6 +61,11 @@ def resolve(card: BackboneCard, requests: Iterable[str] = (), *, cache: Path | N
     return found
 
 
+def value_of(requests: Iterable[str], name: str) -> str | None:
+    """Return what ``NAME=VALUE`` says of a name, None when no request is of it."""
+    return next((value for left, value in map(_split, requests) if left == name), None)
+
+
 def require_known(requests: Sequence[str], cards: Iterable[BackboneCard]) -> None:
     """Raise when a ``--weights`` request names no backbone of the run, so that a typing error is not passed over.
 
@@ -151,6 +156,18 @@ def pinned(file: WeightFile, *, backbone: str, cache: Path | None = None) -> str
     """Return the SHA-256 pinned when the file was first used, empty when it never was."""
     path = find(file, backbone=backbone, cache=cache)
     return "" if path is None else _pins(path.parent).get(path.name, "")
+
+
+def digests_of(card: BackboneCard, weights: Weights) -> dict[str, str]:
+    """Return {part: SHA-256 of its file, or ``random...``} of the parts that are there."""
+    given = {
+        file.part: weights if isinstance(weights, RandomWeights) else weights.get(file.part) for file in card.weights
+    }
+    return {
+        part: str(found) if isinstance(found, RandomWeights) else file_sha256(found)
+        for part, found in given.items()
+        if found is not None
+    }
 
 
 def notices(card: BackboneCard, weights_sha256: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,21 +1,18 @@
 """Images that are there twice: equal pixels, or pictures so alike that one gives the other away.
 
-Exact duplicates have the same pixel id. Near duplicates have perceptual hashes that differ in few bits, found by a
-range search that misses none: two 64-bit words that differ in at most r bits share at least one of r + 1 bands.
+Exact duplicates have the same pixel id. Near duplicates have perceptual hashes that differ in few bits.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import OptionError
-from fewshot.draws.episodes import NEAR_BITS
+from fewshot.draws.near_bits import NEAR_BITS
+from fewshot.draws.near_duplicates import HASH_BITS, equal_pairs, near_pairs
 from fewshot.embeddings.store.reader import FeatureStore
 
 if TYPE_CHECKING:
@@ -23,10 +20,6 @@ if TYPE_CHECKING:
 
 Likeness = Literal["exact", "near"]
 RADIUS = NEAR_BITS  # what adapt takes out of the query, so that no audit is laxer than a protocol
-_WORD = 64
-_MOST_ALIKE = (
-    500  # images of one band value that are compared with each other; flat pictures can share one by thousands
-)
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Leaks:
-    """How many pairs cross a border that a reader believes closed.
+    """How many pairs cross a boundary that a reader believes closed.
 
     Args:
         pairs: all of them.
@@ -74,18 +67,17 @@ def duplicates(store: FeatureStore, rows: IntArray | None = None, *, radius: int
     """
     if not 0 <= radius <= 7:
         raise OptionError(
-            f"the radius must be 0 to 7 bits of {_WORD}, not {radius}: beyond that, different pictures meet"
+            f"the radius must be 0 to 7 bits of {HASH_BITS}, not {radius}: beyond that, different pictures meet"
         )
     chosen = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
-    exact = _equal(store.column("id")[chosen])
-    hashes = np.asarray(store.column("phash"), dtype=np.uint64)[chosen]
-    known = np.flatnonzero(hashes != 0)
-    near = {(int(known[a]), int(known[b])): bits for (a, b), bits in _within(hashes[known], radius).items()}
-    pairs = [Pair(int(chosen[a]), int(chosen[b]), "exact", 0.0) for a, b in exact]
+    exact = equal_pairs(store.column("id")[chosen])
+    near = near_pairs(np.asarray(store.column("phash"), dtype=np.uint64)[chosen], bits=radius)
+    equal = set(zip(exact.first.tolist(), exact.second.tolist(), strict=True))
+    pairs = [Pair(int(chosen[a]), int(chosen[b]), "exact", 0.0) for a, b in equal]
     pairs += [
         Pair(int(chosen[a]), int(chosen[b]), "near", float(bits))
-        for (a, b), bits in near.items()
-        if (a, b) not in exact
+        for a, b, bits in zip(near.first.tolist(), near.second.tolist(), near.bits.tolist(), strict=True)
+        if (a, b) not in equal
     ]
     return tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second)))
 
@@ -98,7 +90,7 @@ def feature_duplicates(index: "SourceIndex", *, score: float) -> tuple[Pair, ...
         score: the least cosine, for example 0.98.
     """
     if index.metric != "cosine":
-        raise OptionError(f"near duplicates by features need a cosine index, not {index.metric!r}")
+        raise OptionError(f"near-duplicates by features need a cosine index, not {index.metric!r}")
     return tuple(Pair(first, second, "near", 1.0 - value) for first, second, value in index.pairs_within(score=score))
 
 
@@ -144,43 +136,3 @@ def support_leaks(store: FeatureStore, pairs: Iterable[Pair], supports: Mapping[
         inside = {row for name in names for row in by_name.get(str(name), [])}
         found[str(trial)] = sum((pair.first in inside) != (pair.second in inside) for pair in listed)
     return found
-
-
-def _equal(ids: NDArray[Any]) -> set[tuple[int, int]]:
-    """Return the pairs of positions with the same id; the first of each id with all others."""
-    counts = Counter(ids)
-    first: dict[Any, int] = {}
-    pairs = set()
-    for position, name in enumerate(ids):
-        if name != "" and counts[name] > 1:
-            if name in first:
-                pairs.add((first[name], position))
-            else:
-                first[name] = position
-    return pairs
-
-
-def _within(hashes: NDArray[np.uint64], radius: int) -> dict[tuple[int, int], int]:
-    """Return {(a, b): differing bits} of all pairs within ``radius``, from those that share a band exactly."""
-    found: dict[tuple[int, int], int] = {}
-    edges = np.linspace(0, _WORD, radius + 2).astype(int)
-    for low, high in pairwise(edges):
-        mask = np.uint64((1 << int(high - low)) - 1)
-        band = (hashes >> np.uint64(low)) & mask
-        order = np.argsort(band, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(band[order]) != 0, True])
-        for start, stop in pairwise(starts):
-            if stop - start > 1:
-                _compare(hashes, np.sort(order[start:stop]), radius, found)
-    return found
-
-
-def _compare(
-    hashes: NDArray[np.uint64], members: NDArray[np.int64], radius: int, found: dict[tuple[int, int], int]
-) -> None:
-    for start in range(0, len(members), _MOST_ALIKE):
-        part = members[start : start + _MOST_ALIKE]
-        bits = np.bitwise_count(hashes[part][:, None] ^ hashes[members][None, :])
-        for a, b in np.argwhere(bits <= radius):
-            if part[a] < members[b]:
-                found[(int(part[a]), int(members[b]))] = int(bits[a, b])

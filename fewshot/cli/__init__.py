@@ -1,4 +1,7 @@
-"""The command line: one thin click command per file; results on stdout, everything else on stderr."""
+"""The command line: one thin click command per file; results on stdout, everything else on stderr.
+
+May import everything, inside the functions that need it; the only place that imports click.
+"""
 
 import importlib
 import io

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fewshot.cli.options import STORE, json_option, seed_option, where_option
+from fewshot.draws.near_bits import NEAR_BITS
 
 if TYPE_CHECKING:
     from fewshot.audit import Audit
@@ -20,7 +21,7 @@ _PAIRS_SHOWN = 10
 @click.option(
     "--radius",
     type=click.IntRange(0, 7),
-    default=3,
+    default=NEAR_BITS,
     show_default=True,
     help="Bits of the 64-bit perceptual hash in which near duplicates may differ.",
 )

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ from typing import Any
 import click
 
 from fewshot.cli.options import STORE, device_options, json_option, quiet_option, split_commas
-from fewshot.core.errors import FewshotError
 
 
 def _layers(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, list[str]]:
@@ -126,6 +123,21 @@ def _work_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "it is not given.",
         ),
         click.option(
+            "--engine",
+            default="auto",
+            show_default=True,
+            metavar="NAME",
+            help="Who runs the work: local, this process; processes, one per device; auto, the second for several.",
+        ),
+        click.option(
+            "--decode-seconds",
+            type=click.FloatRange(min=0, min_open=True),
+            default=120.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="What one image may take to be read and decoded, before its decoding process is replaced.",
+        ),
+        click.option(
             "--workers", default="auto", show_default=True, metavar="N", help="Decoding processes; 0 for none."
         ),
         click.option(
@@ -162,49 +174,13 @@ def _work_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def command(roots: tuple[str, ...], out: Path, as_json: bool, **options: Any) -> None:
     """Turn the images of ROOT... (folders or tables) into one store of features.
 
-    Run it again after a kill and it goes on; run it again with another backbone or view and that is added. With
+    Run it again after a kill and it resumes; run it again with another backbone or view and that is added. With
     several GPUs, or devices named with commas, one process runs on each.
     """
-    devices = _devices(options["device"])
-    if len(devices) > 1 and options["shard"] is None:
-        _one_process_each(devices)
-        return
     from fewshot.core.signals import terminate_as_interrupt
     from fewshot.embeddings.extract import extract
 
     options["views"] = options["views"] or ("clean",)
     with terminate_as_interrupt():
         done = extract(roots, out=out, **options)
-    click.echo(json.dumps(done.facts()) if as_json else "\n".join(done.summary()))
-
-
-def _devices(device: str) -> list[str]:
-    """Return the devices to use: those named, or every visible GPU."""
-    if "," in device:
-        return [each.strip() for each in device.split(",")]
-    if device in ("auto", "cuda"):
-        import torch
-
-        count = torch.cuda.device_count()
-        return [f"cuda:{number}" for number in range(count)] if count > 1 else [device]
-    return [device]
-
-
-def _one_process_each(devices: list[str]) -> None:
-    """Run this command once per device, each on its share; the last to end seals, and its summary is printed."""
-    command = [sys.executable, "-P", "-m", "fewshot", *sys.argv[1:]]  # -P: nothing of the current folder
-    processes = [
-        subprocess.Popen(
-            [*command, "--device", device, "--shard", f"{number}/{len(devices)}"], stdout=subprocess.PIPE, text=True
-        )
-        for number, device in enumerate(devices, start=1)
-    ]
-    said = [process.communicate()[0] for process in processes]
-    failed = [device for device, process in zip(devices, processes, strict=True) if process.returncode]
-    if failed:
-        raise FewshotError(
-            f"the process of {', '.join(failed)} ended with an error, which stands above; mend it and run the same "
-            f"command again, what was done is kept"
-        )
-    sealed = [text for text in said if "is not sealed yet" not in text and '"sealed": false' not in text]
-    click.echo(sealed[-1] if sealed else said[-1], nl=False)
+    click.echo(json.dumps(done.to_json()) if as_json else "\n".join(done.summary()))

@@ -8,7 +8,8 @@ import click
 
 from fewshot.cli.options import json_option, split_commas
 
-FAMILIES = ("backbones", "heads", "layouts", "protocols", "views")
+FAMILIES = ("backbones", "engines", "heads", "layouts", "protocols", "views")
+_SHOWN_LAYERS = 3
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -17,7 +18,7 @@ Rows = Sequence[Mapping[str, Any]]
 @click.argument("names", nargs=-1, callback=split_commas)
 @json_option
 def command(family: str, names: tuple[str, ...], as_json: bool) -> None:
-    """List the backbones, heads, layouts, protocols or views there are.
+    """List the available backbones, engines, heads, layouts, protocols or views.
 
     Backbones are shown with the dimension of each layer, input rule, parameters, licence, paper, how their equality
     with the authors' code is known, and whether their weights are on this machine. NAMES choose some of them; generic
@@ -26,12 +27,14 @@ def command(family: str, names: tuple[str, ...], as_json: bool) -> None:
     rows = _rows(family, names)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
-    elif family == "backbones":
-        _print_backbones(rows, full=bool(names))
     elif not rows:
         click.echo("none is installed")
+    elif family == "backbones" and names:
+        click.echo("\n".join(map(_card, rows)))
+    elif family == "backbones":
+        click.echo(_overview(rows))
     else:
-        _print_table([[str(row[key]) for key in row] for row in rows], list(rows[0]))
+        click.echo(_table(list(rows[0]), [[str(row[key]) for key in row] for row in rows]))
 
 
 def _rows(family: str, names: tuple[str, ...]) -> Rows:
@@ -39,22 +42,20 @@ def _rows(family: str, names: tuple[str, ...]) -> Rows:
         from fewshot.embeddings.backbones.catalogue import backbones
 
         return backbones(names)
-    if family == "views":
-        from fewshot.embeddings.inputs.views import KINDS
-
-        rows: Rows = [{"name": kind.name, "argument": kind.argument, "what": kind.what} for kind in KINDS]
-    else:
-        rows = _members(family)
-    return _chosen(family, rows, names)
+    return _chosen(family, _views() if family == "views" else _members(family), names)
 
 
-def _members(family: str) -> Rows:
-    from fewshot.embeddings.backbones.catalogue import members
-    from fewshot.embeddings.layouts.base import LAYOUTS
-    from fewshot.heads.base import HEADS
-    from fewshot.protocols.base import PROTOCOLS
+def _views() -> Rows:
+    from fewshot.embeddings.inputs.views import KINDS
 
-    return members({"heads": HEADS, "layouts": LAYOUTS, "protocols": PROTOCOLS}[family])
+    return [{"name": kind.name, "argument": kind.argument, "what": kind.what} for kind in KINDS]
+
+
+def _members(plural: str) -> Rows:
+    from fewshot.core.registry import family
+
+    registry = family(plural)
+    return [{"name": name, "what": registry.summary(name)} for name in registry.names()]
 
 
 def _chosen(family: str, rows: Rows, names: tuple[str, ...]) -> Rows:
@@ -67,19 +68,16 @@ def _chosen(family: str, rows: Rows, names: tuple[str, ...]) -> Rows:
     return [row for row in rows if not names or row["name"] in names]
 
 
-def _print_backbones(rows: Rows, *, full: bool) -> None:
-    if full:
-        for row in rows:
-            _print_card(row)
-        return
+def _overview(rows: Rows) -> str:
     header = ["backbone", "layers", "parameters", "GFLOPs", "equality", "weights here", "licence"]
-    _print_table([_line(row) for row in rows], header)
-    click.echo("\n`fewshot list backbones NAME` shows input rule, paper, files and notes of one; --json shows all.")
+    more = "`fewshot list backbones NAME` shows input rule, paper, files and notes of one; --json shows all."
+    return f"{_table(header, [_line(row) for row in rows])}\n\n{more}"
 
 
 def _line(row: Mapping[str, Any]) -> list[str]:
-    layers = ", ".join(f"{name} {dimension}" for name, dimension in list(row["layers"].items())[:3]) or "any"
-    more = f" and {len(row['layers']) - 3} more" if len(row["layers"]) > 3 else ""
+    named = [f"{name} {dimension}" for name, dimension in row["layers"].items()]
+    layers = ", ".join(named[:_SHOWN_LAYERS]) or "any"
+    more = f" and {len(named) - _SHOWN_LAYERS} more" if len(named) > _SHOWN_LAYERS else ""
     return [
         row["name"],
         layers + more + (", logit" if row["logit"] else ""),
@@ -91,30 +89,30 @@ def _line(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _print_card(row: Mapping[str, Any]) -> None:
-    click.echo(row["name"])
-    layers = ", ".join(f"{name} ({dimension})" for name, dimension in row["layers"].items())
-    facts = {
-        "layers": f"{layers or 'any module by name'}{', logit (1)' if row['logit'] else ''}; default {row['layer']}",
+def _card(row: Mapping[str, Any]) -> str:
+    layers = ", ".join(f"{name} ({dimension})" for name, dimension in row["layers"].items()) or "any"
+    files = "; ".join(f"{file['part']}: {file['file']} from {file['source']}" for file in row["files"]) or "none"
+    fields = {
+        "layers": layers + (", logit (1)" if row["logit"] else ""),
+        "default layer": row["layer"],
         "input": row["input"],
-        "size": f"{_number(row['parameters'])} parameters, {row['gflops']} GFLOPs an image",
+        "size": f"{_number(row['parameters']) or 'unknown'} parameters, {row['gflops'] or 'unknown'} GFLOPs per image",
         "equality": row["equality"],
         "weights here": row["weights"],
-        "files": "; ".join(f"{file['part']}: {file['file']} from {file['source']}" for file in row["files"]) or "none",
+        "files": files,
         "licence": row["licence"],
         "paper": row["paper"],
         "reference": row["reference"],
         "note": row["note"],
     }
-    for name, value in facts.items():
-        click.echo(f"  {name:<13} {value}")
+    return "\n".join([row["name"], *(f"  {name:<13} {value}" for name, value in fields.items())])
 
 
 def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def _print_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
-    widths = [max(len(str(line[column])) for line in (header, *rows)) for column in range(len(header))]
-    for line in (header, *rows):
-        click.echo("  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    from fewshot.results.tables import text_table
+
+    return text_table(header, lines)

@@ -1,7 +1,7 @@
 """``fewshot weights``: where weight files come from, whether they are here, and how to get them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ def command() -> None:
 @json_option
 def list_files(names: tuple[str, ...], cache: Path | None, as_json: bool) -> None:
     """List every weight file with its source, licence, size and SHA-256, and whether it is on this machine."""
-    rows = _rows(names, cache)
+    from fewshot.embeddings.backbones.catalogue import file_row, weight_files
+
+    rows = [file_row(needed, cache=cache) for needed in weight_files(names)]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -51,7 +53,7 @@ def list_files(names: tuple[str, ...], cache: Path | None, as_json: bool) -> Non
 @quiet_option
 @json_option
 def fetch(names: tuple[str, ...], cache: Path | None, offline: bool, quiet: bool, as_json: bool) -> None:
-    """Fetch the weight files of the backbones NAMES, go on where a broken download stopped, and check them."""
+    """Fetch the weight files of the backbones NAMES and check them; a download that broke off is resumed."""
     from fewshot.embeddings.backbones.creation import create
     from fewshot.embeddings.weights.download import fetch as fetch_files
 
@@ -70,17 +72,17 @@ def fetch(names: tuple[str, ...], cache: Path | None, offline: bool, quiet: bool
 @CACHE
 @json_option
 def verify(names: tuple[str, ...], cache: Path | None, as_json: bool) -> None:
-    """Read every weight file that is here again and compare its SHA-256 with the published or the pinned one."""
+    """Reread every weight file on this machine and compare its SHA-256 with the published or the pinned one."""
     from fewshot.core.errors import WeightsError
 
-    rows = [{**row, **_verified(row)} for row in _rows(names, cache) if row["path"]]
+    rows = list(_verified_rows(names, cache))
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     for row in rows if not as_json else ():
         click.echo(f"{row['backbone']}.{row['part']}  {row['path']}  {row['result']}")
     bad = [row for row in rows if row["result"] != "as expected"]
     if bad:
-        raise WeightsError(f"{len(bad)} of {len(rows)} files are not what they should be: {bad[0]['result']}")
+        raise WeightsError(f"{len(bad)} of {len(rows)} weight files are not the expected ones: {bad[0]['result']}")
 
 
 @command.command()
@@ -97,22 +99,42 @@ def convert(source: Path, target: Path, unsafe_pickle: bool) -> None:
     click.echo(f"{convert_file(source, target)} tensors in {target}")
 
 
-def _rows(names: Sequence[str], cache: Path | None) -> list[dict[str, Any]]:
-    from fewshot.embeddings.backbones.catalogue import weight_files
+@command.command()
+@click.argument("backbone")
+@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="The .safetensors file to make.")
+@click.option("--name", required=True, help="How stores will call the backbone; a name of your own.")
+@click.option("--weights", multiple=True, metavar="NAME=PATH|random", help="The backbone's weight files; repeatable.")
+@CACHE
+def pack(backbone: str, out: Path, name: str, weights: tuple[str, ...], cache: Path | None) -> None:
+    """Put BACKBONE and its weights into one file that says what it is, for `fewshot embed -b FILE`.
 
-    return [dict(row) for row in weight_files(tuple(names), cache=cache)]
-
-
-def _verified(row: Mapping[str, Any]) -> dict[str, str]:
-    from fewshot.core.errors import WeightsError
+    The file's header holds network, layers, input rule, licence and a digest of the values.
+    """
     from fewshot.embeddings.backbones.creation import create
+    from fewshot.embeddings.backbones.trained import write_weight_file
+    from fewshot.embeddings.weights.locate import require_known, resolve
+
+    made = create(backbone)
+    require_known(weights, [made.card])
+    reference = write_weight_file(out, made.fill(resolve(made.card, weights, cache=cache)), name=name)
+    layers = ", ".join(reference.layers)
+    click.echo(f"{out}: {reference.name}: the network of {reference.base}, layers {layers} ({reference.licence})")
+
+
+def _verified_rows(names: tuple[str, ...], cache: Path | None) -> Iterator[dict[str, Any]]:
+    """Yield every file that is here with its SHA-256 in ``found``, empty where ``result`` says what is wrong."""
+    from fewshot.core.errors import WeightsError
+    from fewshot.embeddings.backbones.catalogue import file_row, weight_files
     from fewshot.embeddings.weights.locate import verify as verify_file
 
-    (file,) = [file for file in create(row["backbone"]).card.weights if file.part == row["part"]]
-    try:
-        return {"found": verify_file(file, Path(row["path"])), "result": "as expected"}
-    except WeightsError as error:
-        return {"found": "", "result": str(error)}
+    for needed in weight_files(names):
+        row = file_row(needed, cache=cache)
+        if row["path"] is None:
+            continue
+        try:
+            yield {**row, "found": verify_file(needed.file, Path(row["path"])), "result": "as expected"}
+        except WeightsError as error:
+            yield {**row, "found": "", "result": str(error)}
 
 
 def _print_paths(found: Mapping[str, Mapping[str, str]], *, as_json: bool) -> None:

@@ -25,7 +25,7 @@ class WeightsError(FewshotError):
 
 
 class StoreError(FewshotError):
-    """A feature store or index is missing, unsealed, damaged or made otherwise; remedy: finish or rebuild it."""
+    """A feature store or index is missing, unsealed, damaged or produced differently; remedy: finish or rebuild it."""
 
 
 class EpisodeError(FewshotError):

@@ -167,15 +167,19 @@ def nearest_of_other_photographs(store: FeatureStore, backbone: str) -> ClosedSe
 
 def attribution(store: FeatureStore, *, seed: int = 0) -> Report:
     """Run single-class attribution on the natural tiles, small enough for a demo."""
-    return Attribution(
-        fit_on=("natural",),
-        fractions=(0.1, 0.3, 1.0),
-        backbone=BACKBONES[0],
-        trials=3,
-        references=("linear-probe",),
-        recipe={"steps": 100, "widths": (64,), "latent": 16},
-        seed=seed,
-    ).run(store).report
+    return (
+        Attribution(
+            fit_on=("natural",),
+            fractions=(0.1, 0.3, 1.0),
+            backbone=BACKBONES[0],
+            trials=3,
+            references=("linear-probe",),
+            recipe={"steps": 100, "widths": (64,), "latent": 16},
+            seed=seed,
+        )
+        .run(store)
+        .report
+    )
 
 
 def draw_gallery(store: FeatureStore, backbone: str, path: Path) -> Path:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import EpisodeError, InputError
+from fewshot.draws.near_duplicates import equal_any, near_any
 
 Per = Literal["class", "source"]
 CLASSES = ("natural", "synthetic")
-NEAR_BITS = 4  # images whose 64-bit perceptual hashes differ in at most this many bits are near-identical
 
 
 @dataclass(frozen=True)
@@ -115,16 +115,13 @@ class Pool:
             first.setdefault(name, (rank, name))
         return sorted(first, key=first.__getitem__)
 
-    def near_duplicates(self, support: IntArray, *, bits: int = NEAR_BITS) -> BoolArray:
+    def near_duplicates(self, support: IntArray) -> BoolArray:
         """Return (n,) bool: images with the pixels, or nearly the pixels, of a support image (itself included)."""
         found = np.zeros(len(self), bool)
         if self.id is not None:
-            known = [value for value in self.id[support] if value]
-            found |= np.isin(self.id.astype(str), np.array(known, dtype=str)) if known else False
+            found |= equal_any(self.id, self.id[support])
         if self.phash is not None:
-            for value in np.unique(self.phash[support]):
-                if value:
-                    found |= (self.phash != 0) & (np.bitwise_count(self.phash ^ value) <= bits)
+            found |= near_any(self.phash, self.phash[support])
         return found
 
     def same_group(self, support: IntArray) -> BoolArray:
@@ -160,7 +157,7 @@ def stratified_order(rows: IntArray, source: NDArray[Any], *, seed: int, trial: 
 def fiser_orders(groups: Mapping[str, IntArray], *, seed: int) -> dict[str, IntArray]:
     """Return FiSeR's draw: one ``random.Random(seed)`` shuffles every group's ascending rows in turn.
 
-    arXiv 2606.00606, evaluate.py @ ad2637c; specs/backbones.md 1.3.
+    arXiv 2606.00606; heyongxin233/FiSeR @ ad2637c, evaluate.py.
     """
     generator = random.Random(seed)
     orders = {}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import EpisodeError, OptionError
 
-PAPER_FRACTIONS = (0.0005, 0.001, 0.01, 0.1, 1.0)  # of 720,000 images; methods.md 2.4
+PAPER_FRACTIONS = (0.0005, 0.001, 0.01, 0.1, 1.0)  # of 720,000 images; arXiv 2603.00717v2, Fig. 6
 
 _POOL, _SHARE, _HELD = 0, 1, 2  # what a generator is for; part of its seed
 

@@ -1,14 +1,19 @@
 """The ACM head: an encoder-decoder fitted on one class, and a classifier on the deviation |f - D(E(f))|."""
 
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, validate_data
+import torch
+from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray
 from fewshot.core.device import torch_device
 from fewshot.core.errors import EpisodeError, unknown_name
-from fewshot.heads.base import Head, two_classes
+from fewshot.heads.base import Head
+from fewshot.heads.state import Learned
+from fewshot.reconstruction.perceptron import PerceptronStack
 from fewshot.reconstruction.training import Trained, TrainingRows, train
 from fewshot.reconstruction.training_settings import Activation, Classifier, Norm, Schedule, Stop, TrainingSettings
 
@@ -16,7 +21,7 @@ from fewshot.reconstruction.training_settings import Activation, Classifier, Nor
 class Acm(Head):
     """Attribute images to one class by what an encoder-decoder of that class cannot rebuild (arXiv 2603.00717v2).
 
-    Formulas 3 to 5; what the paper leaves open follows methods.md 4.3 and is a parameter here. The features are used
+    Formulas 3 to 5; what the paper leaves open is a parameter here, with ``Recipe``'s defaults. The features are used
     as they come (the paper's are raw). With a bottleneck as wide as the features the deviation of both classes
     vanishes, so keep ``latent`` under the class's effective rank.
 
@@ -36,6 +41,7 @@ class Acm(Head):
 
     name: ClassVar[str] = "acm"
     raw: ClassVar[bool] = True
+    trained_: Trained
 
     def __init__(  # noqa: PLR0913  # scikit-learn: one parameter per choice
         self,
@@ -79,41 +85,79 @@ class Acm(Head):
             ValueError: not two classes, non-finite features, or shapes that do not fit (scikit-learn's own checks).
             OptionError: a parameter that cannot be used.
         """
-        features, labels = validate_data(self, features, y, dtype=np.float32)
-        self.classes_ = two_classes(labels)
-        positive = labels == self.classes_[1]
+        rows, positive = self._check_support(features, y, dtype=np.float32)
         held = self._held_out(positive)
         kept = np.flatnonzero(~held)
         fitted = positive[kept] == self._fit_on_synthetic()
-        rows = TrainingRows(
-            read=lambda wanted: features[wanted],
+        training = TrainingRows(
+            read=lambda chosen: rows[chosen],
             class_rows=kept[fitted],
             other_rows=kept[~fitted],
             seed=int(self.random_state),
-            validation=(features[held], positive[held]) if held.any() else None,
+            validation=(rows[held], positive[held]) if held.any() else None,
         )
-        (self.trained_,) = train(
-            [rows], self._settings(), fit_on_synthetic=self._fit_on_synthetic(), device=torch_device(self.device)
+        (trained,) = train(
+            [training], self._settings(), fit_on_synthetic=self._fit_on_synthetic(), device=torch_device(self.device)
         )
+        self._learn(_arrays_of(trained))
         return self
 
     def deviation(self, features: FloatArray) -> Float32Array:
         """Return |f - D(E(f))| of features (n, D), formula 3: (n, D) float32."""
-        check_is_fitted(self)
-        trained: Trained = self.trained_
-        return trained.deviation(validate_data(self, features, dtype=np.float32, reset=False))
+        rows = self._check_query(features, dtype=np.float32)
+        return self.trained_.deviation(rows)
 
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return the logit of "synthetic" of features (n, D): (n,) float64."""
-        check_is_fitted(self)
-        trained: Trained = self.trained_
-        return trained.logits(validate_data(self, features, dtype=np.float32, reset=False))
+        rows = self._check_query(features, dtype=np.float32)
+        return self.trained_.logits(rows)
 
     def predict_proba(self, features: FloatArray) -> Float64Array:
         """Return the probabilities of natural and synthetic, formula 5's C: (n, 2) float64."""
         logits = self.decision_function(features)
         synthetic = np.exp(-np.logaddexp(0.0, -logits))
         return np.column_stack([1.0 - synthetic, synthetic])
+
+    def _declared(self) -> Mapping[str, Learned]:
+        declared = {
+            "steps": Learned("", int),
+            "kept_step": Learned("", int),
+            "attribution_loss": Learned("t"),
+            "classification_loss": Learned("t"),
+        }
+        for part, (widths, _) in self._parts().items():
+            for layer, (wide, narrow) in enumerate(pairwise(widths)):
+                declared[f"{part}.{layer}.weight"] = Learned(f"{wide} {narrow}")
+                declared[f"{part}.{layer}.bias"] = Learned(f"{narrow}")
+        return declared
+
+    def _arrays(self) -> Mapping[str, NDArray[Any]]:
+        return _arrays_of(self.trained_)
+
+    def _learn(self, arrays: Mapping[str, Any]) -> None:
+        device = torch_device(self.device)
+        networks = {}
+        for part, (widths, relu) in self._parts().items():
+            layers = [
+                (torch.tensor(arrays[f"{part}.{layer}.weight"]), torch.tensor(arrays[f"{part}.{layer}.bias"]))
+                for layer in range(len(widths) - 1)
+            ]
+            networks[part] = PerceptronStack.of(layers, relu=relu, device=device)
+        self.trained_ = Trained(
+            **networks,
+            steps=int(arrays["steps"]),
+            kept_step=int(arrays["kept_step"]),
+            attribution_loss=np.asarray(arrays["attribution_loss"]),
+            classification_loss=np.asarray(arrays["classification_loss"]),
+        )
+
+    def _parts(self) -> dict[str, tuple[tuple[int, ...], tuple[bool, ...]]]:
+        """Return the widths of both networks, and after which of their layers a ReLU stands."""
+        settings, dimension = self._settings(), self.n_features_in_
+        return {
+            "autoencoder": settings.autoencoder(dimension),
+            "classifier": settings.classifier_widths(dimension),
+        }
 
     def _fit_on_synthetic(self) -> bool:
         if self.fit_on not in ("natural", "synthetic"):
@@ -152,3 +196,18 @@ class Acm(Head):
                     )
                 held[rows[:count]] = True
         return held
+
+
+def _arrays_of(trained: Trained) -> dict[str, NDArray[Any]]:
+    """Return a trained model as arrays: the layers of both networks, and what is known of its training."""
+    arrays: dict[str, NDArray[Any]] = {
+        "steps": np.array(trained.steps),
+        "kept_step": np.array(trained.kept_step),
+        "attribution_loss": trained.attribution_loss,
+        "classification_loss": trained.classification_loss,
+    }
+    for part, network in (("autoencoder", trained.autoencoder), ("classifier", trained.classifier)):
+        for layer, (weight, bias) in enumerate(network.layers(0) if network else ()):
+            arrays[f"{part}.{layer}.weight"] = weight.numpy(force=True)
+            arrays[f"{part}.{layer}.bias"] = bias.numpy(force=True)
+    return arrays

@@ -1,20 +1,22 @@
 """A Gaussian mixture of one class: what it finds unlikely belongs to the other."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from sklearn.mixture import GaussianMixture
 
 from fewshot.core.arrays import Float64Array, FloatArray
 from fewshot.heads.base import Head
+from fewshot.heads.state import Learned
 
 
 class Gmm(Head):
     """One-class detection by likelihood, as in SDAIE (arXiv 2512.05651) and BLADES (arXiv 2507.22824).
 
-    The score of an image is how far its log-likelihood falls under a low quantile of the class's own (specs/methods.md
-    13 and 14: 5 full components and the 2 % quantile, 10 and 5 %). Their mixtures see thousands of images; the
-    defaults here are what a few can carry.
+    The score of an image is how far its log-likelihood falls under a low quantile of the class's own: 5 full
+    components and the 2 % quantile in SDAIE (Ekko-zn/SDAIE @ 26afce5, oc_funs.py), 10 and 5 % in BLADES
+    (MZMMSEC/AIGFD_BLO @ 4ac77a4, OC_GMM.py). Their mixtures see thousands of images; the defaults here are what a few
+    can carry.
 
     Args:
         fit_on: the class that is modelled; the other one is not looked at.
@@ -23,9 +25,19 @@ class Gmm(Head):
         quantile: share of the class's own images that fall beyond the threshold.
         floor: smallest variance, as a share of the mean variance of the class.
         random_state: seed of k-means++ in the start of EM.
+
+    Attributes:
+        weights_: (k,) of the Gaussians; means_: (k, D).
+        scales_: what makes a component's deviations standard normal: (k, D), or matrices (k, D, D), one of them where
+            they are tied.
+        threshold_: the log-likelihood at the quantile.
     """
 
     name: ClassVar[str] = "gmm"
+    weights_: Float64Array
+    means_: Float64Array
+    scales_: Float64Array
+    threshold_: float
 
     def __init__(  # scikit-learn: one parameter per choice
         self,
@@ -45,27 +57,63 @@ class Gmm(Head):
 
     def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on one class of the support: features (n, D) floating, (n,) two classes."""
+        from sklearn.mixture import GaussianMixture
+
         rows, positive = self._check_support(features, y)
         own = np.asarray(rows, dtype=np.float64)[positive == (self.fit_on == "synthetic")]
         floor = self.floor * float(own.var(axis=0).mean()) or 1e-6
-        self.mixture_ = GaussianMixture(
+        mixture = GaussianMixture(
             self.components,
             covariance_type=self.covariance,
             reg_covar=floor,
             init_params="k-means++",
             random_state=self.random_state,
         ).fit(own)
-        self.threshold_ = float(np.quantile(self.mixture_.score_samples(own), self.quantile))
+        weights, means, scales = mixture.weights_, mixture.means_, self._scales(mixture)
+        threshold = np.quantile(_log_likelihood(own, weights, means, scales), self.quantile)
+        self._learn({"weights_": weights, "means_": means, "scales_": scales, "threshold_": threshold})
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) log-likelihood ratios to the threshold; larger = synthetic."""
         rows = np.asarray(self._check_query(features), dtype=np.float64)
-        short = self.threshold_ - self.mixture_.score_samples(rows)
+        short = self.threshold_ - _log_likelihood(rows, self.weights_, self.means_, self.scales_)
         scores: Float64Array = short if self.fit_on == "natural" else -short
         return scores
+
+    def _declared(self) -> Mapping[str, Learned]:
+        scales = {"diag": "k D", "spherical": "k D", "full": "k D D", "tied": "1 D D"}[self.covariance]
+        return {
+            "weights_": Learned("k"),
+            "means_": Learned("k D"),
+            "scales_": Learned(scales),
+            "threshold_": Learned(""),
+        }
+
+    def _scales(self, mixture: Any) -> Float64Array:
+        """Return scikit-learn's Cholesky factors of the precisions in one of the two shapes of ``scales_``."""
+        factors = np.asarray(mixture.precisions_cholesky_)
+        if self.covariance == "spherical":
+            return np.repeat(factors[:, None], mixture.means_.shape[1], axis=1)
+        return factors[None] if self.covariance == "tied" else factors
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.poor_score = True  # one class is never seen
         return tags
+
+
+def _log_likelihood(
+    rows: Float64Array, weights: Float64Array, means: Float64Array, scales: Float64Array
+) -> Float64Array:
+    """Return (n,) the log of the mixture's density at rows (n, D)."""
+    each = np.empty((len(means), len(rows)))
+    for number, mean in enumerate(means):
+        scale = scales[min(number, len(scales) - 1)]
+        deviations = rows - mean
+        standard = deviations * scale if scale.ndim == 1 else deviations @ scale
+        volume = np.log(scale if scale.ndim == 1 else scale.diagonal()).sum()
+        each[number] = volume - 0.5 * (len(mean) * np.log(2 * np.pi) + (standard**2).sum(axis=1))
+    each += np.log(weights)[:, None]
+    largest = each.max(axis=0)
+    return np.asarray(largest + np.log(np.exp(each - largest).sum(axis=0)))

@@ -1,5 +1,6 @@
-"""Nearest labelled neighbours by cosine, under FiSeR's two published rules (arXiv 2606.00606; specs/methods.md 3.3)."""
+"""Nearest labelled neighbours by cosine, under FiSeR's two rules (arXiv 2606.00606; fiser/heads.py @ ad2637c)."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -7,11 +8,11 @@ import numpy as np
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import OptionError
 from fewshot.heads.base import Head, unit_length
-from fewshot.solvers.batched import Supports, neighbour_scores
+from fewshot.heads.state import Learned
 
 Rule = Literal["legacy", "exponential"]
 Metric = Literal["cosine", "ip"]
-TEMPERATURES = {"legacy": 0.05, "exponential": 0.07}  # FiSeR evaluate.py; golden/README.md
+TEMPERATURES = {"legacy": 0.05, "exponential": 0.07}  # defaults in FiSeR fiser/heads.py @ ad2637c
 
 
 class Knn(Head):
@@ -32,6 +33,9 @@ class Knn(Head):
     """
 
     name: ClassVar[str] = "knn"
+    learned: ClassVar[Mapping[str, Learned]] = {"support_": Learned("n D"), "positive_": Learned("n", bool)}
+    support_: FloatArray
+    positive_: BoolArray
 
     def __init__(
         self, k: int = 5, rule: Rule = "legacy", temperature: float | None = None, metric: Metric = "cosine"
@@ -45,8 +49,8 @@ class Knn(Head):
         """Fit on the support: features (n, D) floating, (n,) two classes."""
         rows, positive = self._check_support(features, y)
         self._chosen()
-        self.support_ = unit_length(rows) if self.metric == "cosine" else np.asarray(rows, dtype=np.float32)
-        self.positive_ = positive
+        support = unit_length(rows) if self.metric == "cosine" else np.asarray(rows, dtype=np.float32)
+        self._learn({"support_": support, "positive_": positive})
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
@@ -60,7 +64,8 @@ class Knn(Head):
         if self.metric == "cosine":
             similar: FloatArray = unit_length(rows) @ self.support_.T
         else:
-            similar = _products_by_lanes(np.asarray(rows, dtype=np.float32), self.support_)
+            support = np.asarray(self.support_, dtype=np.float32)
+            similar = _products_by_lanes(np.asarray(rows, dtype=np.float32), support)
         order = np.argsort(-similar, axis=1, kind="stable")
         nearest = np.take_along_axis(similar, order, axis=1)
         votes = _VOTES[self.rule](nearest, self.positive_[order], self._chosen())
@@ -73,6 +78,8 @@ class Knn(Head):
         """Score all draws at once (``fewshot.solvers.batched``); equal similarities may fall to another neighbour."""
         if self.metric != "cosine":
             return self.score_draws_one_by_one(features, synthetic, supports)
+        from fewshot.solvers.batched import Supports, neighbour_scores
+
         drawn = Supports(features, synthetic, supports, device)
         return neighbour_scores(drawn, k=self.k, legacy=self.rule == "legacy", temperature=self._chosen())
 

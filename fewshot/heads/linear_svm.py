@@ -1,13 +1,13 @@
 """A linear support vector machine, for comparison with the RBF one."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.svm import SVC
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import Head
-from fewshot.solvers.batched import Supports, linear_svm_scores
+from fewshot.heads.state import Learned
 
 
 class LinearSvm(Head):
@@ -19,6 +19,9 @@ class LinearSvm(Head):
     """
 
     name: ClassVar[str] = "linear-svm"
+    learned: ClassVar[Mapping[str, Learned]] = {"coef_": Learned("1 D"), "intercept_": Learned("1")}
+    coef_: FloatArray
+    intercept_: FloatArray
 
     def __init__(self, C: float = 1.0, tol: float = 1e-3) -> None:
         self.C = C
@@ -26,17 +29,22 @@ class LinearSvm(Head):
 
     def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on the support: features (n, D) floating, (n,) two classes."""
+        from sklearn.svm import SVC
+
         rows, positive = self._check_support(features, y)
-        self.svc_ = SVC(C=self.C, kernel="linear", tol=self.tol).fit(rows, positive)
+        svc = SVC(C=self.C, kernel="linear", tol=self.tol).fit(rows, positive)
+        self._learn({"coef_": svc.coef_, "intercept_": svc.intercept_})
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) signed scores; larger = synthetic."""
         rows = self._check_query(features)
-        return np.asarray(self.svc_.decision_function(rows), dtype=np.float64)
+        return np.asarray((rows @ self.coef_.T + self.intercept_)[:, 0], dtype=np.float64)
 
     def score_draws(
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Solve and score all draws at once (``fewshot.solvers.batched``), to libsvm's optimum."""
+        from fewshot.solvers.batched import Supports, linear_svm_scores
+
         return linear_svm_scores(Supports(features, synthetic, supports, device), C=self.C)

@@ -1,13 +1,13 @@
-"""L2-regularised logistic regression, FiSeR's ``linear`` head (arXiv 2606.00606; specs/methods.md 3.3)."""
+"""L2-regularised logistic regression, FiSeR's ``linear`` head (arXiv 2606.00606; fiser/heads.py @ ad2637c)."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import Head
-from fewshot.solvers.batched import Supports, logistic_scores
+from fewshot.heads.state import Learned
 
 
 class Logistic(Head):
@@ -20,6 +20,9 @@ class Logistic(Head):
     """
 
     name: ClassVar[str] = "logistic"
+    learned: ClassVar[Mapping[str, Learned]] = {"coef_": Learned("1 D"), "intercept_": Learned("1")}
+    coef_: FloatArray
+    intercept_: FloatArray
 
     def __init__(self, C: float = 1.0, tol: float = 1e-4, max_iter: int = 2000) -> None:
         self.C = C
@@ -28,18 +31,23 @@ class Logistic(Head):
 
     def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on the support: (n, D) floating, (n,) two classes."""
+        from sklearn.linear_model import LogisticRegression
+
         rows, positive = self._check_support(features, y)
-        self.model_ = LogisticRegression(C=self.C, tol=self.tol, max_iter=self.max_iter).fit(rows, positive)
-        self.n_iter_ = self.model_.n_iter_
+        model = LogisticRegression(C=self.C, tol=self.tol, max_iter=self.max_iter).fit(rows, positive)
+        self._learn({"coef_": model.coef_, "intercept_": model.intercept_})
+        self.n_iter_ = model.n_iter_
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) log odds of synthetic."""
         rows = self._check_query(features)
-        return np.asarray(self.model_.decision_function(rows), dtype=np.float64)
+        return np.asarray((rows @ self.coef_.T + self.intercept_)[:, 0], dtype=np.float64)
 
     def score_draws(
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Solve and score all draws at once (``fewshot.solvers.batched``), to the exact optimum."""
+        from fewshot.solvers.batched import Supports, logistic_scores
+
         return logistic_scores(Supports(features, synthetic, supports, device), C=self.C)

@@ -1,12 +1,13 @@
 """Distance to the two classes under their common covariance."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.covariance import ledoit_wolf_shrinkage
 
 from fewshot.core.arrays import Float64Array, FloatArray
 from fewshot.heads.base import Head
+from fewshot.heads.state import Learned
 
 
 class Mahalanobis(Head):
@@ -21,6 +22,9 @@ class Mahalanobis(Head):
     """
 
     name: ClassVar[str] = "mahalanobis"
+    learned: ClassVar[Mapping[str, Learned]] = {"means_": Learned("2 D"), "direction_": Learned("D")}
+    means_: Float64Array
+    direction_: Float64Array
 
     def __init__(self, shrinkage: float | str = "auto") -> None:
         self.shrinkage = shrinkage
@@ -29,10 +33,10 @@ class Mahalanobis(Head):
         """Fit on the support: features (n, D) floating, (n,) two classes."""
         rows, positive = self._check_support(features, y)
         exact = np.asarray(rows, dtype=np.float64)
-        self.means_ = np.stack([exact[~positive].mean(0), exact[positive].mean(0)])
-        residual = exact - self.means_[positive.astype(int)]
-        self.shrinkage_ = self._chosen(residual)
-        self.direction_ = _solved(residual, self.means_[1] - self.means_[0], self.shrinkage_)
+        means = np.stack([exact[~positive].mean(0), exact[positive].mean(0)])
+        residual = exact - means[positive.astype(int)]
+        direction = _solved(residual, means[1] - means[0], self._chosen(residual))
+        self._learn({"means_": means, "direction_": direction})
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
@@ -44,6 +48,8 @@ class Mahalanobis(Head):
     def _chosen(self, residual: Float64Array) -> float:
         if self.shrinkage != "auto":
             return float(self.shrinkage)
+        from sklearn.covariance import ledoit_wolf_shrinkage
+
         return float(ledoit_wolf_shrinkage(residual, assume_centered=True)) if residual.any() else 1.0
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from fewshot.core.arrays import Float64Array, FloatArray
 from fewshot.core.errors import unknown_name
 from fewshot.heads.base import Head
+from fewshot.heads.state import Learned
 from fewshot.solvers.view_distance import Direction, calibrate, cosine_distance
 
 Combine = Literal["min", "max", "quantile-min"]
@@ -18,12 +19,13 @@ class Minder(Head):
 
     d_n is the mean over three draws of the distance to a noisy copy (0.009 in [0, 1] units, clipped); d_b is the
     distance between the blurred image (3x3, sigma 0.55) and its un-sharp counterpart clip(2 x - blur), not the clean
-    image (methods.md 8.1). ``columns`` makes both of views. The paper prints the rule once as a union and once as an
-    intersection (8.2): the smaller one exceeding the threshold is the intersection, and is what is implemented.
+    image (constants of AlecImhofUni/ProjectGenAI, training_free_detect.py; the authors' code is not public).
+    ``prepare`` makes both of views. The paper prints the rule once as a union and once as an intersection: the smaller
+    one exceeding the threshold is the intersection, and is what is implemented.
 
     Args:
         combine: ``min``; ``max`` for the union; ``quantile-min`` replaces each distance by its quantile among the
-            support's natural images first, because the two stand on different scales (8.3).
+            support's natural images first, because the two stand on different scales.
         direction: ``calibrated`` learns sign and threshold on the support; ``paper`` says larger = generated, with the
             threshold at the 95 % quantile of the support's natural images.
 
@@ -41,13 +43,20 @@ class Minder(Head):
         "input-blur:0.55",
         "input-unsharp:0.55",
     )
+    learned: ClassVar[Mapping[str, Learned]] = {
+        "sign_": Learned(""),
+        "threshold_": Learned(""),
+        "natural_": Learned("n D"),
+    }
+    sign_: float
+    threshold_: float
+    natural_: FloatArray
 
     def __init__(self, combine: Combine = "min", direction: Direction = "calibrated") -> None:
         self.combine = combine
         self.direction = direction
 
-    @staticmethod
-    def columns(features: Mapping[str, FloatArray]) -> Float64Array:
+    def prepare(self, features: Mapping[str, FloatArray], *, normalised: bool, what: str = "features") -> Float64Array:
         """Return (n, 2): d_n over all noise draws, and d_b; features (n, D) by view, in the order of ``views``."""
         clean, *noisy, blurred, sharpened = features.values()
         noise = np.mean([cosine_distance(clean, rows) for rows in noisy], axis=0)
@@ -58,23 +67,24 @@ class Minder(Head):
         if self.combine not in get_args(Combine):
             raise unknown_name("way to combine", str(self.combine), get_args(Combine))
         rows, synthetic = self._check_support(features, y)
-        self.natural_ = np.sort(rows[~synthetic], axis=0)
+        natural = np.sort(rows[~synthetic], axis=0)
         direction: Any = self.direction  # calibrate checks it
-        self.sign_, self.threshold_ = calibrate(self._combined(rows), synthetic, direction=direction)
+        sign, threshold = calibrate(self._combined(rows, natural), synthetic, direction=direction)
+        self._learn({"sign_": sign, "threshold_": threshold, "natural_": natural})
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return signed distances from the threshold, larger = more likely synthetic: (n,) float64."""
-        combined = self._combined(self._check_query(features))
+        combined = self._combined(self._check_query(features), self.natural_)
         return np.asarray(self.sign_ * (combined - self.threshold_), dtype=np.float64)
 
-    def _combined(self, distances: Float64Array) -> Float64Array:
+    def _combined(self, distances: FloatArray, natural: FloatArray) -> Float64Array:
         if self.combine == "max":
             return np.asarray(distances.max(axis=1))
         if self.combine == "quantile-min":
             columns = range(distances.shape[1])
-            ranks = [np.searchsorted(self.natural_[:, c], distances[:, c], side="right") for c in columns]
-            return np.asarray(np.min(ranks, axis=0) / len(self.natural_))
+            ranks = [np.searchsorted(natural[:, c], distances[:, c], side="right") for c in columns]
+            return np.asarray(np.min(ranks, axis=0) / len(natural))
         return np.asarray(distances.min(axis=1))
 
     def __sklearn_tags__(self) -> Any:

@@ -1,13 +1,14 @@
 """An RBF support vector machine for many images: Nystroem features and a linear SVM, in passes over blocks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fewshot.core.arrays import Float64Array, FloatArray
-from fewshot.heads.base import Head, two_classes
+from fewshot.core.arrays import Float64Array, FloatArray, spans
+from fewshot.heads.base import Head
+from fewshot.heads.state import Learned
 
 Blocks = Callable[[], Iterable[tuple[FloatArray, FloatArray]]]
 
@@ -27,9 +28,26 @@ class NystromSvm(Head):
         C: weight of the losses against half the squared norm.
         gamma: of exp(-gamma d^2); ``scale`` is 1 / (D times the variance of all training values).
         random_state: the seed of the landmarks.
+
+    Attributes:
+        landmarks_: (m, D) float64; projection_: (m, k) float64, from their kernel to the features.
+        coef_: (k,) float64, the features' weights; intercept_: the bias.
+        gamma_: the width that ``scale`` came to.
     """
 
     name: ClassVar[str] = "nystrom-svm"
+    learned: ClassVar[Mapping[str, Learned]] = {
+        "landmarks_": Learned("m D"),
+        "projection_": Learned("m k"),
+        "coef_": Learned("k"),
+        "intercept_": Learned(""),
+        "gamma_": Learned(""),
+    }
+    landmarks_: Float64Array
+    projection_: Float64Array
+    coef_: Float64Array
+    intercept_: float
+    gamma_: float
 
     def __init__(
         self,
@@ -46,17 +64,16 @@ class NystromSvm(Head):
 
     def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on features (n, D) and labels y (n,), the larger label synthetic."""
-        features, labels = validate_data(self, features, y)
-        self.classes_ = two_classes(labels)
-        signs = np.where(labels == self.classes_[1], 1.0, -1.0)
+        rows, positive = self._check_support(features, y)
+        signs = np.where(positive, 1.0, -1.0)
         generator = np.random.default_rng(int(self.random_state))
-        chosen = generator.permutation(len(features))[: self.components]
+        chosen = generator.permutation(len(rows))[: self.components]
 
         def blocks() -> Iterable[tuple[FloatArray, FloatArray]]:
-            for start in range(0, len(features), _BLOCK_ROWS):
-                yield features[start : start + _BLOCK_ROWS], signs[start : start + _BLOCK_ROWS]
+            for start, stop in spans(len(rows), _BLOCK_ROWS):
+                yield rows[start:stop], signs[start:stop]
 
-        return self._solve(blocks, features[np.sort(chosen)])
+        return self._solve(blocks, rows[np.sort(chosen)])
 
     def fit_blocks(self, blocks: Blocks, landmarks: FloatArray) -> Self:
         """Fit in passes over blocks, none of which is kept.
@@ -71,55 +88,105 @@ class NystromSvm(Head):
 
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return the signed distance in units of the margin, larger = more likely synthetic: (n,) float64."""
-        check_is_fitted(self)
-        features = validate_data(self, features, reset=False)
-        parts = [self._expand(features[i : i + _BLOCK_ROWS]) @ self.coef_ for i in range(0, len(features), _BLOCK_ROWS)]
+        rows = self._check_query(features)
+        kernel = _Landmarks(self.landmarks_, self.gamma_, self.projection_)
+        parts = [
+            kernel.mapped(rows[start:stop]) @ self.coef_ + self.intercept_
+            for start, stop in spans(len(rows), _BLOCK_ROWS)
+        ]
         return np.concatenate(parts)
 
     def _solve(self, blocks: Blocks, landmarks: FloatArray) -> Self:
-        self.landmarks_ = np.asarray(landmarks, dtype=np.float64)
-        self.gamma_ = _scale_gamma(blocks) if self.gamma == "scale" else float(self.gamma)
-        values, vectors = np.linalg.eigh(self._kernel(self.landmarks_))
-        kept = values > 1e-10 * values[-1]
-        self.projection_ = vectors[:, kept] / np.sqrt(values[kept])
-        weights = np.zeros(int(kept.sum()) + 1)
-        objective, gradient, curvature = self._pass(blocks, weights)
-        for _ in range(_PASSES):
-            step, length = np.linalg.solve(curvature, gradient), 1.0
-            if float(gradient @ step) <= 1e-12 * max(1.0, objective):
-                break
-            while True:
-                trial = weights - length * step
-                found = self._pass(blocks, trial)
-                if found[0] <= objective or length < 1e-4:
-                    break
-                length /= 2
-            weights, (objective, gradient, curvature) = trial, found
-        self.coef_ = weights
+        gamma = _scale_gamma(blocks) if self.gamma == "scale" else float(self.gamma)
+        kernel = _Landmarks.of(np.asarray(landmarks, dtype=np.float64), gamma)
+        coefficients = _minimum(blocks, kernel, C=self.C)
+        self._learn(
+            {
+                "landmarks_": kernel.landmarks,
+                "projection_": kernel.projection,
+                "coef_": coefficients[:-1],
+                "intercept_": coefficients[-1],
+                "gamma_": gamma,
+            }
+        )
         return self
 
-    def _pass(self, blocks: Blocks, weights: Float64Array) -> tuple[float, Float64Array, Float64Array]:
-        """Return objective, gradient and curvature of w^2 / 2 + C sum max(0, 1 - s f)^2 at ``weights``."""
-        loss, gradient, curvature = 0.0, weights.copy(), np.eye(len(weights))
-        for features, signs in blocks():
-            expanded = self._expand(features)
-            margins = signs * (expanded @ weights)
-            short = margins < 1
-            inside = expanded[short]
-            loss += float(np.sum((1 - margins[short]) ** 2))
-            gradient += 2 * self.C * (inside.T @ (signs[short] * (margins[short] - 1)))
-            curvature += 2 * self.C * (inside.T @ inside)
-        return 0.5 * float(weights @ weights) + self.C * loss, gradient, curvature
 
-    def _expand(self, features: FloatArray) -> Float64Array:
-        """Return the landmark features with a constant for the intercept: (n, kept + 1) float64."""
-        mapped = self._kernel(features) @ self.projection_
+@dataclass(frozen=True)
+class _Landmarks:
+    """The kernel's low-rank features.
+
+    Args:
+        landmarks: (m, D) float64.
+        gamma: of exp(-gamma d^2).
+        projection: (m, k) float64, the inverse root of the landmarks' own kernel.
+    """
+
+    landmarks: Float64Array
+    gamma: float
+    projection: Float64Array
+
+    @classmethod
+    def of(cls, landmarks: Float64Array, gamma: float) -> Self:
+        values, vectors = np.linalg.eigh(_kernel(landmarks, landmarks, gamma))
+        kept = values > 1e-10 * values[-1]
+        return cls(landmarks, gamma, np.ascontiguousarray(vectors[:, kept] / np.sqrt(values[kept])))
+
+    def mapped(self, features: FloatArray) -> Float64Array:
+        """Return the landmark features (n, k) float64 of features (n, D)."""
+        return np.asarray(_kernel(features, self.landmarks, self.gamma) @ self.projection)
+
+    def expand(self, features: FloatArray) -> Float64Array:
+        """Return the landmark features with a constant for the intercept: (n, k + 1) float64."""
+        mapped = self.mapped(features)
         return np.column_stack([mapped, np.ones(len(mapped))])
 
-    def _kernel(self, features: FloatArray) -> Float64Array:
-        rows = np.asarray(features, dtype=np.float64)
-        squares = (rows**2).sum(axis=1)[:, None] + (self.landmarks_**2).sum(axis=1) - 2 * rows @ self.landmarks_.T
-        return np.asarray(np.exp(-self.gamma_ * np.maximum(squares, 0)))
+
+def _kernel(features: FloatArray, landmarks: Float64Array, gamma: float) -> Float64Array:
+    rows = np.asarray(features, dtype=np.float64)
+    squares = (rows**2).sum(axis=1)[:, None] + (landmarks**2).sum(axis=1) - 2 * rows @ landmarks.T
+    return np.asarray(np.exp(-gamma * np.maximum(squares, 0)))
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """w^2 / 2 + C sum max(0, 1 - s f)^2 at some weights, with its gradient (k + 1,) and Hessian (k + 1, k + 1)."""
+
+    value: float
+    gradient: Float64Array
+    hessian: Float64Array
+
+
+def _minimum(blocks: Blocks, kernel: _Landmarks, *, C: float) -> Float64Array:
+    """Return the weights (k + 1,) of the least objective, by Newton's method with halved steps."""
+    weights = np.zeros(kernel.projection.shape[1] + 1)
+    here = _objective(blocks, kernel, weights, C=C)
+    for _ in range(_PASSES):
+        step, length = np.linalg.solve(here.hessian, here.gradient), 1.0
+        if float(here.gradient @ step) <= 1e-12 * max(1.0, here.value):
+            break
+        while True:
+            trial = weights - length * step
+            found = _objective(blocks, kernel, trial, C=C)
+            if found.value <= here.value or length < 1e-4:
+                break
+            length /= 2
+        weights, here = trial, found
+    return weights
+
+
+def _objective(blocks: Blocks, kernel: _Landmarks, weights: Float64Array, *, C: float) -> _Objective:
+    """Return the objective at ``weights`` in one pass over the blocks."""
+    loss, gradient, hessian = 0.0, weights.copy(), np.eye(len(weights))
+    for features, signs in blocks():
+        expanded = kernel.expand(features)
+        margins = signs * (expanded @ weights)
+        short = margins < 1
+        inside = expanded[short]
+        loss += float(np.sum((1 - margins[short]) ** 2))
+        gradient += 2 * C * (inside.T @ (signs[short] * (margins[short] - 1)))
+        hessian += 2 * C * (inside.T @ inside)
+    return _Objective(0.5 * float(weights @ weights) + C * loss, gradient, hessian)
 
 
 def _scale_gamma(blocks: Blocks) -> float:

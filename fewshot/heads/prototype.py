@@ -1,12 +1,13 @@
-"""Class prototypes on the unit sphere, FiSeR's ``prototype`` head (arXiv 2606.00606; specs/methods.md 3.3)."""
+"""Class prototypes on the unit sphere, FiSeR's ``prototype`` head (arXiv 2606.00606; fiser/heads.py @ ad2637c)."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import Head, unit_length
-from fewshot.solvers.batched import Supports, prototype_scores
+from fewshot.heads.state import Learned
 
 
 class Prototype(Head):
@@ -17,13 +18,15 @@ class Prototype(Head):
     """
 
     name: ClassVar[str] = "prototype"
+    learned: ClassVar[Mapping[str, Learned]] = {"prototypes_": Learned("2 D")}
+    prototypes_: FloatArray
 
     def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on the support: (n, D) floating, (n,) two classes."""
         rows, positive = self._check_support(features, y)
         unit = unit_length(rows)
         means = np.stack([unit[~positive].mean(0), unit[positive].mean(0)])
-        self.prototypes_ = unit_length(means)
+        self._learn({"prototypes_": unit_length(means)})
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
@@ -36,4 +39,6 @@ class Prototype(Head):
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Score all draws at once (``fewshot.solvers.batched``)."""
+        from fewshot.solvers.batched import Supports, prototype_scores
+
         return prototype_scores(Supports(features, synthetic, supports, device))

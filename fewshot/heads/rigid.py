@@ -7,6 +7,7 @@ import numpy as np
 
 from fewshot.core.arrays import Float64Array, FloatArray
 from fewshot.heads.base import Head
+from fewshot.heads.state import Learned
 from fewshot.solvers.view_distance import Direction, calibrate, cosine_distance
 
 
@@ -14,10 +15,10 @@ class Rigid(Head):
     """Score an image by the cosine distance between its feature and that of its noisy copy (arXiv 2405.20112).
 
     The paper's score is s = cos(f(x), f(x + 0.05 d)) with d normal in normalised units, generated if s <= eps; ours is
-    1 - s (methods.md 7). The head's columns are such distances, one per noise draw (``columns`` makes them of views),
-    and their mean is the score. The paper's sign is inverted on some generators, so it is never assumed: ``paper``
-    keeps it and takes the threshold at the 95 % quantile of the support's natural images; ``calibrated`` learns sign
-    and threshold on the support.
+    1 - s (tbtiberiu/RIGID, RIGID.ipynb). The head's columns are such distances, one per noise draw (``prepare`` makes
+    them of views), and their mean is the score. The paper's sign is inverted on some generators, so it is never
+    assumed: ``paper`` keeps it and takes the threshold at the 95 % quantile of the support's natural images;
+    ``calibrated`` learns sign and threshold on the support.
 
     Args:
         direction: ``calibrated`` or ``paper``.
@@ -29,12 +30,14 @@ class Rigid(Head):
 
     name: ClassVar[str] = "rigid"
     views: ClassVar[tuple[str, ...]] = ("clean", "input-noise:0.05")
+    learned: ClassVar[Mapping[str, Learned]] = {"sign_": Learned(""), "threshold_": Learned("")}
+    sign_: float
+    threshold_: float
 
     def __init__(self, direction: Direction = "calibrated") -> None:
         self.direction = direction
 
-    @staticmethod
-    def columns(features: Mapping[str, FloatArray]) -> Float64Array:
+    def prepare(self, features: Mapping[str, FloatArray], *, normalised: bool, what: str = "features") -> Float64Array:
         """Return the distances (n, draws) of the view ``clean`` to every other: features (n, D) by view."""
         clean = features["clean"]
         return np.stack([cosine_distance(clean, rows) for name, rows in features.items() if name != "clean"], axis=1)
@@ -43,7 +46,8 @@ class Rigid(Head):
         """Learn threshold (and sign) on the support: distances (n, draws), labels y (n,)."""
         rows, synthetic = self._check_support(features, y)
         direction: Any = self.direction  # calibrate checks it
-        self.sign_, self.threshold_ = calibrate(rows.mean(axis=1), synthetic, direction=direction)
+        sign, threshold = calibrate(rows.mean(axis=1), synthetic, direction=direction)
+        self._learn({"sign_": sign, "threshold_": threshold})
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:

@@ -1,11 +1,13 @@
 """A key-value cache of the support, Tip-Adapter without training."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from fewshot.core.arrays import Float64Array, FloatArray
 from fewshot.heads.base import Head, unit_length
+from fewshot.heads.state import Learned
 
 
 class TipAdapter(Head):
@@ -19,6 +21,9 @@ class TipAdapter(Head):
     """
 
     name: ClassVar[str] = "tip-adapter"
+    learned: ClassVar[Mapping[str, Learned]] = {"keys_": Learned("n D"), "values_": Learned("n")}
+    keys_: Float64Array
+    values_: Float64Array
 
     def __init__(self, beta: float = 5.5) -> None:
         self.beta = beta
@@ -26,8 +31,8 @@ class TipAdapter(Head):
     def fit(self, features: FloatArray, y: Any) -> Self:
         """Store the support: features (n, D) floating, (n,) two classes."""
         rows, positive = self._check_support(features, y)
-        self.keys_ = unit_length(np.asarray(rows, dtype=np.float64))
-        self.values_ = np.where(positive, 1.0, -1.0)
+        keys = unit_length(np.asarray(rows, dtype=np.float64))
+        self._learn({"keys_": keys, "values_": np.where(positive, 1.0, -1.0)})
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:

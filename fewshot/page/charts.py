@@ -33,13 +33,10 @@ class Chart:
     caption: str
     wide: bool = False
 
-    def html(self) -> str:
-        """Return the ``<figure>`` element, the drawing inside it."""
-        from html import escape
-
-        kind = ' class="wide"' if self.wide else ""
-        drawing = to_svg(self.figure, label=self.caption)
-        return f"<figure{kind}>{drawing}<figcaption>{escape(self.caption)}</figcaption></figure>"
+    @property
+    def svg(self) -> str:
+        """The drawing as one ``<svg>`` element."""
+        return to_svg(self.figure, label=self.caption)
 
 
 def charts(report: Report) -> Iterator[Chart]:

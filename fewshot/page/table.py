@@ -1,12 +1,11 @@
-"""A report's rows as a table: for the page, sortable, and as CSV to take away."""
+"""Tables of a page, which a reader can sort: a report's rows, and what an audit found."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 from typing import Any
 
+from fewshot.audit import Audit
 from fewshot.results.report import Report
 
 # Report columns in reading order: heading, then the key of ``Report.summary``.
@@ -34,64 +33,75 @@ COLUMNS = {
 _ALWAYS = {"backbone", "source", "metric", "p5", "p95", "mean", "low", "high", "trials", "n_query"}
 
 
-def html_table(report: Report) -> str:
-    """Return the rows as a sortable ``<table>``; columns that never vary are left out."""
+@dataclass(frozen=True)
+class Heading:
+    """A column's heading, and whether its cells are numbers, which stand at the right."""
+
+    text: str
+    number: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, and by which exact value it is sorted; None sorts by the text."""
+
+    text: str
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings, and as many cells in every row."""
+
+    headings: tuple[Heading, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def report_rows(report: Report) -> Table:
+    """Return a report's rows; columns that never vary are left out."""
     entries = report.summary()
     shown = {heading: key for heading, key in COLUMNS.items() if _worth_showing(entries, key)}
-    numeric = {
-        key for key in shown.values() if all(isinstance(entry.get(key), int | float | None) for entry in entries)
-    }
-    head = "".join(
-        f'<th scope="col"{_class(key in numeric)}><button type="button">{escape(heading)}</button></th>'
-        for heading, key in shown.items()
-    )
-    body = "".join(
-        "<tr>" + "".join(_cell(entry.get(key), number=key in numeric) for key in shown.values()) + "</tr>"
-        for entry in entries
-    )
-    return (
-        f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    headings = tuple(Heading(heading, _numeric(entries, key)) for heading, key in shown.items())
+    keys = list(zip(shown.values(), headings, strict=True))
+    rows = tuple(tuple(_cell(entry.get(key), number=heading.number) for key, heading in keys) for entry in entries)
+    return Table(headings, rows)
 
 
-def csv_text(report: Report) -> str:
-    """Return all rows as CSV, one line each: key, summary, then the value of every trial."""
-    entries = report.summary()
-    trials = max((len(row.values) for row in report.rows), default=0)
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*COLUMNS.values(), *(f"trial_{number}" for number in range(trials))])
-    for entry, row in zip(entries, report.rows, strict=True):
-        values = [entry.get(key) for key in COLUMNS.values()]
-        writer.writerow([_inert(value) for value in (*values, *row.values)])
-    return buffer.getvalue()
+def confound_rows(audit: Audit) -> Table:
+    """Return how well file metadata alone separates the classes, one row per measurement."""
+    header = ["against natural", "metadata", "AUROC", "95 % interval"]
+    rows = [
+        [one.source, ", ".join(one.facts), f"{one.auroc:.3f}", f"{one.low:.3f}-{one.high:.3f}"]
+        for one in audit.confounds
+    ]
+    return _plain(header, rows)
 
 
-def _inert(value: Any) -> Any:
-    """Keep a spreadsheet from reading a name as a formula (OWASP, CSV injection)."""
-    return "'" + value if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+def duplicate_rows(audit: Audit) -> Table:
+    """Return the numbers of duplicate pairs, exact and near."""
+    header = ["likeness", "pairs", "classes", "sources", "splits", "not of one group"]
+    rows = [
+        [one.likeness, *(str(count) for count in (one.pairs, one.classes, one.sources, one.splits, one.groups))]
+        for one in audit.leaks
+    ]
+    return _plain(header, rows)
+
+
+def _plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    return Table(tuple(map(Heading, header)), tuple(tuple(map(Cell, row)) for row in rows))
 
 
 def _worth_showing(entries: Sequence[Mapping[str, Any]], key: str) -> bool:
     return key in _ALWAYS or len({entry.get(key) for entry in entries}) > 1
 
 
-def _class(number: bool) -> str:
-    return ' class="number"' if number else ""
+def _numeric(entries: Sequence[Mapping[str, Any]], key: str) -> bool:
+    return all(isinstance(entry.get(key), int | float | None) for entry in entries)
 
 
-def _cell(value: Any, *, number: bool) -> str:
-    exact = f' data-value="{value!r}"' if number and value is not None and not _undefined(value) else ""
-    return f"<td{_class(number)}{exact}>{escape(_shown(value))}</td>"
-
-
-def _shown(value: Any) -> str:
+def _cell(value: Any, *, number: bool) -> Cell:
     if value is None:
-        return ""
-    if _undefined(value):
-        return "n/a"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _undefined(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+        return Cell("")
+    if isinstance(value, float) and math.isnan(value):
+        return Cell("n/a")
+    return Cell(f"{value:.3f}" if isinstance(value, float) else str(value), repr(value) if number else None)

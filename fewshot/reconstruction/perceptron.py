@@ -113,12 +113,21 @@ class PerceptronStack:
                 hidden = hidden.relu_()
         return hidden
 
+    @classmethod
+    def of(
+        cls, layers: Sequence[tuple[Tensor, Tensor]], *, relu: Sequence[bool], device: str | torch.device = "cpu"
+    ) -> "PerceptronStack":
+        """Return a single network with the given (weight (in, out), bias (out,)) of every layer, copied."""
+        widths = [len(weight) for weight, _ in layers] + [len(layers[-1][1])]
+        alone = cls(widths, relu=relu, seeds=[None], device=device)
+        for (own_weight, own_bias), (weight, bias) in zip(alone.layers(0), layers, strict=True):
+            own_weight.copy_(weight)
+            own_bias.copy_(bias)
+        return alone
+
     def copy(self, network: int) -> "PerceptronStack":
         """Return one network on its own, detached from the rest."""
-        alone = PerceptronStack(self.widths, relu=self.relu, seeds=[None], device=self.parameters.device)
-        for own, view in zip(alone._views, self._views, strict=True):
-            own.copy_(view[network : network + 1])
-        return alone
+        return PerceptronStack.of(self.layers(network), relu=self.relu, device=self.parameters.device)
 
     def _plain(self, stacked: Tensor) -> Tensor:
         return stacked[0] if self.count == 1 else stacked

@@ -1,7 +1,7 @@
 """Train encoder-decoders on one class and classifiers on their deviation, several side by side.
 
 The attribution loss does not contain the classifier, and the classifier's loss is not propagated into the
-encoder-decoder (methods.md 4.2, observation): two optimisers that share rows, with a stop between them.
+encoder-decoder (arXiv 2603.00717v2, formulas 4 and 5): two optimisers that share rows, with a stop between them.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,8 @@
 """How an encoder-decoder and its classifier are trained: every choice in one value, and the budget that follows.
 
-Sources: methods.md 4.2 and 4.3 (arXiv 2603.00717v2, formulas 3 to 5; what the paper leaves open is said there).
+Sources: arXiv 2603.00717v2 (formulas 3 to 5, Adam, its rate, the batch). What the paper leaves open follows code that
+it builds on: the widths VIB-Net's (oceanzhf/VIBAIGCDetect @ 6f097ea, models/clip_models.py), the plateau and the linear
+classifier UnivFD's (WisconsinAIVision/UniversalFakeDetect @ 76a0e3e, train.py and networks/trainer.py).
 """
 
 import math

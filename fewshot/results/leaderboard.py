@@ -10,7 +10,8 @@ from fewshot.results.row import PRETRAINED, Row
 from fewshot.results.tables import text_table
 from fewshot.stats.intervals import Summary
 
-# FiSeR's twelve, in the order of its baselines/registry.yaml.
+# FiSeR's twelve: the first of the sixteen in its baselines/registry.yaml @ ad2637c, in that order; notes on vendored
+# code speak of the other four apart, and DIRE, which the abstract compares with, is the twelfth.
 TWELVE = (
     "resnet50",
     "clipdetection",

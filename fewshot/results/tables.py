@@ -97,5 +97,5 @@ def _numeric(cell: str) -> bool:
     return (
         not cell
         or cell == "n/a"
-        or cell.replace("n/a", "0").replace("-", "").replace(".", "").replace("%", "").isdigit()
+        or cell.replace("n/a", "0").replace(",", "").replace("-", "").replace(".", "").replace("%", "").isdigit()
     )

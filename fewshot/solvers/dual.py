@@ -5,13 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fewshot.solvers.not_solved import NotSolvedError
+
 ROUNDS = 20_000  # SMO steps before a problem is called unsolvable
 COMPACT_EVERY = 16
 TINY = 1e-12  # libsvm's TAU: curvature of a direction that has none
-
-
-class NotSolvedError(ArithmeticError):
-    """A dual problem did not reach its tolerance."""
 
 
 @dataclass(frozen=True)

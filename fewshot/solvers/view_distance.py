@@ -8,7 +8,7 @@ from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.core.errors import unknown_name
 
 Direction = Literal["calibrated", "paper"]
-NATURAL_QUANTILE = 0.95  # RIGID: eps on real images only, for example their 5 % quantile of similarity (methods.md 7)
+NATURAL_QUANTILE = 0.95  # RIGID (arXiv 2405.20112): eps on real images only, say their 5 % quantile of similarity
 
 
 def cosine_distance(features: FloatArray, perturbed: FloatArray) -> Float64Array:

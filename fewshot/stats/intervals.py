@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from fewshot.core.arrays import Float64Array
+from fewshot.stats import student
 
 CONFIDENCE = 0.95
 
@@ -67,7 +67,7 @@ def mean_interval(values: Sequence[float] | Float64Array, *, confidence: float =
     known = np.asarray(values, dtype=np.float64)
     if len(known) < 2:
         return Interval(float("nan"), float("nan"), confidence)
-    half = stats.t.ppf((1 + confidence) / 2, len(known) - 1) * np.std(known, ddof=1) / np.sqrt(len(known))
+    half = student.quantile((1 + confidence) / 2, len(known) - 1) * np.std(known, ddof=1) / np.sqrt(len(known))
     return Interval(float(known.mean() - half), float(known.mean() + half), confidence)
 
 
@@ -80,12 +80,14 @@ def delong_interval(natural: Float64Array, synthetic: Float64Array, *, confidenc
         natural: (n0,) scores.
         synthetic: (n1,) scores.
     """
+    from scipy.special import ndtri
+
     rows = placements(natural, synthetic)
     auroc = float(rows.synthetic.mean())
     variance = rows.synthetic.var(ddof=1) / len(rows.synthetic) + rows.natural.var(ddof=1) / len(rows.natural)
     if not 0 < auroc < 1 or not np.isfinite(variance):
         return Interval(float("nan"), float("nan"), confidence)
-    half = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(variance) / (auroc * (1 - auroc))
+    half = ndtri((1 + confidence) / 2) * np.sqrt(variance) / (auroc * (1 - auroc))
     centre = np.log(auroc / (1 - auroc))
     low, high = (1 / (1 + np.exp(-(centre + step))) for step in (-half, half))
     return Interval(float(low), float(high), confidence)
@@ -157,15 +159,9 @@ def paired(
         return Paired(float(gaps.mean()) if trials else nan, nan, nan, nan, nan, trials)
     mean, variance = float(gaps.mean()), float(gaps.var(ddof=1))
     errors = [np.sqrt(variance * (1 / trials + ratio)) for ratio in (n_support / n_query, n_query / max(n_support, 1))]
-    p, turned = (_two_sided(mean, error, trials - 1) for error in errors)
+    p, turned = (student.two_sided(mean, error, trials - 1) for error in errors)
     interval = mean_interval(gaps)
     return Paired(mean, interval.low, interval.high, p, turned, trials)
-
-
-def _two_sided(mean: float, error: float, freedom: int) -> float:
-    if error == 0:
-        return 1.0 if mean == 0 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / error, freedom))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

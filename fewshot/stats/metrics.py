@@ -12,7 +12,6 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray, spans
 from fewshot.core.errors import InputError
@@ -99,11 +98,15 @@ class Ranked:
 
         The ROC points are scikit-learn's with collinear ones dropped, as FiSeR's metrics.py takes them.
         """
+        from sklearn.metrics import roc_curve
+
         rates, found, _ = roc_curve(*self._labelled())
         return float(found[np.argmin(np.abs(rates - fpr))])
 
     def auroc_by_trapezoids(self) -> float:
         """Return scikit-learn's AUROC, equal to ``auroc`` but for the last digits."""
+        from sklearn.metrics import roc_auc_score
+
         return float(roc_auc_score(*self._labelled()))
 
     def _labelled(self) -> tuple[NDArray[np.int64], FloatArray]:

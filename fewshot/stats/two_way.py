@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.stats import student
 from fewshot.stats.intervals import CONFIDENCE, Interval, placements
 
 RESAMPLES = 1000
@@ -85,7 +85,7 @@ def two_way_difference(
     means = _resampled([first, second], masks, seed=seed, resamples=resamples)
     error = float(np.sqrt((means[0] - means[1]).var(ddof=1) + gap.shared_variance(masks)))
     half = _quantile(masks) * error
-    p = float(gap.mean == 0) if error == 0 else float(2 * stats.t.sf(abs(gap.mean) / error, _freedom(masks)))
+    p = student.two_sided(gap.mean, error, _freedom(masks))
     return TwoWayDifference(gap.mean, gap.mean - half, gap.mean + half, p)
 
 
@@ -172,7 +172,7 @@ def _freedom(masks: TrialMasks) -> int:
 
 
 def _quantile(masks: TrialMasks) -> float:
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, _freedom(masks)))
+    return student.quantile((1 + CONFIDENCE) / 2, _freedom(masks))
 
 
 def _logit(values: Any) -> Any:

@@ -8,8 +8,8 @@ from fewshot.core.arrays import BoolArray, FloatArray
 class FisherRatio:
     """J = ||mu_r - mu_g||^2 / (tr S_r + tr S_g): how far the classes lie apart against how wide they are.
 
-    The paper (arXiv 2603.00717v2) names the ratio and not its formula; this is the usual one of vectors. Sums are kept
-    in float64, shifted by the first row against cancellation.
+    The paper (arXiv 2603.00717v2, Fig. 2e) names the ratio and not its formula; this is the usual one of vectors. Sums
+    are kept in float64, shifted by the first row against cancellation.
 
     >>> ratio = FisherRatio()
     >>> ratio.add(np.array([[0.0], [2.0], [10.0], [12.0]]), np.array([False, False, True, True]))

@@ -15,7 +15,7 @@ from fewshot.stats.metrics import Ranked
 FAMILIES = ("gans", "diffusion", "others")
 POOLED, MACRO = "all", "macro"
 
-# Names as `plain_name` gives them; the fifteen test sets of ACM (arXiv 2603.00717v2) come first, grouped as there.
+# Names as `plain_name` gives them; the fifteen test sets of arXiv 2603.00717v2, Table 1, come first, in its groups.
 _GANS = "progan biggan cyclegan stargan stylegan gaugan stylegan2 stylegan3 gansformer styleswin r3gan"
 _OTHERS = "san deepfake crn imle seeingdark sitd whichfaceisreal dallemini dalle var gptimage1 gptimage2"
 _DIFFUSION = (

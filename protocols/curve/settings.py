@@ -67,7 +67,7 @@ class CurveSettings:
         return keys_to_score(store, self.backbone or store.backbones[0], self.layer)
 
     def trials_at(self, fraction: float) -> int:
-        """Return the number of draws: 5 seeds below 10 %, 3 at 10 %, 1 at 100 %, as in the paper."""
+        """Return the number of draws: 5 seeds below 10 %, 3 at 10 %, 1 at 100 %; the paper gives none."""
         if self.trials is not None:
             return self.trials
         return 5 if fraction < 0.1 else 3 if fraction < 1 else 1

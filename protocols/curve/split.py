@@ -7,9 +7,9 @@ import numpy as np
 
 from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import EpisodeError
-from fewshot.draws.episodes import NEAR_BITS
 from fewshot.draws.fractions import Cell, draw_pool, stratify
-from fewshot.draws.near_duplicates import near_any
+from fewshot.draws.near_bits import NEAR_BITS
+from fewshot.draws.near_duplicates import equal_any, near_any
 from fewshot.embeddings.store.reader import FeatureStore
 
 TRAIN, TEST = "train", "test"
@@ -152,11 +152,11 @@ def _without_near_duplicates(
     store: FeatureStore, seen: BoolArray, query: BoolArray
 ) -> tuple[BoolArray, tuple[str, ...]]:
     """Leave out of the query every image that trains or validates too: equal pixels, or nearly equal by their hash."""
-    ids = store.column("id").astype(str)
-    same = query & np.isin(ids, np.unique(ids[seen])) & (ids != "")
+    ids = store.column("id")
+    same = query & equal_any(ids, ids[seen])
     queried = np.flatnonzero(query & ~same)
     hashes = store.column("phash").astype(np.uint64)
-    near = queried[near_any(hashes[queried], hashes[seen], bits=NEAR_BITS)]
+    near = queried[near_any(hashes[queried], hashes[seen])]
     warnings = []
     if same.any():
         warnings.append(f"{int(same.sum())} query images left out: their pixels are in the training set")

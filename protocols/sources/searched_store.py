@@ -81,7 +81,7 @@ class SearchedStore:
     def nearest(self, queries: IntArray, allowed: BoolArray | None = None) -> Neighbours:
         """Return the k nearest images of some positions (q,), among the ``allowed`` ones (N,) when that is given."""
         leave_out = [self.excluded[query] for query in queries]
-        return self.index.nearest(self.index.features(queries), self.settings.k, leave_out=leave_out, among=allowed)
+        return self.index.nearest(self.index.features(queries), self.settings.k, leave_out=leave_out, allowed=allowed)
 
     def some(self, positions: IntArray, purpose: int) -> IntArray:
         """Return at most ``most_queries`` of some positions, drawn anew for every ``purpose``."""

@@ -10,6 +10,7 @@ from fewshot.core.device import torch_device
 from fewshot.core.errors import InputError
 from fewshot.heads.base import Head
 from fewshot.protocols.trials.trials import Trials
+from fewshot.solvers.not_solved import NotSolvedError
 
 Solver = Literal["batched", "sklearn"]
 
@@ -52,8 +53,6 @@ class HeadSolver:
 
         Where the batched solver does not reach its tolerance, scikit-learn's solves the trials one after another.
         """
-        from fewshot.solvers.dual import NotSolvedError
-
         if self.solver == "sklearn":
             return head.score_draws_one_by_one(features, synthetic, supports)
         try:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.audit import confound_warning
-from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray, unit_rows
+from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import InputError, StoreError
 from fewshot.draws.episodes import Pool, require_both
 from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
-from fewshot.embeddings.pipeline.plan import differences
+from fewshot.embeddings.store.layer_provenance import differences
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
 from fewshot.heads.base import Head
 from fewshot.protocols.trials.stores_read import StoreRead
@@ -70,12 +70,6 @@ class EvaluationPool:
             StoreError: a view that the head needs is not in the store; the message says how to add it.
             InputError: as ``features``.
         """
-        if head.views == (CLEAN,):
-            raw = self._read(key)
-            self._require_finite(raw, key)
-            if head.raw or self._info(key).normalised:
-                return raw
-            return unit_rows(raw, what=f"layer {key.layer!r} of {key.backbone!r}")
         read = {}
         for wanted, needed in zip(head.views, self.keys_for_head(head, key), strict=True):
             if any(needed.view not in store.views(key.backbone) for store, _ in self.parts):
@@ -85,7 +79,8 @@ class EvaluationPool:
                 )
             read[wanted] = self._read(needed)
             self._require_finite(read[wanted], key)
-        return head.columns(read)
+        normalised = self._info(key).normalised
+        return head.prepare(read, normalised=normalised, what=f"layer {key.layer!r} of {key.backbone!r}")
 
     @staticmethod
     def keys_for_head(head: Head | type[Head], key: LayerKey) -> tuple[LayerKey, ...]:

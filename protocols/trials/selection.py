@@ -15,7 +15,7 @@ from fewshot.protocols.trials.trials import Trials
 from fewshot.stats.metrics import Ranked, Tpr
 
 KNN = "knn"  # the head whose k can be chosen
-FOLDS = 5  # 2 + 2 held out of 10 + 10
+FOLDS = 5  # 2 + 2 held out of 10 + 10; docs/decisions/0003-selection.md
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,13 @@ def score_best_k(
     Args:
         head: the head ``knn``.
     """
-    from sklearn.base import clone
-
     from fewshot.heads.knn import Knn
 
     assert isinstance(head, Knn)
     synthetic, scores, chosen = trials.synthetic, np.empty((len(trials), len(features))), []
     for trial, drawn in enumerate(trials.draws):
         support = drawn.support(shots)
-        fitted: Knn = clone(head).fit(features[support], synthetic[support].astype(np.int64))
+        fitted = head.unfitted().fit(features[support], synthetic[support].astype(np.int64))
         every = fitted.score_every_k(features, list(range(1, min(largest, len(support)) + 1)))
         query = drawn.query
         auroc = [Ranked.of(row[query], synthetic[query]).measure("auroc", tpr=tpr) for row in every]

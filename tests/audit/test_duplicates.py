@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fewshot.audit.duplicates import duplicates, feature_duplicates, leaks, support_leaks
+from fewshot.audit.duplicates import RADIUS, duplicates, feature_duplicates, leaks, support_leaks
+from fewshot.cli import audit
 from fewshot.core.errors import OptionError
+from fewshot.draws.near_duplicates import near_any
 from fewshot.embeddings.search.index import SourceIndex
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
@@ -100,6 +102,13 @@ def test_pairs_by_features_are_those_of_brute_force(tmp_path: Path) -> None:
     assert {(pair.first, pair.second) for pair in found} == wanted
     assert len(wanted) >= 9
     assert all(pair.distance == pytest.approx(1 - unit[pair.first] @ unit[pair.second], abs=1e-6) for pair in found)
+
+
+def test_the_command_s_radius_is_the_library_s_and_that_of_the_draws() -> None:
+    (radius,) = (option.default for option in audit.command.params if option.name == "radius")
+    assert radius == RADIUS == 4
+    assert near_any(np.array([0b1_1111], np.uint64), np.array([0b1_0000], np.uint64)).all()
+    assert not near_any(np.array([0b11_1111], np.uint64), np.array([0b1], np.uint64)).any()
 
 
 def test_what_cannot_be_searched_is_said(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_weights_verify_reports_a_changed_file_with_status_one(tmp_path: Path) -
 
     assert result.exit_code == 1
     assert "the one pinned at first use" in result.stdout
-    assert "1 of 1 files are not what they should be" in result.stderr
+    assert "1 of 1 weight files are not the expected ones" in result.stderr
 
 
 def test_weights_fetch_without_names_is_wrong_usage() -> None:
@@ -98,7 +98,7 @@ def test_list_backbones_of_a_model_shows_its_layers() -> None:
     assert "shorter-side(168,bicubic)" in shown
 
 
-@pytest.mark.parametrize("family", ["heads", "layouts", "protocols", "views"])
+@pytest.mark.parametrize("family", ["engines", "heads", "layouts", "protocols", "views"])
 def test_list_shows_the_other_families(family: str) -> None:
     result = run("list", family)
 

@@ -5,6 +5,8 @@ import io
 import os
 import pickle  # noqa: TID251  # rules travel to worker processes
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -122,6 +124,15 @@ def test_input_rule_travels_to_workers_and_takes_any_size(spec: str) -> None:
         np.testing.assert_array_equal(prepared, np.asarray(rule(image)))
         if rule.fixed_size is not None:
             assert prepared.shape[-2:] == rule.fixed_size
+
+
+def test_rules_travel_to_workers_without_torch(tmp_path: Path) -> None:
+    from tests.contracts.conftest import all_specs
+
+    (tmp_path / "rules").write_bytes(pickle.dumps([create(spec).card.input for spec in all_specs()]))
+    code = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb')); print('torch' in sys.modules)"
+
+    assert subprocess.check_output([sys.executable, "-c", code, str(tmp_path / "rules")], text=True).strip() == "False"
 
 
 def test_rows_do_not_depend_on_batch_order_or_run(spec: str, loaded: Backbone, heavy: bool, device: str) -> None:

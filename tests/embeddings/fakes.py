@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import InputRule, Squash
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import Squash
 
 
 @final

@@ -113,7 +113,7 @@ def test_worker_processes_give_the_same_store_as_none(tree: Path, tmp_path: Path
 
 
 def test_shards_run_apart_seal_to_the_same_store(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fewshot.embeddings.pipeline.plan._UNIT_IMAGES", 4)
+    monkeypatch.setattr("fewshot.embeddings.pipeline.units._UNIT_IMAGES", 4)
     damage(tree)
     run(tree, tmp_path / "whole.h5", "mean-colour")
 
@@ -269,7 +269,7 @@ def test_changed_weights_are_refused_with_what_differs(tree: Path, tmp_path: Pat
     second = fakes.write_projection(tmp_path / "two.pth", seed=2)
     run(tree, tmp_path / "a.h5", "projection", weights={"projection": first})
 
-    with pytest.raises(StoreError, match=r"'projection' \(clean\) made otherwise: the weight files \(then"):
+    with pytest.raises(StoreError, match=r"'projection' \(clean\) produced differently: the weight files \(then"):
         run(tree, tmp_path / "a.h5", "projection", weights={"projection": second})
 
 
@@ -405,5 +405,5 @@ def test_bad_roots_and_outputs_get_their_sentence(tree: Path, tmp_path: Path) ->
 
 
 def test_an_output_folder_that_may_not_be_written_gets_its_sentence(tree: Path) -> None:
-    with pytest.raises(OutputError, match=r"cannot be written \(.*give -o in a folder that exists"):
+    with pytest.raises(OutputError, match=r"/proc/a\.h5 cannot be written: .*give another path by -o"):
         run(tree, Path("/proc/a.h5"), "mean-colour")

@@ -14,12 +14,13 @@ from PIL import Image
 import fewshot
 from fewshot.cli import group
 from fewshot.core.errors import InputError, StoreError
-from fewshot.embeddings.engines.base import Timing
 from fewshot.embeddings.extract import extract
-from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, Squash, Step
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CenterCrop, Squash, Step
 from fewshot.embeddings.inputs.views import gaussian_weights, parse
 from fewshot.embeddings.layouts.base import Layout, Sample
-from fewshot.embeddings.pipeline.prepare import Input, Job, Recipe, prepare
+from fewshot.embeddings.pipeline.prepare import Input, Job, Preparation, prepare
+from fewshot.embeddings.pipeline.timing import Timing
 from fewshot.embeddings.store.reader import FeatureStore
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -73,7 +74,7 @@ def test_an_image_is_read_once_and_every_distinct_geometry_is_computed_once(tree
         Input((), (first, second, third)),
         Input(jpeg, (first,)),
     )
-    recipe = Recipe((tree,), (CountedFolder(),), inputs)
+    recipe = Preparation((tree,), (CountedFolder(),), inputs)
 
     prepared = prepare(recipe, Job(0, 0, Sample("natural/camera/0.png", "camera", False)))
 
@@ -145,7 +146,7 @@ def test_the_summary_splits_the_time_and_gives_advice(tree: Path, tmp_path: Path
     for name in ("read", "decode", "preprocess", "forward", "write"):
         assert f"{name} {getattr(timing, name):.1f} s" in split
     assert "-bound: " in advice
-    assert set(done.facts()["seconds"]) == set(vars(timing))
+    assert set(done.to_json()["seconds"]) == set(vars(timing))
 
 
 @pytest.mark.parametrize(

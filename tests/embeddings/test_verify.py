@@ -140,7 +140,7 @@ def test_misspelt_options_are_wrong_usage(tree: Path, tmp_path: Path, option: li
 
 
 def test_shards_are_read_from_torchrun_and_slurm(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fewshot.embeddings.pipeline.plan._UNIT_IMAGES", 4)
+    monkeypatch.setattr("fewshot.embeddings.pipeline.units._UNIT_IMAGES", 4)
     arguments = ["embed", str(tree), "-b", "mean-colour", "-o", str(tmp_path / "a.h5"), "--json", "-q"]
 
     slurm = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_MIN": "7"}

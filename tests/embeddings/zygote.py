@@ -17,9 +17,9 @@ def main() -> None:
     importlib.import_module("conftest").load_fakes()  # this folder is on the path
     import fewshot.cli.embed  # loaded before the fork
     import fewshot.embeddings.extract  # noqa: F401
-    from fewshot.embeddings.pipeline import plan
+    from fewshot.embeddings.pipeline import units
 
-    plan._UNIT_IMAGES = 2
+    units._UNIT_IMAGES = 2
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
     _say("ready")
     for line in sys.stdin:

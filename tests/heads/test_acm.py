@@ -1,4 +1,4 @@
-"""The ACM head on features whose answer is known (mechanism tests, synthetic features; methods.md 4.6)."""
+"""The ACM head on features whose answer is known (mechanism tests, synthetic features)."""
 
 import math
 import warnings
@@ -12,6 +12,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from fewshot.core.errors import DeviceError, EpisodeError, UnknownNameError
 from fewshot.heads.acm import Acm
+from fewshot.heads.base import Head
+from fewshot.heads.state import from_bytes, to_bytes
 
 Array = NDArray[np.float32]
 
@@ -143,3 +145,16 @@ def test_choices_that_cannot_be_used_are_refused() -> None:
         Acm(device="cuda:99").fit(train, labels)
     with pytest.raises(ValueError, match="found 1 class"):
         Acm().fit(train, np.zeros(len(train)))
+
+
+def test_a_head_read_back_deviates_and_scores_the_same_whatever_its_layers() -> None:
+    train, held, labels = two_sets((0.02, 0), (0.2, 0))
+    for options in ({}, {"classifier": "mlp", "widths": (), "schedule": "two-stage"}, {"widths": (48, 24)}):
+        head = Acm(**{**SMALL, "steps": 20, **options}).fit(train, labels)
+        again = Head.from_state(from_bytes(to_bytes(head.state())))
+        assert isinstance(again, Acm)
+        assert np.array_equal(again.decision_function(held), head.decision_function(held))
+        assert np.array_equal(again.deviation(held), head.deviation(held))
+        assert again.widths == head.widths
+        assert again.trained_.kept_step == head.trained_.kept_step
+        assert np.array_equal(again.trained_.attribution_loss, head.trained_.attribution_loss)

@@ -34,7 +34,7 @@ def _at_angles(degrees: list[float]) -> np.ndarray:
 
 
 def test_legacy_vote_of_the_worked_example() -> None:
-    # specs/methods.md 3.6: s = 0.9, 0.8, 0.7 with labels 1, 0, 1 -> sigmoid(0.05 (0.9 - 0.8 + 0.7)) = 0.5099987
+    # By hand: s = 0.9, 0.8, 0.7 with labels 1, 0, 1 -> sigmoid(0.05 (0.9 - 0.8 + 0.7)) = 0.5099987
     support = _at_angles([np.rad2deg(np.arccos(s)) for s in (0.9, 0.8, 0.7)])
     head = Knn(k=3).fit(support, np.array([1, 0, 1]))
     score = head.decision_function(np.array([[1.0, 0.0]]))[0]

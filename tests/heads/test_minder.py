@@ -45,7 +45,7 @@ def test_columns_are_the_mean_noise_distance_and_blur_against_unsharp() -> None:
     views = {name: generator.normal(size=(5, 8)) for name in Minder.views}
     clean, first, second, third, blurred, sharpened = views.values()
     noise = (cosine_distance(clean, first) + cosine_distance(clean, second) + cosine_distance(clean, third)) / 3
-    found = Minder.columns(views)
+    found = Minder().prepare(views, normalised=False)
     np.testing.assert_allclose(found[:, 0], noise)
     np.testing.assert_allclose(found[:, 1], cosine_distance(blurred, sharpened))
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from fewshot.core.errors import UnknownNameError
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.card import BackboneCard
-from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, InputRule, Squash
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, Squash
 from fewshot.embeddings.inputs.views import InputStep, parse
 from fewshot.embeddings.pipeline.forward import perturbed_input
 from fewshot.heads.rigid import Rigid
@@ -54,7 +55,7 @@ CLEAN = Flat().normalise(torch.from_numpy(IMAGES)).flatten(1).numpy()
 
 
 def distances(view: str) -> np.ndarray:
-    return Rigid.columns({"clean": CLEAN, view: seen(view).numpy()})[:, 0]
+    return Rigid().prepare({"clean": CLEAN, view: seen(view).numpy()}, normalised=False)[:, 0]
 
 
 def test_no_noise_gives_a_similarity_of_exactly_one() -> None:
@@ -92,7 +93,8 @@ def test_distance_is_one_minus_the_cosine_whatever_the_lengths() -> None:
 
 
 def test_several_draws_are_averaged() -> None:
-    columns = Rigid.columns({"clean": CLEAN, "a": seen("input-noise:0.1").numpy(), "b": 2 * CLEAN})
+    views = {"clean": CLEAN, "a": seen("input-noise:0.1").numpy(), "b": 2 * CLEAN}
+    columns = Rigid().prepare(views, normalised=False)
     head = Rigid().fit(columns, np.arange(12) % 2)
     scores = head.decision_function(columns)
     np.testing.assert_allclose(head.sign_ * scores + head.threshold_, columns.mean(axis=1))

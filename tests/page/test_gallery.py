@@ -8,7 +8,8 @@ from PIL import Image
 
 from fewshot.core.errors import OptionError, OutputError
 from fewshot.embeddings.search.lookup import Evidence, Finding, SourceScore
-from fewshot.page.gallery import SIDE, Shown, write_gallery
+from fewshot.page.gallery import Shown, write_gallery
+from fewshot.page.tile import SIDE
 
 
 def picture(path: Path, colour: tuple[int, int, int]) -> Path:

@@ -18,7 +18,8 @@ from fewshot.cli import group
 from fewshot.core.errors import OutputError
 from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.page.document import page_html, write_page
-from fewshot.page.table import csv_text, html_table
+from fewshot.page.downloads import csv_text
+from fewshot.page.table import report_rows
 from fewshot.results.report import Report
 from fewshot.results.row import Row
 
@@ -89,7 +90,7 @@ def test_only_the_script_of_the_page_may_run(report: Report) -> None:
 def test_warnings_stand_before_figures_and_figures_before_tables(report: Report) -> None:
     page = page_html({"a.json": report}, title="t")
     body = page[page.index("<body>") :]
-    places = [body.index(part) for part in ('class="facts"', "Read this first", "<figure", "<table", "<details")]
+    places = [body.index(part) for part in ('class="run"', "Read this first", "<figure", "<table", "<details")]
     assert places == sorted(places)
 
 
@@ -99,14 +100,20 @@ def test_a_report_without_warnings_says_so(report: Report) -> None:
 
 
 def test_table_shows_mean_and_range_of_every_row(report: Report) -> None:
-    table = html_table(report)
-    assert table.count("<tr>") == 1 + len(report.rows)
-    assert ">0.800<" in table
-    assert "selection" not in table  # never varies
+    table = report_rows(report)
+    headings = [heading.text for heading in table.headings]
+    second = dict(zip(headings, table.rows[1], strict=True))
+    assert len(table.rows) == len(report.rows)
+    assert (second["mean"].text, second["mean"].value) == ("0.800", "0.8")
+    assert (second["source"].text, second["source"].value) == ("all", None)
+    assert "selection" not in headings  # never varies
+    assert "shots" in headings  # varies
 
 
-def test_columns_that_vary_are_shown(report: Report) -> None:
-    assert ">shots<" in html_table(report)
+def test_the_page_shows_every_row_of_the_table(report: Report) -> None:
+    page = page_html({"a.json": report}, title="t")
+    assert page.count("<tr>") == 1 + len(report.rows)
+    assert ' data-value="0.8">0.800</td>' in page
 
 
 def test_json_taken_from_the_page_is_the_report(report: Report) -> None:

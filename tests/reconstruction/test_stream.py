@@ -86,15 +86,15 @@ def test_what_goes_wrong_while_reading_is_raised_by_every_take() -> None:
 
 def test_a_stream_that_is_let_go_leaves_no_thread_and_waits_for_no_collector() -> None:
     gc.collect()
-    before = threading.active_count()
+    before = set(threading.enumerate())
     gc.disable()
     try:
         batches = stream(np.arange(2000), window_bytes=WINDOW)
         batches.take(600)
         del batches
         deadline = time.monotonic() + 10
-        while threading.active_count() > before and time.monotonic() < deadline:
+        while set(threading.enumerate()) - before and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert threading.active_count() == before
+        assert set(threading.enumerate()) - before == set()
     finally:
         gc.enable()

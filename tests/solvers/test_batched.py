@@ -11,7 +11,8 @@ from fewshot.heads.knn import Knn
 from fewshot.heads.prototype import Prototype
 from fewshot.solvers import batched
 from fewshot.solvers.batched import Supports, logistic_scores, neighbour_scores, prototype_scores, svm_scores
-from fewshot.solvers.dual import NotSolvedError, solve_svm
+from fewshot.solvers.dual import solve_svm
+from fewshot.solvers.not_solved import NotSolvedError
 
 
 def _supports(*, shots: int, signal: float = 1.0, offset: float = 0.0, images: int = 300, trials: int = 25) -> Supports:

@@ -15,15 +15,8 @@ import fewshot
 from fewshot.core.errors import DeviceError, StoreError, UnknownNameError
 from fewshot.embeddings.inputs.decoders import decoder_of, resize_of
 from fewshot.embeddings.inputs.images import UnreadableImage, decode
-from fewshot.embeddings.inputs.transforms import (
-    AtLeast,
-    CenterCrop,
-    InputRule,
-    Interpolation,
-    ShorterSide,
-    Squash,
-    pillow_resize,
-)
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import AtLeast, CenterCrop, Interpolation, ShorterSide, Squash, pillow_resize
 
 NOISE = np.random.default_rng(0).integers(0, 256, size=(9, 12, 3), dtype=np.uint8).repeat(6, axis=0).repeat(6, axis=1)
 GREY_LEVELS = 1

@@ -166,7 +166,7 @@ def test_perceptual_hash_survives_recompression_and_tells_pictures_apart() -> No
 def test_the_hostile_corpus_is_all_reported_and_none_is_fatal(tmp_path: Path) -> None:
     from fewshot.embeddings.layouts.base import Sample
     from fewshot.embeddings.layouts.folder import Folder
-    from fewshot.embeddings.pipeline.prepare import Job, Recipe, prepare
+    from fewshot.embeddings.pipeline.prepare import Job, Preparation, prepare
 
     good = encoded("PNG")
     files = {
@@ -181,7 +181,7 @@ def test_the_hostile_corpus_is_all_reported_and_none_is_fatal(tmp_path: Path) ->
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere.png")
-    recipe = Recipe((tmp_path,), (Folder(),), ())
+    recipe = Preparation((tmp_path,), (Folder(),), ())
 
     found = {
         name: prepare(recipe, Job(number, 0, Sample(name, "x", False))).failure.split(":")[0]

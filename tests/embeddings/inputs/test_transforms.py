@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from torchvision.transforms import v2
 
-from fewshot.embeddings.inputs.transforms import CenterCrop, InputRule, ShorterSide, Squash, Step, TileTo
+from fewshot.embeddings.inputs.rule import InputRule
+from fewshot.embeddings.inputs.transforms import CenterCrop, ShorterSide, Squash, Step, TileTo
 
 SIZES = [(300, 400), (150, 120), (224, 224), (223, 225), (31, 31), (1, 1), (40, 500), (257, 256)]
 MODES = {

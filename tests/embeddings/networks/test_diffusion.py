@@ -8,7 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from fewshot.embeddings.backbones.creation import create
-from fewshot.embeddings.backbones.dire import AdmCrop, classifier_input, difference_map
+from fewshot.embeddings.backbones.dire import classifier_input, difference_map
+from fewshot.embeddings.inputs.detector_crops import AdmCrop
 from fewshot.embeddings.networks.diffusion import AdmUNet, linear_schedule, reconstruct
 from fewshot.embeddings.networks.trunks import ResNet50
 

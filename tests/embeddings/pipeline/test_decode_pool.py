@@ -11,22 +11,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fewshot.core.child import Child
+from fewshot.core.errors import FewshotError
 from fewshot.embeddings.inputs.transforms import Squash
 from fewshot.embeddings.inputs.views import parse
 from fewshot.embeddings.layouts.base import Sample
 from fewshot.embeddings.layouts.folder import Folder
 from fewshot.embeddings.pipeline.decode_pool import WorkerPool, prepared_in_order
-from fewshot.embeddings.pipeline.prepare import Input, Job, Prepared, Recipe
+from fewshot.embeddings.pipeline.prepare import Input, Job, Preparation, Prepared
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
+def recipe(tmp_path: Path) -> Preparation:
     """40 images; each is wanted in small, in small after JPEG, and at its own size."""
     for number in range(40):
         pixels = np.random.default_rng(number).integers(0, 256, (16 + number, 20, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
     inputs = (Input((), (Squash(8, 8),)), Input(parse("jpeg:50").pixels, (Squash(8, 8),)), Input())
-    return Recipe((tmp_path,), (Folder(),), inputs)
+    return Preparation((tmp_path,), (Folder(),), inputs)
 
 
 def jobs(count: int = 40) -> list[Job]:
@@ -36,12 +38,12 @@ def jobs(count: int = 40) -> list[Job]:
 def assert_same(one: list[Prepared], other: list[Prepared]) -> None:
     assert [each.number for each in one] == [each.number for each in other]
     for first, second in zip(one, other, strict=True):
-        assert (first.facts, first.failure) == (second.facts, second.failure)
+        assert (first.metadata, first.failure) == (second.metadata, second.failure)
         for left, right in zip(first.inputs, second.inputs, strict=True):
             np.testing.assert_array_equal(left, right)
 
 
-def test_workers_give_what_this_process_gives_in_order(recipe: Recipe) -> None:
+def test_workers_give_what_this_process_gives_in_order(recipe: Preparation) -> None:
     alone = list(prepared_in_order(recipe, jobs(41), workers=0))
 
     assert_same(list(prepared_in_order(recipe, jobs(41), workers=2)), alone)
@@ -50,16 +52,50 @@ def test_workers_give_what_this_process_gives_in_order(recipe: Recipe) -> None:
     assert all(part.dtype == np.uint8 for part in alone[3].inputs if not isinstance(part, str))
 
 
-def test_a_killed_worker_is_replaced_and_nothing_is_lost(recipe: Recipe) -> None:
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(recipe: Preparation) -> None:
     alone = list(prepared_in_order(recipe, jobs(), workers=0))
 
     with WorkerPool(recipe, 1) as pool:
         results = pool.run(jobs())
         found = [next(results)]
-        os.kill(pool._workers[0].process.pid, signal.SIGKILL)
+        os.kill(pool._workers[0].child.process.pid, signal.SIGKILL)
         found += list(results)
 
     assert_same(found, alone)
+
+
+def test_a_stopped_worker_is_replaced_after_the_deadline_and_no_image_is_lost(recipe: Preparation) -> None:
+    alone = list(prepared_in_order(recipe, jobs(), workers=0))
+
+    with WorkerPool(recipe, 1, decode_seconds=1.5) as pool:
+        results = pool.run(iter(jobs()))
+        found = [next(results)]
+        os.kill(pool._workers[0].child.process.pid, signal.SIGSTOP)
+        found += list(results)
+
+    assert_same(found, alone)
+
+
+def test_an_image_that_never_ends_is_listed_after_two_deadlines_and_takes_no_other_along(
+    recipe: Preparation, tmp_path: Path
+) -> None:
+    (tmp_path / "3.png").unlink()
+    os.mkfifo(tmp_path / "3.png")  # whoever opens it waits for a writer
+
+    found = list(prepared_in_order(recipe, jobs(6), workers=1, decode_seconds=1.5))
+
+    assert [result.number for result in found] == list(range(6))
+    assert found[3].failure.startswith("timeout: not decoded within 1.5 s, twice; --decode-seconds")
+    assert [bool(result.failure) for result in found] == [False, False, False, True, False, False]
+
+
+def test_workers_that_end_at_their_start_end_the_run_with_what_to_do(
+    recipe: Preparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fewshot.embeddings.pipeline.decode_pool.Child", lambda *_: Child("sys", "exit"))
+
+    with pytest.raises(FewshotError, match=r"3 worker processes in a row ended at their start .* --workers 0"):
+        list(prepared_in_order(recipe, jobs(6), workers=1))
 
 
 def test_workers_import_no_torch() -> None:

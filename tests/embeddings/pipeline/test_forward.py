@@ -45,8 +45,9 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_row_is_lost(
 
     store = done.outcome.store
     assert store is not None
-    assert (len(store), done.outcome.lacking, done.device.batch) == (12, 0, 3)
+    assert (len(store), done.outcome.lacking, done.batch_size) == (12, 0, 3)
     assert fakes.Narrow.sizes == [12, 6, 3, 3, 3, 3]
+    assert store.info("narrow", "mean").provenance["batch_size"] == 3  # what was used, not what was wanted
     np.testing.assert_array_equal(store.read(None, "narrow", "mean"), small.read(None, "narrow", "mean"))
 
 
@@ -73,7 +74,7 @@ def test_in_a_capped_address_space_the_batch_is_halved_and_every_row_kept(tree: 
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + (500 << 20), used + (500 << 20)))\n"
         "done = extract(sys.argv[1], out=sys.argv[3], batch_size=12, **run)\n"
-        "print(done.device.batch, done.outcome.rows, done.outcome.lacking)\n"
+        "print(done.batch_size, done.outcome.rows, done.outcome.lacking)\n"
     )
     paths = [str(tree), str(tmp_path / "first.h5"), str(tmp_path / "a.h5")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -194,7 +195,7 @@ def test_a_compiled_network_gives_the_same_features(tree: Path, tmp_path: Path, 
 def test_choosing_a_batch_imports_no_compiler() -> None:
     code = (
         "import sys; from fewshot.embeddings.pipeline import memory, tuning;"
-        "from fewshot.embeddings.backbones.base import create;"
+        "from fewshot.embeddings.backbones.creation import create;"
         "backbone = create('spectrum').load(device='cpu', weights={}); memory.bytes_for_one(backbone);"
         "tuning.lay_channels_last([backbone]); print('torch._dynamo' in sys.modules)"
     )

@@ -144,7 +144,7 @@ def test_among_restricts_the_answers_to_a_part_of_the_rows(tmp_path: Path) -> No
     rows = np.concatenate([gaussian(40, 8, 16), gaussian(40, 8, 16)])
     index = SourceIndex(store_of(tmp_path, rows), metric="l2")
     allowed = np.arange(80) >= 30
-    found = index.nearest(rows[:50], k=3, among=allowed)
+    found = index.nearest(rows[:50], k=3, allowed=allowed)
     _, order = brute_force(rows[30:], rows[:50], metric="l2", k=3)
     np.testing.assert_array_equal(found.rows, order + 30)
 

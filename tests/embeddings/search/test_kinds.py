@@ -62,7 +62,7 @@ def test_left_out_and_closed_rows_are_no_answer_of_an_approximate_index(large: P
     found = index.nearest(
         index.features(np.arange(10_000, 10_050)),
         k=3,
-        among=allowed,
+        allowed=allowed,
         leave_out=list(np.arange(10_000, 10_050)[:, None]),
     )
     assert (found.rows >= 10_000).all()
@@ -73,7 +73,7 @@ def test_left_out_and_closed_rows_are_no_answer_of_an_approximate_index(large: P
 def test_the_scan_that_recall_is_measured_against_is_brute_force(tmp_path: Path, metric: str) -> None:
     rows, queries = gaussian(700, 24, 3), gaussian(20, 24, 4)
     index = SourceIndex(store_of(tmp_path, rows), metric=metric)  # type: ignore[arg-type]
-    scores, found = scan(index.indexed, index.indexed.prepared(queries), k=6, barred=[np.empty(0, np.int64)] * 20)
+    scores, found = scan(index.indexed, index.indexed.prepared(queries), k=6, excluded=[np.empty(0, np.int64)] * 20)
     wanted_scores, wanted = brute_force(rows, queries, metric=metric, k=6)
     np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(scores, wanted_scores)

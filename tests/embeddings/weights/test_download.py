@@ -11,7 +11,7 @@ import pytest
 
 from fewshot.core.errors import OutputError, WeightsError
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.transforms import InputRule
+from fewshot.embeddings.inputs.rule import InputRule
 from fewshot.embeddings.weights.download import fetch
 from fewshot.embeddings.weights.locate import PINS
 

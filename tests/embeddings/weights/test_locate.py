@@ -6,7 +6,7 @@ import pytest
 
 from fewshot.core.errors import OptionError, UnknownNameError, WeightsError
 from fewshot.embeddings.card import BackboneCard, RandomWeights, WeightFile
-from fewshot.embeddings.inputs.transforms import InputRule
+from fewshot.embeddings.inputs.rule import InputRule
 from fewshot.embeddings.weights.locate import PINS, locate, notices, require_known, resolve
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of b"hello"

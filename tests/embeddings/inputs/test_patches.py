@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from scipy.fft import dctn
 
-from fewshot.embeddings.networks.patches import ExtremePatches, extreme_patches, grades, resized
+from fewshot.embeddings.inputs.patches import ExtremePatches, extreme_patches, grades, resized
 from fewshot.embeddings.networks.residuals import srm_filters
 
 

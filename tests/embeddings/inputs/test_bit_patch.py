@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.transforms import RandomCrop
 
 from fewshot.embeddings.backbones.creation import create
-from fewshot.embeddings.backbones.lota import BitPatch, low_bits, texture
+from fewshot.embeddings.inputs.bit_patch import BitPatch, low_bits, texture
 from fewshot.embeddings.inputs.opencv import OpencvSquash, resize
 
 

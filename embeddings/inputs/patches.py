@@ -111,9 +111,11 @@ def resized(pixels: Float32Array, *, antialias: bool) -> Float32Array:
 def _neighbours(length: int) -> tuple[np.ndarray, np.ndarray, Float32Array]:
     """Return both source pixels of each target pixel and the share of the second (align_corners False)."""
     scale = np.float32(length) / np.float32(SIZE)
-    place = np.maximum((np.arange(SIZE, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5), np.float32(0))
-    low = np.minimum(place.astype(np.int64), length - 1)
-    return low, np.minimum(low + 1, length - 1), (place - low).astype(np.float32)
+    position = np.maximum(
+        (np.arange(SIZE, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5), np.float32(0)
+    )
+    low = np.minimum(position.astype(np.int64), length - 1)
+    return low, np.minimum(low + 1, length - 1), (position - low).astype(np.float32)
 
 
 def _dct_matrix() -> Float64Array:

@@ -1,0 +1,86 @@
+"""Crops that one detector each was trained behind: spectrum's, DIRE's, SPAI's tiles."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fewshot.embeddings.inputs.transforms import CenterCrop, Step
+
+TILE, LEAST_TILES = 224, 4  # mever-team/spai @ 8ff7b3b, configs/spai.yaml
+
+
+@final
+@dataclass(frozen=True)
+class CropAtMost(Step):
+    """Cut ``pixels`` x ``pixels`` from the middle of a larger image; a smaller side stays as it is."""
+
+    pixels: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        width, height = (min(side, self.pixels) for side in image.size)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        return image.crop((left, top, left + width, top + height))
+
+    def __str__(self) -> str:
+        return f"crop-at-most({self.pixels})"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Return None: a smaller image keeps its size."""
+        return None
+
+
+@final
+@dataclass(frozen=True)
+class AdmCrop(Step):
+    """guided-diffusion's ``center_crop_arr``: halve by boxes while twice too large, bicubic, crop the middle."""
+
+    pixels: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        while min(image.size) >= 2 * self.pixels:
+            image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+        scale = self.pixels / min(image.size)
+        size = (round(image.width * scale), round(image.height * scale))
+        return CenterCrop(self.pixels, self.pixels, "down")(image.resize(size, Image.Resampling.BICUBIC))
+
+    def __str__(self) -> str:
+        return f"adm-crop({self.pixels})"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        return (self.pixels, self.pixels)
+
+
+@final
+@dataclass(frozen=True)
+class Tiles(Step):
+    """Cut an image at its native size into 224-pixel tiles: (P, 3, 224, 224) uint8.
+
+    The last rows and columns that fill no tile are left out; fewer than four tiles give way to the four corners and the
+    middle. A smaller image stands in the middle of black.
+    """
+
+    def __call__(self, image: Image.Image) -> NDArray[Any]:
+        pixels = np.asarray(image).transpose(2, 0, 1)
+        height, width = pixels.shape[1:]
+        rows, columns = max(TILE - height, 0), max(TILE - width, 0)
+        margins = ((0, 0), (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2))
+        pixels = np.pad(pixels, margins)
+        return np.stack([pixels[:, top : top + TILE, left : left + TILE] for top, left in _corners(*pixels.shape[1:])])
+
+    def __str__(self) -> str:
+        return f"tiles({TILE}x{TILE},at least {LEAST_TILES} or five crops)"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        return (TILE, TILE)
+
+
+def _corners(height: int, width: int) -> list[tuple[int, int]]:
+    tiles = [(top, left) for top in range(0, height - TILE + 1, TILE) for left in range(0, width - TILE + 1, TILE)]
+    if len(tiles) >= LEAST_TILES:
+        return tiles
+    bottom, right = height - TILE, width - TILE
+    # torchvision's five_crop
+    return [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2.0), round(right / 2.0))]

@@ -1,0 +1,135 @@
+"""The plan that a store's layer records: the very path on which its features were produced, for further images."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from fewshot.core.errors import DeviceError, StoreError
+from fewshot.embeddings.backbones.base import Backbone
+from fewshot.embeddings.backbones.creation import recreate
+from fewshot.embeddings.card import Weights
+from fewshot.embeddings.inputs.decoders import PILLOW
+from fewshot.embeddings.inputs.views import parse
+from fewshot.embeddings.layer_key import CLEAN
+from fewshot.embeddings.layouts.collection import Collection
+from fewshot.embeddings.pipeline.choice import ChosenBackbone, planned_of, task_of
+from fewshot.embeddings.pipeline.plan import Plan
+from fewshot.embeddings.pipeline.settings import AUTO, ComputeSettings, PixelSettings, Precision, devices_of
+from fewshot.embeddings.pipeline.units import Unit
+from fewshot.embeddings.reference import BackboneReference
+from fewshot.embeddings.store.reader import LayerInfo
+from fewshot.embeddings.weights.locate import resolve, value_of
+
+_BATCH = 32  # where a store does not say how many images made a batch
+
+
+def recorded_plan(
+    info: LayerInfo,
+    samples: Collection,
+    *,
+    where: str,
+    weights: Sequence[str] = (),
+    device: str = AUTO,
+    workers: int = 1,
+) -> tuple[Plan, Unit]:
+    """Return the plan that produces one layer's features of other images, and its only unit: all of them.
+
+    Weights, input rule, decoder, re-encoding, precision, stored type, view, memory layout and batch size are those of
+    the layer; only the device is this machine's.
+
+    Args:
+        info: the layer; where: what holds it, for messages.
+        samples: the images.
+        weights: ``NAME=PATH`` requests, as for ``fewshot embed``.
+        device: ``auto`` is the first GPU where there is one.
+        workers: decoding processes; one keeps a hostile image away from this process.
+
+    Raises:
+        StoreError: the weights or the input rule on this machine are not those of the layer.
+        WeightsError: the weights are not on this machine.
+        DeviceError: no such device, or one that cannot compute in the layer's precision.
+    """
+    reference = recorded_reference(info)
+    backbone, found = _on_this_machine(reference, weights)
+    planned = planned_of(backbone, found)
+    _require_same(reference, planned.reference, where=where)
+    pixels = PixelSettings(
+        decoder=str(info.provenance.get("decoder") or PILLOW),
+        reencode=parse(str(info.provenance.get("reencode") or CLEAN)).pixels,
+    )
+    compute = _compute(info, devices_of(device)[:1], where=where, workers=workers)
+    task = task_of(
+        ChosenBackbone(backbone, planned),
+        parse(info.view),
+        pixels=pixels,
+        precision=compute.precision,
+        dtype=info.dtype,
+    )
+    plan = Plan(
+        backbones=(planned,),
+        samples=samples,
+        keys=tuple(samples.keys),
+        known={},
+        pixels=pixels,
+        compute=compute,
+        dtype=info.dtype,
+        folder=Path(),
+    )
+    return plan, Unit(tuple(range(len(samples))), (task,))
+
+
+def recorded_reference(info: LayerInfo) -> BackboneReference:
+    """Return the reference that a layer records, of this layer alone; stores before references record its parts."""
+    if "reference" in info.provenance:
+        whole = BackboneReference.from_json(info.provenance["reference"], where=f"layer {info.layer!r}")
+        return replace(whole, layers=(info.layer,))
+    return BackboneReference(
+        info.backbone,
+        layers=(info.layer,),
+        weights=dict(info.provenance.get("weights") or {}),
+        input=str(info.provenance.get("input") or ""),
+    )
+
+
+def _on_this_machine(reference: BackboneReference, requests: Sequence[str]) -> tuple[Backbone, Weights]:
+    """Return the unloaded backbone and its files; random weights are drawn again where the layer records them."""
+    given: Weights = {}
+    if reference.base:
+        named = value_of(requests, reference.name)
+        given = {"net": Path(named).expanduser()} if named else {}
+    backbone = recreate(reference, weights=given)
+    return backbone, resolve(backbone.card, requests)
+
+
+def _require_same(recorded: BackboneReference, here: BackboneReference, *, where: str) -> None:
+    for what, wanted, found in (
+        ("weights", dict(recorded.weights), dict(here.weights)),
+        ("input", recorded.input, here.input),
+    ):
+        if wanted and found and wanted != found:
+            raise StoreError(
+                f"{where} was produced with {what} = {wanted}, and the backbone on this machine has {found}; "
+                f"give --weights {recorded.name}=PATH of the same file, or embed again with these"
+            )
+
+
+def _compute(info: LayerInfo, devices: tuple[str, ...], *, where: str, workers: int) -> ComputeSettings:
+    recorded = info.provenance
+    precision = str(recorded.get("precision") or "fp32")
+    if precision not in get_args(Precision):
+        raise StoreError(
+            f"{where} records the precision {precision!r}, which this fewshot does not know; embed it again"
+        )
+    if precision == "fp16" and devices[0] == "cpu":
+        raise DeviceError(
+            f"{where} was produced in fp16, which needs a CUDA device; give --device cuda, or embed again in fp32"
+        )
+    layout = recorded.get("channels_last")
+    return ComputeSettings(
+        devices=devices,
+        precision=precision,  # type: ignore[arg-type]  # one of them, as just checked
+        batch_size=int(recorded.get("batch_size") or _BATCH),
+        channels_last=None if layout is None else frozenset([info.backbone] if layout else []),
+        workers=workers,
+    )

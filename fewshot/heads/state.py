@@ -1,0 +1,158 @@
+"""A fitted head as arrays and JSON: what it scores from, checked when it is read, and the bytes that hold it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot.core.errors import InputError, OptionError, OutputError, WeightsError
+
+_KEY = "head"  # of the header's metadata: the settings as one JSON text
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One array that a head scores from.
+
+    Args:
+        shape: its sizes by name, for example ``"n D"``, equal names meaning equal sizes and ``D`` the features'
+            dimension; empty for a single number.
+        kind: ``float`` (float32 or float64, finite), ``int`` or ``bool``.
+    """
+
+    shape: str
+    kind: type = float
+
+
+@dataclass(frozen=True)
+class HeadState:
+    """A fitted head without its code: enough to score, nothing that would have to be fitted again.
+
+    Args:
+        arrays: name -> array, all that ``decision_function`` computes with.
+        settings: JSON values: ``head`` (its name), ``parameters`` (of the constructor), ``dimension`` (D of the
+            features) and ``classes`` (the two labels, ``values`` and ``dtype``).
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    settings: Mapping[str, Any]
+
+    def checked(self, learned: Mapping[str, Learned]) -> Mapping[str, NDArray[Any]]:
+        """Return the arrays if they are those that the head declares.
+
+        Raises:
+            WeightsError: one is missing, unknown, of another shape or type, or not finite.
+        """
+        if set(self.arrays) != set(learned):
+            missing, unknown = sorted(set(learned) - set(self.arrays)), sorted(set(self.arrays) - set(learned))
+            raise self._broken(
+                f"lacks the array {missing[0]!r}" if missing else f"has an array {unknown[0]!r} that is unknown to it"
+            )
+        sizes = {"D": int(self.settings["dimension"])}
+        for name, declared in learned.items():
+            self._require(name, declared, sizes)
+        return self.arrays
+
+    def _require(self, name: str, declared: Learned, sizes: dict[str, int]) -> None:
+        array, wanted = self.arrays[name], declared.shape.split()
+        fits = array.ndim == len(wanted) and all(
+            size == (int(letter) if letter.isdigit() else sizes.setdefault(letter, size))
+            for letter, size in zip(wanted, array.shape, strict=True)
+        )
+        if not fits:
+            known = ", ".join(f"{letter} = {sizes[letter]}" for letter in dict.fromkeys(wanted) if letter in sizes)
+            raise self._broken(
+                f"has the array {name!r} of shape {array.shape}, and ({', '.join(wanted)}) is wanted"
+                + (f" with {known}" if known else "")
+            )
+        kinds = {float: "f", int: "iu", bool: "b"}[declared.kind]
+        if array.dtype.kind not in kinds:
+            raise self._broken(f"has the array {name!r} of type {array.dtype}, and {declared.kind.__name__} is wanted")
+        if declared.kind is float and not np.isfinite(array).all():
+            raise self._broken(f"has NaN or infinite values in the array {name!r}")
+
+    def _broken(self, what: str) -> WeightsError:
+        return WeightsError(f"the saved head {self.settings['head']!r} {what}; fit it and save it again")
+
+
+def json_values(parameters: Mapping[str, Any], *, head: str) -> dict[str, Any]:
+    """Return a head's constructor parameters as JSON values; tuples become lists.
+
+    Raises:
+        OptionError: a parameter that JSON cannot hold, for example a random generator.
+    """
+    found = {}
+    for name, value in parameters.items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        try:
+            found[name] = json.loads(json.dumps(plain, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise OptionError(
+                f"the head {head!r} cannot be saved: {name}={value!r} is not a number, text, list or None ({error}); "
+                f"give it as one"
+            ) from error
+    return found
+
+
+def to_bytes(state: HeadState) -> bytes:
+    """Return the state as a safetensors file: the arrays, and the settings as JSON in the header's metadata."""
+    from safetensors.numpy import save
+
+    arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
+    return save(arrays, metadata={_KEY: json.dumps(dict(state.settings), sort_keys=True, allow_nan=False)})
+
+
+def from_bytes(content: bytes, *, what: str = "the saved head") -> HeadState:
+    """Return the state that ``to_bytes`` wrote.
+
+    Args:
+        what: what the bytes are, for the message, for example a path.
+
+    Raises:
+        WeightsError: the bytes are not a safetensors file, are cut short, or hold no head.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(content)
+        length = int.from_bytes(content[:8], "little")
+        settings = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_KEY])
+        complete = {"head", "parameters", "dimension", "classes"} <= set(settings)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{what} is not a head that was saved by fewshot ({error}); fit the head and save it again"
+        ) from error
+    if not complete:
+        raise WeightsError(f"{what} names no head, parameters, dimension and classes; fit the head and save it again")
+    return HeadState(arrays, settings)
+
+
+def write(state: HeadState, path: Path) -> None:
+    """Write the state to a file of its own.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        path.write_bytes(to_bytes(state))
+    except OSError as error:
+        raise OutputError(f"the head cannot be written to {path} ({error}); choose another path") from error
+
+
+def read(path: Path) -> HeadState:
+    """Read what ``write`` wrote.
+
+    Raises:
+        InputError: no such file.
+        WeightsError: as ``from_bytes``.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"the head {path} cannot be read ({error}); give the path of a saved head") from error
+    return from_bytes(content, what=str(path))

@@ -1,0 +1,55 @@
+"""One image of a gallery, small, with what stands below it."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from fewshot.embeddings.inputs.images import UnreadableImage, open_image
+from fewshot.page.render import data_address
+
+SIDE = 144  # pixels of a thumbnail
+APART = 24  # pixels between a query and its nearest images
+COLOURS = {"right": "#2a7f4f", "wrong": "#b3452c", "neutral": "#8a8f98"}
+
+Kind = Literal["right", "wrong", "neutral"]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image of a gallery.
+
+    Args:
+        file: where it lies, None when it is not known.
+        lines: what stands below it.
+        kind: whether its source is the true one; neutral when that is not known.
+    """
+
+    file: Path | None
+    lines: tuple[str, ...]
+    kind: Kind
+
+    @property
+    def thumbnail(self) -> Image.Image | None:
+        """The image within ``SIDE`` pixels, None when it cannot be read (any more)."""
+        if self.file is None:
+            return None
+        try:
+            image = open_image(self.file.read_bytes()).convert("RGB")
+        except (OSError, UnreadableImage):
+            return None
+        small: Image.Image = image.copy()
+        small.thumbnail((SIDE, SIDE))
+        return small
+
+    @property
+    def address(self) -> str:
+        """An address that holds the thumbnail as JPEG, empty when there is none."""
+        image = self.thumbnail
+        if image is None:
+            return ""
+        encoded = io.BytesIO()
+        image.save(encoded, "JPEG", quality=85)
+        return data_address(encoded.getvalue(), kind="image/jpeg")
