@@ -26,7 +26,7 @@ from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.reconstruction.perceptron import PerceptronStack
 from fewshot.reconstruction.stream import WINDOW_BYTES, RowStream
-from fewshot.reconstruction.training import CLASSIFIER_STD, TELL_EVERY_STEPS, TrainingRows, train
+from fewshot.reconstruction.training import CLASSIFIER_STD, REPORT_EVERY_STEPS, TrainingRows, train
 from fewshot.reconstruction.training_settings import TrainingSettings, budget
 
 D, SEED = 768, 0
@@ -101,7 +101,7 @@ def plain(features: Tensor, labels: Tensor, batches: list[list[int]], device: to
         classification.backward()
         adams[1].step()
         losses.append((attribution.item(), classification.item()))
-        if step % TELL_EVERY_STEPS == 0 or step == len(batches):
+        if step % REPORT_EVERY_STEPS == 0 or step == len(batches):
             lap()
     return np.array(losses)
 
@@ -118,7 +118,7 @@ def bare(batch: Tensor, label: Tensor, steps: int, device: torch.device, lap: La
             deviation = (batch - encoder_decoder(batch)).abs()
         classifier.zero_grad()
         nn.functional.binary_cross_entropy_with_logits(classifier(deviation)[:, 0], label).backward()
-        if step % TELL_EVERY_STEPS == 0 or step == steps:
+        if step % REPORT_EVERY_STEPS == 0 or step == steps:
             lap()
 
 

@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from fewshot.solvers import batched
+from fewshot.solvers.prepared_pool import Supports
 
 
 def pool(queries: int, dimension: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +48,7 @@ def loop(features: np.ndarray, synthetic: np.ndarray, supports: np.ndarray, tol:
 
 def ours(features: np.ndarray, synthetic: np.ndarray, supports: np.ndarray, device: str) -> np.ndarray:
     """Do it all at once."""
-    draws = batched.Supports(features, synthetic, supports, device)
+    draws = Supports(features, synthetic, supports, device)
     return batched.query_auroc(draws, batched.svm_scores(draws))
 
 

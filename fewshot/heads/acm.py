@@ -14,7 +14,8 @@ from fewshot.core.errors import EpisodeError, unknown_name
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
 from fewshot.reconstruction.perceptron import PerceptronStack
-from fewshot.reconstruction.training import Trained, TrainingRows, train
+from fewshot.reconstruction.trained import Trained
+from fewshot.reconstruction.training import TrainingRows, train
 from fewshot.reconstruction.training_settings import Activation, Classifier, Norm, Schedule, Stop, TrainingSettings
 
 

@@ -78,7 +78,8 @@ class Knn(Head):
         """Score all draws at once (``fewshot.solvers.batched``); equal similarities may fall to another neighbour."""
         if self.metric != "cosine":
             return self.score_draws_one_by_one(features, synthetic, supports)
-        from fewshot.solvers.batched import Supports, neighbour_scores
+        from fewshot.solvers.batched import neighbour_scores
+        from fewshot.solvers.prepared_pool import Supports
 
         drawn = Supports(features, synthetic, supports, device)
         return neighbour_scores(drawn, k=self.k, legacy=self.rule == "legacy", temperature=self._chosen())

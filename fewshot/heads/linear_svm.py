@@ -45,6 +45,7 @@ class LinearSvm(Head):
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Solve and score all draws at once (``fewshot.solvers.batched``), to libsvm's optimum."""
-        from fewshot.solvers.batched import Supports, linear_svm_scores
+        from fewshot.solvers.batched import linear_svm_scores
+        from fewshot.solvers.prepared_pool import Supports
 
         return linear_svm_scores(Supports(features, synthetic, supports, device), C=self.C)

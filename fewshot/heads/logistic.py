@@ -48,6 +48,7 @@ class Logistic(Head):
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Solve and score all draws at once (``fewshot.solvers.batched``), to the exact optimum."""
-        from fewshot.solvers.batched import Supports, logistic_scores
+        from fewshot.solvers.batched import logistic_scores
+        from fewshot.solvers.prepared_pool import Supports
 
         return logistic_scores(Supports(features, synthetic, supports, device), C=self.C)

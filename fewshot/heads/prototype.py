@@ -39,6 +39,7 @@ class Prototype(Head):
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Score all draws at once (``fewshot.solvers.batched``)."""
-        from fewshot.solvers.batched import Supports, prototype_scores
+        from fewshot.solvers.batched import prototype_scores
+        from fewshot.solvers.prepared_pool import Supports
 
         return prototype_scores(Supports(features, synthetic, supports, device))

@@ -78,7 +78,8 @@ class Svm(Head):
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Solve and score all draws at once (``fewshot.solvers.batched``), to libsvm's optimum."""
-        from fewshot.solvers.batched import Supports, svm_scores
+        from fewshot.solvers.batched import svm_scores
+        from fewshot.solvers.prepared_pool import Supports
 
         return svm_scores(Supports(features, synthetic, supports, device), C=self.C, gamma=self.gamma)
 

@@ -14,7 +14,7 @@ _PIECE = (1 << 20) + (1 << 16)
 class Adam:
     """Adam (Kingma and Ba, ICLR 2015) without weight decay, rounding exactly as ``torch.optim.Adam`` by default.
 
-    PyTorch's fused Adam is faster still, but rounds otherwise in two values of a thousand, and training amplifies that:
+    PyTorch's fused Adam is faster still, but rounds two values of a thousand differently, and training amplifies that:
     over 282 steps the loss curve differs by 3e-3. On a GPU the fused one is used.
 
     Args:

@@ -15,7 +15,7 @@ ReadRows = Callable[[IntArray], FloatArray]
 
 WINDOW_BYTES = 64 << 20
 RUN_ROWS = 256  # neighbours that stay together when runs are shuffled
-READ_ROWS = 4096  # asked of the store at once: fewer cost more calls and checksums, more are held twice
+READ_ROWS = 4096  # read from the store at once: fewer cost more calls and checksums, more are held twice
 
 
 class RowStream:

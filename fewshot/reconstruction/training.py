@@ -5,24 +5,25 @@ encoder-decoder (arXiv 2603.00717v2, formulas 4 and 5): two optimisers that shar
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, FloatArray, IntArray
 from fewshot.core.errors import OptionError
+from fewshot.reconstruction import losses
 from fewshot.reconstruction.adam import Adam
 from fewshot.reconstruction.perceptron import PerceptronStack
 from fewshot.reconstruction.stream import WINDOW_BYTES, ReadRows, RowStream
-from fewshot.reconstruction.training_settings import SMALLEST_LEARNING_RATE, Budget, TrainingSettings, budget
+from fewshot.reconstruction.trained import Trained
+from fewshot.reconstruction.training_settings import SMALLEST_LEARNING_RATE, Budget, TrainingSettings, budget, segments
 
 Advance = Callable[[int, str], None]
 
 CLASSIFIER_STD = 0.02  # UnivFD's head starts normal with this deviation, bias zero
-TELL_EVERY_STEPS = 50
-_BLOCK_ROWS = 4096
+REPORT_EVERY_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -44,40 +45,6 @@ class TrainingRows:
     validation: tuple[FloatArray, BoolArray] | None = None
 
 
-@dataclass(frozen=True)
-class Trained:
-    """One trained model.
-
-    Args:
-        autoencoder: the single network D(E(f)); None for a classifier on the features themselves.
-        classifier: the single network C; its output is the logit of "synthetic".
-        steps: optimiser steps made.
-        kept_step: the step whose weights these are.
-        attribution_loss: (steps,) float32, formula 4 as a mean over D; empty without an autoencoder.
-        classification_loss: (steps,) float32, formula 5.
-    """
-
-    autoencoder: PerceptronStack | None
-    classifier: PerceptronStack
-    steps: int
-    kept_step: int
-    attribution_loss: Float32Array = field(repr=False)
-    classification_loss: Float32Array = field(repr=False)
-
-    def deviation(self, features: FloatArray) -> Float32Array:
-        """Return |f - D(E(f))|, formula 3: (n, D) float32."""
-        return _blocks(features, self._deviation, self.classifier.parameters.device)
-
-    def logits(self, features: FloatArray) -> Float64Array:
-        """Return the classifier's logit of "synthetic": (n,) float64."""
-        device = self.classifier.parameters.device
-        scores = _blocks(features, lambda block: self.classifier.outputs(0, self._deviation(block)), device)
-        return scores[:, 0].astype(np.float64)
-
-    def _deviation(self, block: Tensor) -> Tensor:
-        return block if self.autoencoder is None else (block - self.autoencoder.outputs(0, block)).abs_()
-
-
 def train(
     rows: Sequence[TrainingRows],
     settings: TrainingSettings,
@@ -95,7 +62,7 @@ def train(
         settings: how.
         fit_on_synthetic: whether the fitted class is the synthetic one.
         attribution: False trains the classifier on the features themselves: UnivFD's linear probe.
-        advance: told (steps, note with the losses) now and then.
+        advance: called with (steps, a note with the losses) now and then.
 
     Raises:
         OptionError: models of unequal size side by side, or a plateau without validation.
@@ -138,7 +105,7 @@ class _Trainer:
         self.targets[:, : plan.half] = float(fit_on_synthetic)
         self.losses = [torch.zeros((plan.steps, len(rows)), device=device) for _ in range(2)]
         self.made = [0, 0]  # steps of the encoder-decoder and of the classifier
-        self.checked = self.told = 0
+        self.checked = self.reported = 0
         self.best: list[_Kept | None] = [None] * len(rows)
         self.checks_without_best = 0
 
@@ -170,15 +137,15 @@ class _Trainer:
         if self.settings.schedule == "batch":
             self._run_by_batch(advance)
             return
-        for attribution_steps, classifier_steps in _segments(self.settings, self.plan):
+        for attribution_steps, classifier_steps in segments(self.settings, self.plan):
             for _ in range(attribution_steps):
                 batch = self._batch(self.class_streams)
                 self._attribution_step(batch, self._rebuilt(batch))
-                self._tell(advance)
+                self._report(advance)
             for _ in range(classifier_steps):
                 features = self._both_classes(self._batch(self.replay_streams))
                 self._classifier_step(self._deviation(features))
-                if not self._goes_on(advance):
+                if not self._continues(advance):
                     return
 
     def _run_by_batch(self, advance: Advance | None) -> None:
@@ -198,23 +165,23 @@ class _Trainer:
                 rebuilt, outputs = self.autoencoder.forward_each([batch, features], keep=True)
                 deviation = (features - outputs).abs_()
             self._classifier_step(deviation)
-            if not self._goes_on(advance):
+            if not self._continues(advance):
                 return
 
-    def _goes_on(self, advance: Advance | None) -> bool:
-        """After a step of the classifier: tell of it, look at the validation sets when it is time."""
-        self._tell(advance)
+    def _continues(self, advance: Advance | None) -> bool:
+        """Report a step of the classifier and look at the validation sets when due; return whether to continue."""
+        self._report(advance)
         done, ended = self.made[1], self.made[1] == self.plan.steps
         if done - self.checked < self.plan.check and not ended:
             return True
         self.checked = done
         return self._check()
 
-    def _tell(self, advance: Advance | None) -> None:
+    def _report(self, advance: Advance | None) -> None:
         total = sum(self.made) // 2
-        if advance is not None and (total - self.told >= TELL_EVERY_STEPS or self.made[1] == self.plan.steps):
-            advance(total - self.told, self._note())
-            self.told = total
+        if advance is not None and (total - self.reported >= REPORT_EVERY_STEPS or self.made[1] == self.plan.steps):
+            advance(total - self.reported, self._note())
+            self.reported = total
 
     def _batch(self, streams: Sequence[RowStream]) -> Tensor:
         taken = [stream.take(self.plan.half) for stream in streams]
@@ -232,22 +199,16 @@ class _Trainer:
     def _attribution_step(self, batch: Tensor, rebuilt: Tensor) -> None:
         """Step the encoder-decoder, given what it just made of the batch."""
         if self.autoencoder is not None:
-            residual = batch - rebuilt
-            size = residual.shape[1] * residual.shape[2]
-            if self.settings.norm == "l1":
-                self.losses[0][self.made[0]] = residual.abs().mean((1, 2))
-                gradient = residual.sign_().mul_(-1.0 / size)
-            else:
-                self.losses[0][self.made[0]] = residual.square().mean((1, 2))
-                gradient = residual.mul_(-2.0 / size)
+            values, gradient = losses.attribution(batch - rebuilt, self.settings.norm)
+            self.losses[0][self.made[0]] = values
             self.autoencoder.backward(gradient)
             self.adams[0].step()
         self.made[0] += 1
 
     def _classifier_step(self, deviation: Tensor) -> None:
         logits = self.classifier.forward(deviation, keep=True)
-        losses, gradient = _cross_entropy(logits, self.targets)
-        self.losses[1][self.made[1]] = losses
+        values, gradient = losses.cross_entropy(logits, self.targets)
+        self.losses[1][self.made[1]] = values
         self.classifier.backward(gradient)
         self.adams[-1].step()
         self.made[1] += 1
@@ -260,7 +221,7 @@ class _Trainer:
         return f"loss: {before}classification {classification:.4g}"
 
     def _check(self) -> bool:
-        """Look at every validation set, keep what is best there, and return whether to go on."""
+        """Look at every validation set, keep what is best there, and return whether to continue."""
         better = False
         for network, entry in enumerate(self.rows):
             if entry.validation is None:
@@ -321,18 +282,6 @@ class _Trainer:
         return found
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return formula 5 per network (S,), and its gradient (S, n, 1), rounded as PyTorch's own loss does.
-
-    The loss is (1 - y) z - log sigmoid(z).
-    """
-    log_sigmoid, buffer = torch.ops.aten.log_sigmoid_forward(logits)
-    losses = ((1 - targets) * logits - log_sigmoid).mean((1, 2))
-    share = torch.full_like(logits, 1 / logits.shape[1])
-    gradient = (1 - targets) * share - torch.ops.aten.log_sigmoid_backward(share, logits, buffer)
-    return losses, gradient
-
-
 @dataclass(frozen=True)
 class _Kept:
     """A model with its validation accuracy and loss; the loss decides between equal accuracies."""
@@ -344,25 +293,3 @@ class _Kept:
     @property
     def rank(self) -> tuple[float, float]:
         return (self.accuracy, -self.loss)
-
-
-def _segments(settings: TrainingSettings, plan: Budget) -> list[tuple[int, int]]:
-    """Return (encoder-decoder steps, classifier steps) in turns, for the schedules by epoch and in two stages."""
-    if settings.schedule == "two-stage":
-        return [(plan.steps, 0), *_epochs(0, plan)]
-    return _epochs(1, plan)
-
-
-def _epochs(attribution: int, plan: Budget) -> list[tuple[int, int]]:
-    whole, rest = divmod(plan.steps, plan.epoch)
-    lengths = [plan.epoch] * whole + ([rest] if rest else [])
-    return [(attribution * length, length) for length in lengths]
-
-
-def _blocks(features: FloatArray, function: Callable[[Tensor], Tensor], device: torch.device) -> Float32Array:
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(features), _BLOCK_ROWS):
-            block = torch.from_numpy(np.ascontiguousarray(features[start : start + _BLOCK_ROWS], dtype=np.float32))
-            parts.append(function(block.to(device)).cpu().numpy())
-    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)

@@ -118,3 +118,16 @@ def budget(settings: TrainingSettings, *, class_rows: int, other_rows: int) -> B
     epoch = math.ceil(larger / half)
     epochs = PLATEAU_EPOCHS if settings.stop == "plateau" else LEAST_EPOCHS
     return Budget(half=half, epoch=epoch, steps=settings.steps or max(epochs * epoch, LEAST_STEPS))
+
+
+def segments(settings: TrainingSettings, plan: Budget) -> list[tuple[int, int]]:
+    """Return (encoder-decoder steps, classifier steps) in turns, for the schedules by epoch and in two stages."""
+    if settings.schedule == "two-stage":
+        return [(plan.steps, 0), *_epochs(0, plan)]
+    return _epochs(1, plan)
+
+
+def _epochs(attribution: int, plan: Budget) -> list[tuple[int, int]]:
+    whole, rest = divmod(plan.steps, plan.epoch)
+    lengths = [plan.epoch] * whole + ([rest] if rest else [])
+    return [(attribution * length, length) for length in lengths]

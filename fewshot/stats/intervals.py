@@ -27,7 +27,7 @@ class Summary:
     Args:
         trials: number of values; values that are NaN (undefined in that trial) are left out and not counted.
         mean: their mean.
-        sd: standard deviation of one trial (ddof 1, or as asked); NaN for a single trial with ddof 1.
+        sd: standard deviation of one trial (ddof 1, or as given); NaN for a single trial with ddof 1.
         low, high: 95 % interval of the mean over draws from these images; see ``mean_interval``.
         p5, p95: the range in which a single draw lands nine times of ten.
     """

@@ -185,21 +185,9 @@ def auroc(scores: FloatArray, synthetic: BoolArray) -> Float64Array:
     >>> auroc(np.array([[0.1, 0.4, 0.35, 0.8]]), np.array([False, False, True, True]))
     array([0.75])
     """
-    return _each(_sorted_auroc, scores, synthetic)
-
-
-def average_precision(scores: FloatArray, synthetic: BoolArray) -> Float64Array:
-    """Return the average precision of every trial: scores (T, n), synthetic (n,) -> (T,) float64.
-
-    >>> average_precision(np.array([[0.1, 0.4, 0.35, 0.8]]), np.array([False, False, True, True])).round(4)
-    array([0.8333])
-    """
-    return _each(lambda row, labels: Ranked.of(row, labels).average_precision(), scores, synthetic)
-
-
-def tpr_at_fpr(scores: FloatArray, synthetic: BoolArray, *, fpr: float = FPR) -> Float64Array:
-    """Return the largest TPR with FPR <= ``fpr`` of every trial: scores (T, n), synthetic (n,) -> (T,) float64."""
-    return _each(lambda row, labels: Ranked.of(row, labels).tpr_at_most(fpr), scores, synthetic)
+    require_both_classes(synthetic)
+    _require_scores(scores)
+    return _of_all(lambda trial: _sorted_auroc(scores[trial], synthetic), *scores.shape)
 
 
 def auroc_without(scores: FloatArray, synthetic: BoolArray, left_out: IntArray) -> Float64Array:
@@ -241,12 +229,6 @@ def _sorted_auroc(scores: FloatArray, synthetic: BoolArray) -> float:
 def _require_scores(scores: FloatArray) -> None:
     if np.isnan(scores).any():
         raise InputError(f"{int(np.isnan(scores).sum())} of {scores.size} scores are NaN; look at the features")
-
-
-def _each(measure: Callable[[FloatArray, BoolArray], float], scores: FloatArray, synthetic: BoolArray) -> Float64Array:
-    require_both_classes(synthetic)
-    _require_scores(scores)
-    return _of_all(lambda trial: measure(scores[trial], synthetic), *scores.shape)
 
 
 def _of_all(measure: Callable[[int], float], trials: int, images: int) -> Float64Array:

@@ -16,7 +16,8 @@ from fewshot.protocols.curve.fisher import FisherRatio
 from fewshot.protocols.curve.model import Features, FittedModel, Model, Scored, Subset
 from fewshot.protocols.curve.settings import CurveSettings
 from fewshot.protocols.curve.split import Split
-from fewshot.reconstruction.training import Advance, Trained, TrainingRows, train
+from fewshot.reconstruction.trained import Trained
+from fewshot.reconstruction.training import Advance, TrainingRows, train
 
 EXACT_SVM_ROWS = 20_000  # above this an exact RBF SVM takes hours
 LANDMARKS = 1000

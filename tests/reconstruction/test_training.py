@@ -10,7 +10,8 @@ from torch import nn
 from fewshot.core.errors import OptionError, UnknownNameError
 from fewshot.reconstruction.perceptron import PerceptronStack
 from fewshot.reconstruction.stream import RowStream
-from fewshot.reconstruction.training import CLASSIFIER_STD, Trained, TrainingRows, train
+from fewshot.reconstruction.trained import Trained
+from fewshot.reconstruction.training import CLASSIFIER_STD, TrainingRows, train
 from fewshot.reconstruction.training_settings import TrainingSettings, budget
 
 SETTINGS = TrainingSettings(latent=3, widths=(20,), batch_size=32, steps=40, learning_rate=1e-3)

@@ -9,10 +9,11 @@ from sklearn.svm import SVC
 
 from fewshot.heads.knn import Knn
 from fewshot.heads.prototype import Prototype
-from fewshot.solvers import batched
-from fewshot.solvers.batched import Supports, logistic_scores, neighbour_scores, prototype_scores, svm_scores
+from fewshot.solvers import prepared_pool
+from fewshot.solvers.batched import logistic_scores, neighbour_scores, prototype_scores, svm_scores
 from fewshot.solvers.dual import solve_svm
 from fewshot.solvers.not_solved import NotSolvedError
+from fewshot.solvers.prepared_pool import Supports
 
 
 def _supports(*, shots: int, signal: float = 1.0, offset: float = 0.0, images: int = 300, trials: int = 25) -> Supports:
@@ -55,7 +56,7 @@ def test_svm_decisions_equal_libsvm_solved_tightly(
 
 
 def test_svm_in_single_precision_stays_within_a_millionth(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batched, "EXACT_OPERATIONS", 0)
+    monkeypatch.setattr(prepared_pool, "EXACT_OPERATIONS", 0)
     supports = _supports(shots=10)
     scores = svm_scores(supports)
     assert scores.dtype == np.float32
@@ -93,7 +94,7 @@ def test_small_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     supports = _supports(shots=5)
     whole = svm_scores(supports)
     for name in ("POOL_BLOCK_BYTES", "TRIAL_BLOCK_BYTES", "SUPPORT_BLOCK_BYTES"):
-        monkeypatch.setattr(batched, name, 1)
+        monkeypatch.setattr(prepared_pool, name, 1)
     np.testing.assert_allclose(svm_scores(supports), whole, atol=1e-12)
 
 

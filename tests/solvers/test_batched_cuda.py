@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fewshot.solvers import batched
-from fewshot.solvers.batched import Supports
+from fewshot.solvers.prepared_pool import Supports
 
 
 @pytest.mark.gpu

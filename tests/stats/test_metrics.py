@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics as reference
 
 from fewshot.core.errors import InputError
@@ -23,13 +24,15 @@ def test_auroc_and_average_precision_equal_scikit_learn(ties: bool) -> None:
     auroc = [reference.roc_auc_score(synthetic, row) for row in scores]
     precision = [reference.average_precision_score(synthetic, row) for row in scores]
     np.testing.assert_allclose(metrics.auroc(scores, synthetic), auroc, atol=1e-12)
-    np.testing.assert_allclose(metrics.average_precision(scores, synthetic), precision, atol=1e-12)
+    found = [Ranked.of(row, synthetic).average_precision() for row in scores]
+    np.testing.assert_allclose(found, precision, atol=1e-12)
 
 
 @pytest.mark.parametrize("ties", [False, True])
 def test_sorting_on_a_torch_device_gives_the_same_auroc(ties: bool) -> None:
     scores, synthetic = _scores(1, ties=ties)
-    sorted_by_torch = batched.auroc_by_torch(scores, synthetic, device="cpu")
+    sides = (torch.as_tensor(scores[:, synthetic == side]) for side in (False, True))
+    sorted_by_torch = batched._torch_auroc(*sides)
     np.testing.assert_allclose(sorted_by_torch, metrics.auroc(scores, synthetic), atol=1e-12)
 
 
@@ -37,9 +40,9 @@ def test_sorting_on_a_torch_device_gives_the_same_auroc(ties: bool) -> None:
 @pytest.mark.parametrize("fpr", [0.0, 0.05, 0.3, 1.0])
 def test_tpr_is_the_largest_whose_fpr_is_at_most_the_limit(ties: bool, fpr: float) -> None:
     scores, synthetic = _scores(2, ties=ties)
-    for row, found in zip(scores, metrics.tpr_at_fpr(scores, synthetic, fpr=fpr), strict=True):
+    for row in scores:
         rates, true_rates, _ = reference.roc_curve(synthetic, row, drop_intermediate=False)
-        assert found == pytest.approx(true_rates[rates <= fpr].max())
+        assert Ranked.of(row, synthetic).tpr_at_most(fpr) == pytest.approx(true_rates[rates <= fpr].max())
 
 
 def test_decisions_at_zero_equal_scikit_learn() -> None:
