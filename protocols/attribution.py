@@ -12,7 +12,7 @@ from fewshot.protocols.curve.layers import LayerCurves, run_layers
 from fewshot.protocols.curve.model import HELD_OUT
 from fewshot.protocols.curve.settings import CurveSettings
 from fewshot.protocols.curve.split import SplitRule
-from fewshot.protocols.trials.layers import require_sense
+from fewshot.protocols.trials.layers import require_consistent
 from fewshot.protocols.trials.stores_read import StoreRead
 from fewshot.reconstruction.training_settings import TrainingSettings
 from fewshot.results.report import Report
@@ -77,7 +77,7 @@ class Attribution(Protocol):
             raise OptionError(f"validation is {self.validation!r}; give {HELD_OUT}, none or COLUMN=VALUE")
         if not self.fit_on:
             raise OptionError("nothing to fit on; give natural, synthetic or a source")
-        require_sense(self.layer)
+        require_consistent(self.layer)
         if "support-cv" in self.layer and self.validation == "none":
             raise OptionError("--layer support-cv chooses on held-out images, and --validation none holds out no image")
 
@@ -141,7 +141,9 @@ class Attribution(Protocol):
         try:
             return TrainingSettings(**self.recipe)
         except TypeError as error:
-            raise OptionError(f"the training cannot be set so ({error}); see `fewshot attribute --help`") from error
+            raise OptionError(
+                f"the recipe is not one of a training ({error}); `fewshot attribute --help` lists what can be set"
+            ) from error
 
     def _report(self, found: LayerCurves) -> Report:
         store, main, rows = found.splits.store, found.main, tuple(found.rows())

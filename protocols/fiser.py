@@ -21,7 +21,7 @@ from fewshot.protocols.base import QUIET, Protocol, Replayed, Result, RunContext
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.head_solver import HeadSolver, Solver
 from fewshot.protocols.trials.head_sweep import HeadSweep
-from fewshot.protocols.trials.layers import layers_to_score, require_sense
+from fewshot.protocols.trials.layers import layers_to_score, require_consistent
 from fewshot.protocols.trials.measures import IntervalKind
 from fewshot.protocols.trials.pool import load_pool
 from fewshot.protocols.trials.selection import KNN
@@ -186,7 +186,7 @@ class Fiser(Protocol):
             raise OptionError(
                 "--layer support-cv needs at least 2 shots, one to fit and one to validate; raise --shots"
             )
-        require_sense(self.layer)
+        require_consistent(self.layer)
 
 
 def _head(name: str, protocol: Fiser) -> Head:

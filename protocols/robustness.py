@@ -18,7 +18,7 @@ from fewshot.protocols.base import QUIET, Protocol, Result, RunContext
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.protocols.trials.head_sweep import MeasuredHeads
-from fewshot.protocols.trials.layers import CHOSEN, Chosen, is_reported_fixed, keys_to_score, require_sense
+from fewshot.protocols.trials.layers import CHOSEN, Chosen, is_reported_fixed, keys_to_score, require_consistent
 from fewshot.protocols.trials.measures import POOLED, RowFields, measure
 from fewshot.protocols.trials.pool import load_pool
 from fewshot.protocols.trials.selection import Candidate, choose
@@ -83,7 +83,7 @@ class Robustness(Protocol):
             UnknownNameError: a backbone, layer, head or view is not there.
         """
         rule = DrawRule(self.shots, self.trials, self.seed, per=self.per)
-        require_sense(self.layer)
+        require_consistent(self.layer)
         named = replace(self, backbone=self.backbone or store.backbones)
         views = {name: named._views(store, name) for name in named.backbone}
         pool = load_pool(store, backbones=named.backbone, where=self.where, group=self.group)

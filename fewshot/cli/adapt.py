@@ -91,7 +91,7 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     show_default=True,
     help="Vote of the head knn.",
 )
-@device_option(default="cpu", text="Where heads are solved.")
+@device_option(default="cpu", text="Where heads are fitted.")
 @click.option(
     "--interval",
     type=click.Choice(["trials", "two-way", "delong"]),

@@ -83,7 +83,7 @@ def fractions_option(_: click.Context, parameter: click.Parameter, value: str | 
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.5,
     show_default=True,
-    help="Share drawn for training where no column says it.",
+    help="Share drawn for training where no column names the training images.",
 )
 @group_option(default="group", text="Images that share this column's value never stand on both sides of a drawn split.")
 @click.option(
@@ -102,7 +102,7 @@ def fractions_option(_: click.Context, parameter: click.Parameter, value: str | 
     help="Heads on the same subsets; none for no reference.",
 )
 @trials_option(default=None, text="Draws per share.  [default: 5 below 10 %, 3 from there, 1 at 100 %]")
-@click.option("--steps", type=click.IntRange(1), help="Optimiser steps.  [default: 2,000, or 20 epochs if more]")
+@click.option("--steps", type=click.IntRange(1), help="Steps of the optimiser.  [default: 2,000, or 20 epochs if more]")
 @click.option("--latent", type=click.IntRange(1), help="Width of the bottleneck.  [default: 256, at most D/3]")
 @click.option(
     "--widths", metavar="W,W", callback=split_numbers, help="Hidden widths of the encoder.  [default: 1024,1024]"
@@ -130,7 +130,12 @@ def fractions_option(_: click.Context, parameter: click.Parameter, value: str | 
 @keep_scores_option
 @click.option("--figures", type=click.Path(path_type=Path, file_okay=False), help="Draw the figures into this folder.")
 @click.option(
-    "--format", "formats", default="png,svg,pdf", show_default=True, callback=split_commas, help="Of the figures."
+    "--format",
+    "formats",
+    default="png,svg,pdf",
+    show_default=True,
+    callback=split_commas,
+    help="File formats of the figures.",
 )
 @where_option
 @seed_option

@@ -33,7 +33,7 @@ def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, 
     from fewshot.results.scores import scores_beside
 
     if len(reports) > 2:
-        raise click.UsageError(f"one or two reports are compared, and here are {len(reports)}")
+        raise click.UsageError(f"give one or two reports to compare, not {len(reports)}")
     loaded = [Report.load(path) for path in reports]
     kept = [scores_beside(path) for path in reports] if interval == "two-way" else []
     wanted = {"metric": metric, "source": source}
@@ -42,6 +42,9 @@ def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, 
     else:
         found = compare_across(loaded[0], loaded[1], **wanted, scores=(kept[0], kept[1]) if kept else None)
     if not found:
-        raise ReportError(f"nothing to compare: no two rows have the metric {metric!r} and the source {source!r}")
+        raise ReportError(
+            f"nothing to compare: no two rows have the metric {metric!r} and the source {source!r}; choose others with "
+            f"--metric and --source"
+        )
     click.echo(json.dumps([one.to_json() for one in found]) if as_json else comparison_table(found))
     print_warnings(comparison_notes(found))

@@ -38,7 +38,7 @@ _TABLES = {
         "macro_f1",
     ),
     "A new source from a few images, nothing refitted": ("new_source_recall", "new_source_false_rate"),
-    "A source that was left out, told from the known ones": (
+    "A source that was left out, against the known ones": (
         "unknown_auroc",
         "open_set_rate",
         "false_unknown_rate",
@@ -69,7 +69,7 @@ _TABLES = {
 @group_option(text="Images that share this column's value do not answer each other.")
 @click.option("-k", type=click.IntRange(1), default=5, show_default=True, help="Nearest images that vote.")
 @backbone_option
-@click.option("--layer", help="Which layer; the backbone's own choice by default.")
+@click.option("--layer", metavar="NAME", help="Which layer.  [default: the backbone's own choice]")
 @click.option(
     "--metric",
     type=click.Choice(["cosine", "ip", "l2"]),

@@ -51,7 +51,7 @@ def backbones_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def backbone_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--backbone`` where one is read."""
-    text = "Whose features; may be left out when the store has one backbone."
+    text = "Whose features; needed only where the store has several backbones."
     return click.option("--backbone", "-b", metavar="NAME", help=text)(command)
 
 

@@ -19,11 +19,11 @@ from fewshot.cli.options import STORE
     help="The page to write.",
 )
 @click.option("--title", default="fewshot report", show_default=True, help="Heading of the page.")
-@click.option("--store", type=STORE, help="The store they are about: its audit stands first, its features are drawn.")
+@click.option("--store", type=STORE, help="Their store: its audit comes first, and its features are drawn.")
 def command(reports: tuple[Path, ...], out: Path, title: str, store: Path | None) -> None:
     """Show reports of any protocol as one self-contained HTML page.
 
-    Warnings stand first, then figures and sortable tables; JSON and CSV can be taken from the page. Scores that
+    Warnings come first, then figures and sortable tables; JSON and CSV can be downloaded from the page. Scores that
     --keep-scores left beside a report are drawn as ROC curves.
     """
     from fewshot.audit import audit

@@ -47,7 +47,7 @@ from fewshot.cli.options import (
 @backbones_option
 @layers_option
 @group_option()
-@device_option(default="cpu", text="Where heads are solved.")
+@device_option(default="cpu", text="Where heads are fitted.")
 @keep_scores_option
 @where_option
 @seed_option

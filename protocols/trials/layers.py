@@ -11,16 +11,16 @@ Chosen = Literal["support-cv", "oracle"]
 CHOSEN: tuple[Chosen, ...] = ("support-cv", "oracle")
 
 
-def require_sense(wanted: Sequence[str]) -> None:
+def require_consistent(wanted: Sequence[str]) -> None:
     """Refuse ``all`` beside anything else.
 
     Raises:
-        OptionError: it does not stand alone, or nothing is wanted.
+        OptionError: it does not stand alone, or the list is empty.
     """
     if not wanted:
-        raise OptionError("no layer is wanted; give --layer fixed, a name, all, support-cv or oracle")
+        raise OptionError("--layer is empty; give fixed, a name, all, support-cv or oracle")
     if "all" in wanted and len(wanted) > 1:
-        raise OptionError(f"--layer all stands alone, and here are {', '.join(wanted)}")
+        raise OptionError(f"--layer all stands alone, and {', '.join(wanted)} are given; leave the others out")
 
 
 def layers_to_score(store: FeatureStore, backbone: str, wanted: Sequence[str]) -> tuple[str, ...]:

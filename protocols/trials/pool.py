@@ -153,37 +153,27 @@ def load_pool(
         rows, notes = _chosen(one, backbones, where)
         parts.append((one, rows))
         warnings += [*notes, *filter(None, [random_weights_warning(one, backbones), confound_warning(one, rows)])]
-    both = [_Columns.read(one, rows, group) for one, rows in parts]
-    count = [len(columns.keys) for columns in both]
-    first = np.repeat([True, False], [count[0], sum(count[1:])])
-    ranked = all(columns.rank is not None for columns in both)
-    images = Pool(
-        synthetic=np.concatenate([columns.synthetic for columns in both]),
-        source=np.concatenate([columns.source for columns in both]),
-        group=np.concatenate([columns.group for columns in both]) if group else None,
-        id=np.concatenate([columns.id for columns in both]),
-        phash=np.concatenate([columns.phash for columns in both]),
-        supports=first if query is not None else None,
-        queries=~first if query is not None else None,
-        rank=np.concatenate([np.asarray(columns.rank) for columns in both]) if ranked else None,
-    )
+    columns = [_Columns.read(one, rows, group) for one, rows in parts]
+    images = _images(columns, grouped=group is not None)
     require_both(images)
     return EvaluationPool(
         parts=tuple(parts),
         images=images,
-        keys=np.concatenate([columns.keys for columns in both]),
-        dataset=np.concatenate([columns.dataset for columns in both]),
-        title=ARROW.join(columns.title for columns in both),
+        keys=np.concatenate([part.keys for part in columns]),
+        dataset=np.concatenate([part.dataset for part in columns]),
+        title=ARROW.join(part.title for part in columns),
         warnings=tuple(warnings),
     )
 
 
 @dataclass(frozen=True)
 class _Columns:
+    """The columns of one store's rows that take part: each (n,), in the order of the rows."""
+
     keys: NDArray[Any]
     synthetic: BoolArray
     source: NDArray[Any]
-    group: NDArray[Any]
+    group: NDArray[Any] | None
     id: NDArray[Any]
     phash: NDArray[np.uint64]
     dataset: NDArray[Any]
@@ -199,13 +189,29 @@ class _Columns:
             keys=store.column("key")[rows],
             synthetic=store.synthetic[rows],
             source=store.source[rows],
-            group=store.column(group)[rows].astype(str).astype(object) if group else named,
+            group=store.column(group)[rows].astype(str).astype(object) if group else None,
             id=store.column("id")[rows],
             phash=store.column("phash")[rows].astype(np.uint64),
             dataset=named,
             rank=store.column(RANK)[rows].astype(np.int64) if RANK in store.columns else None,
             title=names[0] if len(names) == 1 else store.path.stem,
         )
+
+
+def _images(parts: Sequence[_Columns], *, grouped: bool) -> Pool:
+    """Return the images of one store; of two, the first are support and the others are queried."""
+    first = np.repeat([True, False], [len(parts[0].keys), sum(len(part.keys) for part in parts[1:])])
+    several, ranked = len(parts) > 1, all(part.rank is not None for part in parts)
+    return Pool(
+        synthetic=np.concatenate([part.synthetic for part in parts]),
+        source=np.concatenate([part.source for part in parts]),
+        group=np.concatenate([np.asarray(part.group) for part in parts]) if grouped else None,
+        id=np.concatenate([part.id for part in parts]),
+        phash=np.concatenate([part.phash for part in parts]),
+        supports=first if several else None,
+        queries=~first if several else None,
+        rank=np.concatenate([np.asarray(part.rank) for part in parts]) if ranked else None,
+    )
 
 
 def _chosen(
@@ -247,6 +253,7 @@ def _holds_random(weights: object) -> bool:
 
 
 def _require_same_provenance(store: FeatureStore, query: FeatureStore, backbones: Sequence[str]) -> None:
+    """Raise unless support and query have features of the same weights, preprocessing and dimension."""
     for name in backbones:
         if name not in query.backbones:
             raise StoreError(

@@ -51,7 +51,6 @@ def score_best_k(
     Args:
         head: the head ``knn``.
     """
-
     from fewshot.heads.knn import Knn
 
     assert isinstance(head, Knn)

@@ -221,7 +221,7 @@ def test_identical_classes_stay_at_chance(tmp_path: Path) -> None:
         ({"fit_on": ("sd14",)}, UnknownNameError, "no class or training source 'sd14'"),
         ({"train": {"source": "nature"}}, EpisodeError, "the training set has 120 natural and 0 synthetic"),
         ({"backbone": "clip"}, UnknownNameError, "no backbone in"),
-        ({"recipe": {"depth": 3}}, OptionError, "cannot be set so"),
+        ({"recipe": {"depth": 3}}, OptionError, "not one of a training"),
         ({"train": {"split": "test"}, "query": {"split": "test"}}, EpisodeError, "both in the training set and"),
     ],
 )
