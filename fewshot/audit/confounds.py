@@ -29,6 +29,7 @@ _COMMON_VALUES = 40  # distinct values of a text field that get a column of thei
 CONTAINER = ("format", "mode", "jpeg_quality", "quantisation", "metadata")
 SIZES = ("width", "height")
 BYTES = "bytes_per_pixel"
+_TOGETHER = (*CONTAINER, *SIZES)
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,7 @@ def confounds(store: FeatureStore, rows: IntArray | None = None, *, seed: int = 
         against all natural images, strongest first. Empty where a class has too few images or nothing was recorded.
     """
     files = _files(store, rows, seed)
-    if files is None:
-        return ()
-    together = (*CONTAINER, *SIZES)
-    found = [_measured(files, together, "all", seed), _measured(files, (BYTES,), "all", seed)]
-    alone = [_measured(files, (name,), "all", seed) for name in CONTAINER]
-    alone.append(_measured(files, SIZES, "all", seed))
-    each = []
-    for name in np.unique(files.source[files.synthetic]):
-        part = files.where(~files.synthetic | (files.source == name))
-        if int(part.synthetic.sum()) >= _LEAST_IMAGES:
-            each.append(_measured(part, together, str(name), seed))
-    return (*found, *_strongest_first(alone), *_strongest_first(each))
+    return () if files is None else _all_confounds(files, _together(files, seed), seed)
 
 
 def confound_warning(store: FeatureStore, rows: IntArray | None = None, *, seed: int = 0) -> str | None:
@@ -91,12 +81,16 @@ def confound_warning(store: FeatureStore, rows: IntArray | None = None, *, seed:
         store: the store.
         rows: the images of the report; all when None.
     """
-    return warning_of(confounds(store, rows, seed=seed))
+    files = _files(store, rows, seed)
+    if files is None:
+        return None
+    together = _together(files, seed)  # alone decides whether there is a warning; the rest is measured for its text
+    return warning_of(_all_confounds(files, together, seed)) if any(one.warns for one in together) else None
 
 
 def warning_of(found: tuple[Confound, ...]) -> str | None:
     """Return the warning that measured confounds call for; None when there is none."""
-    together = [one for one in found if one.fields == (*CONTAINER, *SIZES)]
+    together = [one for one in found if one.fields == _TOGETHER]
     if not any(one.warns for one in together):
         return None
     pooled, worst = together[0], max(together, key=lambda one: one.auroc)
@@ -148,6 +142,23 @@ def _files(store: FeatureStore, rows: IntArray | None, seed: int) -> _Files | No
     return _Files(
         synthetic, store.source[kept].astype(str), _folds(store.column("group")[kept], synthetic, seed), fields
     )
+
+
+def _together(files: _Files, seed: int) -> list[Confound]:
+    """Return all container and size fields together: of all images, then of each generator, strongest first."""
+    each = []
+    for name in np.unique(files.source[files.synthetic]):
+        part = files.where(~files.synthetic | (files.source == name))
+        if int(part.synthetic.sum()) >= _LEAST_IMAGES:
+            each.append(_measured(part, _TOGETHER, str(name), seed))
+    return [_measured(files, _TOGETHER, "all", seed), *_strongest_first(each)]
+
+
+def _all_confounds(files: _Files, together: list[Confound], seed: int) -> tuple[Confound, ...]:
+    """Return what ``confounds`` returns, of which ``together`` is measured already."""
+    pooled, *each = together
+    alone = [_measured(files, fields, "all", seed) for fields in (*((name,) for name in CONTAINER), SIZES)]
+    return (pooled, _measured(files, (BYTES,), "all", seed), *_strongest_first(alone), *each)
 
 
 def _measured(files: _Files, fields: tuple[str, ...], source: str, seed: int) -> Confound:
@@ -202,6 +213,8 @@ def _cross_validated(matrix: Float64Array, synthetic: BoolArray, folds: IntArray
     It is the mean over the folds, weighted by their pairs. Scores of several folds are not pooled: a fold with more
     synthetic images is scored by a tree that saw fewer, which alone would push a useless field below 0.5.
     """
+    if (matrix == matrix[:1]).all():
+        return 0.5  # all files are alike: no tree has anything to split, and scikit-learn need not be loaded
     from sklearn.tree import DecisionTreeClassifier
 
     areas, pairs = [], []
