@@ -146,18 +146,20 @@ def _compared(
     backbone: Backbone, golden: Mapping[str, NDArray[Any]], recipe: Recipe, tolerance: float
 ) -> Iterator[ArrayError]:
     answered: set[str] = set()
+    first, of_the_first = next(iter(recipe.images), ""), None
     for image_name, image in recipe.images.items():
         suffix = f"_{image_name}"
         wanted = {name: array for name, array in golden.items() if name.endswith(suffix)}
         if not wanted:
             continue
         ours = _ours(backbone, image)
+        of_the_first = ours if image_name == first else of_the_first
         for name, theirs in wanted.items():
             answered.add(name)
             yield _array_error(name, ours.get(_base(name.removesuffix(suffix))), theirs, backbone, tolerance)
-    constants = _ours(backbone, next(iter(recipe.images.values()))) if set(golden) - answered else {}
-    for name in sorted(set(golden) - answered):
-        yield _array_error(name, constants.get(name), golden[name], backbone, tolerance)
+    for name in sorted(set(golden) - answered):  # those of no image, such as fixed filters
+        of_the_first = of_the_first or _ours(backbone, recipe.images[first])
+        yield _array_error(name, of_the_first.get(name), golden[name], backbone, tolerance)
 
 
 def _ours(backbone: Backbone, image: Image.Image) -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""What could fool a reader of the numbers: duplicates and leaks, file metadata that tells the classes, imbalance.
+"""What could fool a reader of the numbers: duplicates and leaks, file metadata that separates the classes, imbalance.
 
 May import: draws, stats, embeddings, core.
 """

@@ -6,8 +6,10 @@ cross-validated AUROC is the number to hold every detector against. The file's b
 they also follow what the picture shows.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +17,6 @@ from numpy.typing import NDArray
 from fewshot.core.arrays import BoolArray, Float64Array, IntArray
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.stats.metrics import auroc
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WARN_AT = 0.6  # AUROC from which a report must carry a warning, provided that chance is outside its 99 % interval
 FOLDS = 5
@@ -70,18 +69,18 @@ def confounds(store: FeatureStore, rows: IntArray | None = None, *, seed: int = 
         First the container and size fields together; then bytes per pixel; then each field alone, and each generator
         against all natural images, strongest first. Empty where a class has too few images or nothing was recorded.
     """
-    frame = _metadata(store, rows, seed)
-    if frame.empty:
+    files = _files(store, rows, seed)
+    if files is None:
         return ()
     together = (*CONTAINER, *SIZES)
-    found = [_measured(frame, together, "all", seed), _measured(frame, (BYTES,), "all", seed)]
-    alone = [_measured(frame, (name,), "all", seed) for name in CONTAINER]
-    alone.append(_measured(frame, SIZES, "all", seed))
+    found = [_measured(files, together, "all", seed), _measured(files, (BYTES,), "all", seed)]
+    alone = [_measured(files, (name,), "all", seed) for name in CONTAINER]
+    alone.append(_measured(files, SIZES, "all", seed))
     each = []
-    for name in sorted(set(frame.loc[frame["synthetic"], "source"])):
-        part = frame[(~frame["synthetic"]) | (frame["source"] == name)]
-        if int(part["synthetic"].sum()) >= _LEAST_IMAGES:
-            each.append(_measured(part, together, name, seed))
+    for name in np.unique(files.source[files.synthetic]):
+        part = files.where(~files.synthetic | (files.source == name))
+        if int(part.synthetic.sum()) >= _LEAST_IMAGES:
+            each.append(_measured(part, together, str(name), seed))
     return (*found, *_strongest_first(alone), *_strongest_first(each))
 
 
@@ -114,63 +113,86 @@ def warning_of(found: tuple[Confound, ...]) -> str | None:
     )
 
 
-def _metadata(store: FeatureStore, rows: IntArray | None, seed: int) -> "pd.DataFrame":
-    """Return the file metadata of at most ``MOST_IMAGES`` a class; empty where there is too little to measure."""
-    import pandas as pd
+@dataclass(frozen=True)
+class _Files:
+    """The file metadata of n images.
 
+    Args:
+        synthetic: (n,) bool; source: (n,) text; fold: (n,) int64, see ``_folds``.
+        fields: name -> (n,) values, text or numbers.
+    """
+
+    synthetic: BoolArray
+    source: NDArray[Any]
+    fold: IntArray
+    fields: Mapping[str, NDArray[Any]]
+
+    def where(self, keep: BoolArray) -> "_Files":
+        """Return the same of some of the images."""
+        fields = {name: values[keep] for name, values in self.fields.items()}
+        return _Files(self.synthetic[keep], self.source[keep], self.fold[keep], fields)
+
+
+def _files(store: FeatureStore, rows: IntArray | None, seed: int) -> _Files | None:
+    """Return the file metadata of at most ``MOST_IMAGES`` a class; None where there is too little to measure."""
     chosen = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
-    columns = ("source", "synthetic", "group", *CONTAINER, *SIZES, "file_size")
-    frame = pd.DataFrame({name: store.column(name)[chosen] for name in columns})
-    frame = frame[frame["format"].astype(str) != ""]
-    classes = [frame[frame["synthetic"] == value] for value in (False, True)]
-    if min(len(part) for part in classes) < _LEAST_IMAGES:
-        return frame.iloc[:0]
-    kept = pd.concat([part.sample(min(len(part), MOST_IMAGES), random_state=seed) for part in classes])
-    kept = kept.sort_index().reset_index(drop=True)
-    kept[BYTES] = kept["file_size"] / (kept["width"] * kept["height"]).clip(lower=1)
-    kept["fold"] = _folds(kept, seed)
-    return kept
+    chosen = chosen[store.column("format")[chosen].astype(str) != ""]
+    of_class = [chosen[store.synthetic[chosen] == value] for value in (False, True)]
+    if min(map(len, of_class)) < _LEAST_IMAGES:
+        return None
+    drawn = [np.random.default_rng([seed, n]).permutation(own)[:MOST_IMAGES] for n, own in enumerate(of_class)]
+    kept = np.sort(np.concatenate(drawn))
+    fields = {name: store.column(name)[kept] for name in (*CONTAINER, *SIZES)}
+    fields[BYTES] = store.column("file_size")[kept] / np.maximum(fields["width"] * fields["height"], 1)
+    synthetic = store.synthetic[kept]
+    return _Files(
+        synthetic, store.source[kept].astype(str), _folds(store.column("group")[kept], synthetic, seed), fields
+    )
 
 
-def _measured(frame: "pd.DataFrame", fields: tuple[str, ...], source: str, seed: int) -> Confound:
-    synthetic = np.asarray(frame["synthetic"], dtype=bool)
-    natural, positive = int((~synthetic).sum()), int(synthetic.sum())
-    value = _cross_validated(_matrix(frame, fields), synthetic, np.asarray(frame["fold"], np.int64), seed)
+def _measured(files: _Files, fields: tuple[str, ...], source: str, seed: int) -> Confound:
+    natural, positive = int((~files.synthetic).sum()), int(files.synthetic.sum())
+    value = _cross_validated(_matrix(files, fields), files.synthetic, files.fold, seed)
     spread = _WIDE * _standard_error(value, natural, positive)
     return Confound(fields, source, value, max(0.0, value - spread), min(1.0, value + spread), natural, positive)
 
 
-def _matrix(frame: "pd.DataFrame", fields: tuple[str, ...]) -> Float64Array:
+def _matrix(files: _Files, fields: tuple[str, ...]) -> Float64Array:
     """Return (n, F) float64: text one-hot over its common values, metadata by kind, sizes with their aspect."""
-    import pandas as pd
-
-    parts: list[NDArray[Any]] = []
+    parts: list[Float64Array] = []
     for name in fields:
+        values = files.fields[name]
         if name == "metadata":
-            parts.append(frame[name].str.get_dummies(sep=",").to_numpy(np.float64))
-        elif not pd.api.types.is_numeric_dtype(frame[name]):
-            text = frame[name].astype(str).to_numpy(object)
-            common = frame[name].value_counts().index[:_COMMON_VALUES]
-            parts.append((text[:, None] == common.to_numpy(object)[None]).astype(np.float64))
+            parts.append(_by_kind(values))
+        elif values.dtype.kind == "O":
+            common = np.array([value for value, _ in Counter(values.tolist()).most_common(_COMMON_VALUES)], object)
+            parts.append((values[:, None] == common[None]).astype(np.float64))
         else:
-            parts.append(frame[[name]].to_numpy(np.float64))
+            parts.append(values[:, None].astype(np.float64))
     if set(SIZES) <= set(fields):
-        parts.append((frame["width"] / frame["height"].clip(lower=1)).to_numpy(np.float64)[:, None])
-    parts.append(np.zeros((len(frame), 1)))  # so that there is a column even where no field has a value
+        parts.append((files.fields["width"] / np.maximum(files.fields["height"], 1))[:, None])
+    parts.append(np.zeros((len(files.synthetic), 1)))  # so that there is a column even where no field has a value
     return np.hstack(parts)
 
 
-def _folds(frame: "pd.DataFrame", seed: int) -> IntArray:
+def _by_kind(values: NDArray[Any]) -> Float64Array:
+    """Return (n, K) float64: a column per kind of embedded metadata, of which a file can have several, or none."""
+    kinds = [set(str(value).split(",")) for value in values]
+    every = sorted(set().union(*kinds))
+    return np.array([[kind in own for kind in every] for own in kinds], np.float64).reshape(len(values), len(every))
+
+
+def _folds(groups: NDArray[Any], synthetic: BoolArray, seed: int) -> IntArray:
     """Return (n,) int64 the fold of each image: a group lies in one fold, and each class is spread over all of them."""
-    own = "\0" + frame.index.astype(str)  # an image without a group is its own
-    named = frame["group"].astype(str).to_numpy(object)
-    groups, first, code = np.unique(
-        np.where(named == "", own.to_numpy(object), named).astype(str), return_index=True, return_inverse=True
+    named = groups.astype(str).astype(object)
+    own = np.array([f"\0{number}" for number in range(len(named))], object)  # an image without a group is its own
+    names, first, code = np.unique(
+        np.where(named == "", own, named).astype(str), return_index=True, return_inverse=True
     )
-    classes = np.asarray(frame["synthetic"], dtype=np.int64)[first]
-    order = np.lexsort((np.random.default_rng([seed, len(groups)]).permutation(len(groups)), classes))
-    fold = np.empty(len(groups), np.int64)
-    fold[order] = np.arange(len(groups)) % FOLDS
+    classes = np.asarray(synthetic, dtype=np.int64)[first]
+    order = np.lexsort((np.random.default_rng([seed, len(names)]).permutation(len(names)), classes))
+    fold = np.empty(len(names), np.int64)
+    fold[order] = np.arange(len(names)) % FOLDS
     return fold[code]
 
 

@@ -1,5 +1,6 @@
 """``fewshot audit``: what could fool a reader of the numbers on a store."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,14 @@ from fewshot.draws.near_bits import NEAR_BITS
 
 if TYPE_CHECKING:
     from fewshot.audit import Audit
+    from fewshot.audit.file_metadata import SourceMetadata
+    from fewshot.embeddings.search.index import SourceIndex
     from fewshot.embeddings.store.reader import FeatureStore
 
 _PAIRS_SHOWN = 10
+_SOURCES = ("source", "class", "images", "groups", "format", "JPEG quality", "tables", "size", "mode", "metadata")
+_CONFOUNDS = ("against natural", "metadata", "AUROC", "95 % interval")
+_DUPLICATES = ("likeness", "pairs", "classes", "sources", "splits", "not of one group")
 
 
 @click.command()
@@ -27,12 +33,12 @@ _PAIRS_SHOWN = 10
     type=click.IntRange(0, 7),
     default=NEAR_BITS,
     show_default=True,
-    help="Bits of the 64-bit perceptual hash in which near duplicates may differ.",
+    help="Bits of the 64-bit perceptual hash in which near-duplicates may differ.",
 )
-@click.option("--backbone", "-b", help="Look for near duplicates by these features as well.")
-@click.option("--layer", help="Which layer of --backbone; its own choice by default.")
+@click.option("--backbone", "-b", help="Also look for near-duplicates by these features.")
+@click.option("--layer", help="Layer of --backbone.  [default: the backbone's own]")
 @click.option(
-    "--score", type=float, default=0.99, show_default=True, help="Least cosine of near duplicates by --backbone."
+    "--score", type=float, default=0.99, show_default=True, help="Least cosine of near-duplicates by --backbone."
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 when there is a warning.")
 @where_option
@@ -44,23 +50,16 @@ def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
 
     from fewshot.audit import audit
     from fewshot.core.errors import InputError
-    from fewshot.embeddings.search.index import SourceIndex
     from fewshot.embeddings.store.reader import FeatureStore
-    from fewshot.results.report import Report
 
     opened = FeatureStore(store)
-    index = None
-    if options["backbone"]:
-        index = SourceIndex(
-            opened, backbone=options["backbone"], layer=options["layer"], where=options["where"], device="cpu"
-        )
     found = audit(
         opened,
         opened.select(options["where"]),
         radius=options["radius"],
-        index=index,
+        index=_index(opened, options),
         score=options["score"],
-        supports=Report.load(options["report"]).supports if options["report"] else None,
+        supports=_supports(options["report"]),
         seed=options["seed"],
     )
     click.echo(json.dumps(found.to_json(), indent=1) if as_json else _text(opened, found))
@@ -68,46 +67,54 @@ def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
         raise InputError(f"{len(found.warnings)} warnings about {store}, and --strict was given; see above")
 
 
+def _index(store: "FeatureStore", options: dict[str, Any]) -> "SourceIndex | None":
+    if options["backbone"] is None:
+        return None
+    from fewshot.embeddings.search.index import SourceIndex
+
+    chosen = {name: options[name] for name in ("backbone", "layer", "where")}
+    return SourceIndex(store, **chosen, device="cpu")
+
+
+def _supports(report: Path | None) -> Mapping[str, Sequence[str]] | None:
+    if report is None:
+        return None
+    from fewshot.results.report import Report
+
+    return Report.load(report).supports
+
+
 def _text(store: "FeatureStore", found: "Audit") -> str:
     from fewshot.results.tables import text_table
 
-    parts = [f"{found.images} images: {found.natural} natural, {found.synthetic} synthetic"]
-    header = ["source", "class", "images", "groups", "format", "JPEG quality", "tables", "size", "mode", "metadata"]
-    parts.append(text_table(header, [_source_cells(one) for one in found.sources]))
+    parts = [
+        f"{found.images} images: {found.natural} natural, {found.synthetic} synthetic",
+        text_table(_SOURCES, [_source_cells(one) for one in found.sources]),
+    ]
     if found.confounds:
-        parts.append(
-            "How well file metadata alone separates the classes (AUROC of a cross-validated tree; 0.5 = not at all)"
-        )
-        parts.append(text_table(["against natural", "metadata", "AUROC", "95 % interval"], _confound_cells(found)))
+        parts.append("How well file metadata alone separates the classes (AUROC of a small tree; 0.5 = not at all)")
+        parts.append(text_table(_CONFOUNDS, _confound_cells(found)))
     parts.append("Duplicates, and how many pairs span classes, sources, splits and groups")
-    header = ["likeness", "pairs", "classes", "sources", "splits", "not of one group"]
     cells = [[one.likeness, one.pairs, one.classes, one.sources, one.splits, one.groups] for one in found.leaks]
-    parts.append(text_table(header, [[str(cell) for cell in line] for line in cells]))
+    parts.append(text_table(_DUPLICATES, [[str(cell) for cell in line] for line in cells]))
     if found.pairs:
-        keys = store.column("key")
-        listed = [
-            f"  {pair.likeness:<5}  {keys[pair.first]}  {keys[pair.second]}" for pair in found.pairs[:_PAIRS_SHOWN]
-        ]
-        more = len(found.pairs) - _PAIRS_SHOWN
-        parts.append("\n".join([*listed, f"  ... and {more} more (--json lists all)"] if more > 0 else listed))
+        parts.append(_pairs(store, found))
     parts.append("\n".join(f"warning: {one}" for one in found.warnings) or "no warning")
     return "\n\n".join(parts)
 
 
-def _source_cells(one: Any) -> list[str]:
+def _pairs(store: "FeatureStore", found: "Audit") -> str:
+    keys = store.column("key")
+    listed = [f"  {pair.likeness:<5}  {keys[pair.first]}  {keys[pair.second]}" for pair in found.pairs[:_PAIRS_SHOWN]]
+    more = len(found.pairs) - _PAIRS_SHOWN
+    return "\n".join([*listed, f"  ... and {more} more (--json lists all)"] if more > 0 else listed)
+
+
+def _source_cells(one: "SourceMetadata") -> list[str]:
     kind = "synthetic" if one.synthetic else "natural"
     counts = [str(one.images), str(one.groups)]
-    return [
-        one.source,
-        kind,
-        *counts,
-        one.format,
-        one.jpeg_quality,
-        str(one.quantisation),
-        one.size,
-        one.mode,
-        one.metadata,
-    ]
+    files = [one.format, one.jpeg_quality, str(one.quantisation), one.size, one.mode, one.metadata]
+    return [one.source, kind, *counts, *files]
 
 
 def _confound_cells(found: "Audit") -> list[list[str]]:

@@ -32,7 +32,8 @@ class Acm(Head):
             in ``fewshot.reconstruction.training_settings.TrainingSettings``.
         validation: share of the support held out (by class) to choose the step that is kept; 0 keeps the last.
             ``stop="plateau"`` needs one.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        device: where it is trained, ``cpu``, ``cuda`` or ``cuda:N``; the scores are computed on the CPU, so that a
+            saved head scores the same on a machine without a GPU.
         random_state: the seed; equal seeds give equal models.
 
     Attributes:
@@ -136,14 +137,13 @@ class Acm(Head):
         return _arrays_of(self.trained_)
 
     def _learn(self, arrays: Mapping[str, Any]) -> None:
-        device = torch_device(self.device)
         networks = {}
         for part, (widths, relu) in self._parts().items():
             layers = [
                 (torch.tensor(arrays[f"{part}.{layer}.weight"]), torch.tensor(arrays[f"{part}.{layer}.bias"]))
                 for layer in range(len(widths) - 1)
             ]
-            networks[part] = PerceptronStack.of(layers, relu=relu, device=device)
+            networks[part] = PerceptronStack.of(layers, relu=relu)
         self.trained_ = Trained(
             **networks,
             steps=int(arrays["steps"]),

@@ -1,7 +1,7 @@
 """Which backbones a contract is asked of, by discovery: a new one cannot be forgotten.
 
 A test that takes ``spec`` runs for every variant; one that takes ``spec`` and ``device`` runs the network, once for
-each backbone and device, the heavy ones in the slow group.
+each backbone and device, the heavy ones in the slow group. All tests of one network stand in a row: it is loaded once.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ GPU_GFLOPS = 5_000.0  # half an hour an image on two CPU cores
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if {"spec", "device"} <= set(metafunc.fixturenames):
-        metafunc.parametrize(("spec", "device"), _runs())
+        metafunc.parametrize(("spec", "device"), _runs(), scope="module")  # pytest sorts by what has a wider scope
     elif "spec" in metafunc.fixturenames:
         metafunc.parametrize("spec", all_specs())
 
@@ -68,25 +68,15 @@ def is_heavy(spec: str) -> bool:
     return (card.parameters or 0) > HEAVY_PARAMETERS or (card.gflops or 0) > HEAVY_GFLOPS
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def heavy(spec: str) -> bool:
     """Whether one image takes seconds on a CPU."""
     return is_heavy(spec)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def loaded(spec: str, device: str, quickly_filled: Callable[..., Backbone]) -> Backbone:
-    """The backbone with seeded values, ready to run."""
+    """The backbone with seeded values, ready to run; let go before the next one is loaded."""
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs CUDA, and this machine has none")
-    return _heavy(quickly_filled, spec, device) if is_heavy(spec) else _light(spec, device)
-
-
-@lru_cache(maxsize=32)
-def _light(spec: str, device: str) -> Backbone:
-    return create(spec).load(device=device, weights=RandomWeights())
-
-
-@lru_cache(maxsize=1)
-def _heavy(filled: Callable[..., Backbone], spec: str, device: str) -> Backbone:
-    return filled(spec, device)
+    return quickly_filled(spec, device) if is_heavy(spec) else create(spec).load(device=device, weights=RandomWeights())

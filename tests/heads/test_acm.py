@@ -135,6 +135,13 @@ def test_an_mlp_classifier_and_a_validation_share_can_be_chosen() -> None:
     assert roc_auc_score(labels, head.decision_function(held)) > 0.95
 
 
+def test_a_head_trained_on_a_gpu_scores_without_one() -> None:
+    train, held, labels = two_sets((0.02, 0), (0.2, 0))
+    head = Acm(**{**SMALL, "steps": 20}).fit(train, labels)
+    scores = Head.from_state(head.set_params(device="cuda:99").state()).decision_function(held)
+    assert np.array_equal(scores, head.decision_function(held))
+
+
 def test_choices_that_cannot_be_used_are_refused() -> None:
     train, _, labels = two_sets((0.02, 0), (0.2, 0))
     with pytest.raises(UnknownNameError, match="no class to fit on 'fake'"):

@@ -91,7 +91,8 @@ def second_writing(state: dict[str, Tensor], images: Tensor) -> dict[str, Tensor
 def test_every_layer_equals_a_second_writing_of_the_network(size: str, quickly_filled: Callable[..., Backbone]) -> None:
     backbone = quickly_filled(f"dinov3:{size}")
     state = dinov3.published_names(backbone.network)
-    batch = torch.stack([torch.from_numpy(backbone.preprocess(noise(90, 130, seed=seed))) for seed in (0, 1)])
+    seeds = (0, 1) if size.startswith("vits") else (0,)  # the batch is handled by the same code in all sizes
+    batch = torch.stack([torch.from_numpy(backbone.preprocess(noise(90, 130, seed=seed))) for seed in seeds])
     ours, theirs = backbone.embed(batch), second_writing(state, backbone.normalise(batch))
     assert list(ours) == list(theirs)[-11:] == list(backbone.card.layers)
     for layer, values in ours.items():
