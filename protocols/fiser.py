@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from fewshot.core.errors import OptionError
 from fewshot.core.provenance import provenance
 from fewshot.draws.episodes import Per
-from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import QUIET, Protocol, Replayed, Result, RunContext
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.head_solver import HeadSolver, Solver
 from fewshot.protocols.trials.head_sweep import HeadSweep
-from fewshot.protocols.trials.layers import layers_to_score, require_consistent
+from fewshot.protocols.trials.layers import keys_to_score, require_consistent
 from fewshot.protocols.trials.measures import IntervalKind
 from fewshot.protocols.trials.pool import load_pool
 from fewshot.protocols.trials.selection import KNN
@@ -110,10 +109,10 @@ class Fiser(Protocol):
             return given_trials(pool, self._draw_rule(), self.support)
         if self.draw not in CORESETS:
             return draw_trials(pool, self._draw_rule())
-        layers = layers_to_score(store, backbones[0], self.layer)
-        if len(backbones) != 1 or len(layers) != 1:
+        keys = keys_to_score(store, backbones[0], self.layer)
+        if len(backbones) != 1 or len(keys) != 1:
             raise OptionError(f"--draw {self.draw} looks at features: choose one --backbone and one --layer")
-        return draw_trials(pool, self._draw_rule(), pool.features(LayerKey(backbones[0], layers[0])))
+        return draw_trials(pool, self._draw_rule(), pool.features(keys[0]))
 
     def reading(self, others: Sequence[Path | str]) -> Self:
         """Return the same protocol with the query store at another path."""

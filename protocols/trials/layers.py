@@ -23,8 +23,8 @@ def require_consistent(wanted: Sequence[str]) -> None:
         raise OptionError(f"--layer all stands alone, and {', '.join(wanted)} are given; leave the others out")
 
 
-def layers_to_score(store: FeatureStore, backbone: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Return the layers that must be scored, the default one first where something is chosen.
+def keys_to_score(store: FeatureStore, backbone: str, wanted: Sequence[str]) -> tuple[LayerKey, ...]:
+    """Return the layers that must be scored, in the view ``clean``, the default one first where something is chosen.
 
     Args:
         wanted: names of layers, and ``fixed``, ``all``, ``support-cv``, ``oracle``.
@@ -43,12 +43,7 @@ def layers_to_score(store: FeatureStore, backbone: str, wanted: Sequence[str]) -
             found += [default, *names]
         else:
             found.append(store.info(backbone, name).layer)
-    return tuple(dict.fromkeys(found))
-
-
-def keys_to_score(store: FeatureStore, backbone: str, wanted: Sequence[str]) -> tuple[LayerKey, ...]:
-    """Return the same as keys, in the view ``clean``."""
-    return tuple(LayerKey(backbone, layer) for layer in layers_to_score(store, backbone, wanted))
+    return tuple(LayerKey(backbone, layer) for layer in dict.fromkeys(found))
 
 
 def is_reported_fixed(layer: str, wanted: Sequence[str], *, default: str) -> bool:
