@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fewshot.core.provenance import stack_versions
 
-_CPU_FACTS = Path("/proc/cpuinfo")
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def stack() -> dict[str, str]:
@@ -35,9 +35,9 @@ def devices() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Return the processor's name, as the kernel tells it where it does."""
+    """Return the processor's name, as the kernel reports it, where it does."""
     try:
-        lines = _CPU_FACTS.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -128,7 +128,7 @@ def _whole_problems(store: FeatureStore, samples: _Samples) -> Iterator[str]:
         return
     both = unread & set(store.column("key").tolist()) if samples.digest else set()
     if both:
-        yield f"{len(both)} images stand both among the samples and among the failures"
+        yield f"{len(both)} images are listed both as samples and as failures"
 
 
 def _digests(found: str, recorded: str) -> str:

@@ -82,7 +82,7 @@ def member(name: str) -> Member:
 
 
 def card(spec: str) -> ListedCard:
-    """Return the card of ``NAME:VARIANT``; one that is not kept is asked of the backbone.
+    """Return the card of ``NAME:VARIANT``; for one that is not kept the backbone is loaded.
 
     Raises:
         UnknownNameError: no such backbone or variant.

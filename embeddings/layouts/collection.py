@@ -35,7 +35,7 @@ class Collection:
         """Return what was understood, in lines: layout and counts per source, and what was left out."""
         lines = []
         for number, (root, layout) in enumerate(zip(self.roots, self.layouts, strict=True)):
-            of_root = [sample for sample, place in zip(self.samples, self.root, strict=True) if place == number]
+            of_root = [sample for sample, of in zip(self.samples, self.root, strict=True) if of == number]
             lines.append(f"{root}: layout {layout.name}, {len(of_root)} images")
             for synthetic, name in ((False, "natural"), (True, "synthetic")):
                 counts = Counter(sample.source for sample in of_root if sample.synthetic == synthetic)
@@ -68,18 +68,18 @@ def collect(
     paths = tuple(Path(root).expanduser().absolute() for root in roots)
     layouts = tuple(layout_of(path, layout) for path in paths)
     samples: list[Sample] = []
-    places: list[int] = []
+    root_numbers: list[int] = []
     for number, (path, chosen) in enumerate(zip(paths, layouts, strict=True)):
         of_root = list(chosen.samples(path))
         samples += of_root
-        places += [number] * len(of_root)
+        root_numbers += [number] * len(of_root)
     if limit is not None:
         if limit < 1:
             raise OptionError(f"--limit {limit}: give at least 1")
         kept = sorted({index * len(samples) // limit for index in range(min(limit, len(samples)))})
         if limit < len(samples):
-            samples, places = [samples[index] for index in kept], [places[index] for index in kept]
-    collection = Collection(paths, layouts, samples, places, _keys(paths, samples, places))
+            samples, root_numbers = [samples[index] for index in kept], [root_numbers[index] for index in kept]
+    collection = Collection(paths, layouts, samples, root_numbers, _keys(paths, samples, root_numbers))
     _require_both_classes(collection, one_class=one_class)
     return collection
 
@@ -115,7 +115,7 @@ def layout_of(root: Path, name: str) -> Layout:
     fitting = [each for each in known if each.recognises(root)]
     if not fitting:
         raise InputError(
-            f"{root} is like none of the layouts {', '.join(LAYOUTS.names())}; choose one with --layout, "
+            f"{root} fits none of the layouts {', '.join(LAYOUTS.names())}; choose one with --layout, "
             f"or give a table with the columns path, source, synthetic"
         )
     best = max(each.priority for each in fitting)
@@ -150,13 +150,13 @@ def _named(collection: Collection) -> str:
     return ", ".join(str(root) for root in collection.roots)
 
 
-def _keys(roots: tuple[Path, ...], samples: list[Sample], places: list[int]) -> list[str]:
+def _keys(roots: tuple[Path, ...], samples: list[Sample], root_numbers: list[int]) -> list[str]:
     if len(roots) == 1:
         keys = [sample.key for sample in samples]
     else:
         names = [root.name if root.is_dir() else root.parent.name for root in roots]
         prefix = [f"{name}#{number}" if names.count(name) > 1 else name for number, name in enumerate(names)]
-        keys = [f"{prefix[place]}/{sample.key}" for sample, place in zip(samples, places, strict=True)]
+        keys = [f"{prefix[number]}/{sample.key}" for sample, number in zip(samples, root_numbers, strict=True)]
     counts = Counter(keys)
     if len(counts) < len(keys):
         twice = [key for key, count in counts.items() if count > 1]

@@ -10,7 +10,7 @@ _FILES_KEPT = 4
 
 
 class ParquetRows:
-    """Random access to Parquet rows; keeps one row group of the column last asked for. Travels without its cache."""
+    """Random access to Parquet rows; keeps one row group of the column last read. Travels without its cache."""
 
     def __init__(self) -> None:
         self._group: tuple[Path, str, int] | None = None
@@ -66,7 +66,7 @@ class ArrowRows:
             try:
                 self._tables[file] = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()
             except pyarrow.ArrowException as error:
-                raise InputError(f"{file} is no readable Arrow stream ({error}); save the data set again") from error
+                raise InputError(f"{file} is not a readable Arrow stream ({error}); save the data set again") from error
         return self._tables[file]
 
     def cell(self, file: Path, row: int, column: str) -> Any:
@@ -92,7 +92,7 @@ def arrow_schema(file: Path) -> Any:
         with pyarrow.memory_map(str(file)) as mapped:
             return pyarrow.ipc.open_stream(mapped).schema
     except pyarrow.ArrowException as error:
-        raise InputError(f"{file} is no readable Arrow stream ({error}); save the data set again") from error
+        raise InputError(f"{file} is not a readable Arrow stream ({error}); save the data set again") from error
 
 
 def image_bytes(cell: Any) -> bytes:
@@ -111,4 +111,4 @@ def _parquet(file: Path) -> Any:
     try:
         return ParquetFile(file)
     except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{file} is no readable Parquet file ({error}); fetch it again") from error
+        raise InputError(f"{file} is not a readable Parquet file ({error}); fetch it again") from error

@@ -21,7 +21,7 @@ class Folder(Layout):
     priority: ClassVar[int] = 0
 
     def recognises(self, root: Path) -> bool:
-        """Any folder may be one; the samples tell."""
+        """Any folder may be one; only its samples show whether it is."""
         return root.is_dir()
 
     def samples(self, root: Path) -> Iterator[Sample]:

@@ -21,8 +21,8 @@ class Genimage(Layout):
 
     def recognises(self, root: Path) -> bool:
         """A generator with ``train`` or ``val`` over ``ai`` or ``nature``, or ``test/<name>_imagenet``."""
-        passed_on = any(folder.name.endswith(_SUFFIX) for folder in children(root / "test"))
-        return passed_on or any(
+        test_sets = any(folder.name.endswith(_SUFFIX) for folder in children(root / "test"))
+        return test_sets or any(
             split.name in SPLITS and {child.name for child in children(split)} & set(CLASSES)
             for generator in children(root)
             for inner in (generator, *children(generator))
@@ -33,17 +33,17 @@ class Genimage(Layout):
         """Yield the images in sorted order; one outside these trees is an error."""
         for path in image_files(root, ignored=self.ignored):
             parts = path.split("/")
-            place = _place(parts)
-            if place is None:
+            found = _generator_and_split(parts)
+            if found is None:
                 raise InputError(
                     f"{root}: {path!r} lies neither in GENERATOR/{{train,val}}/{{ai,nature}}/ nor in "
                     f"test/NAME_imagenet/{{ai,nature}}/; move it, or choose another --layout"
                 )
-            generator, split = place
+            generator, split = found
             yield Sample(path, generator, CLASSES[parts[-2].lower()], split=split, dataset="GenImage")
 
 
-def _place(parts: list[str]) -> tuple[str, str] | None:
+def _generator_and_split(parts: list[str]) -> tuple[str, str] | None:
     """Return (generator, split) of a path, None when it fits neither tree."""
     if len(parts) < 4 or parts[-2].lower() not in CLASSES:
         return None

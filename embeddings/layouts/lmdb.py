@@ -62,7 +62,7 @@ class Lmdb(Layout):
             try:
                 self._open[root] = library.open(str(root), readonly=True, lock=False, subdir=root.is_dir(), max_dbs=0)
             except library.Error as error:
-                raise InputError(f"{root} is no readable LMDB ({error}); build it again") from error
+                raise InputError(f"{root} is not a readable LMDB ({error}); build it again") from error
         return self._open[root]
 
 
@@ -103,24 +103,24 @@ def unwrapped(value: bytes) -> bytes:
     """
     if value[:1] != b"\x80" or value[1:2] not in (b"\x03", b"\x04", b"\x05"):
         return value
-    place, content, seen_list = 2, None, False
-    while place < len(value):
-        code = value[place : place + 1]
-        place += 1
+    position, content, seen_list = 2, None, False
+    while position < len(value):
+        code = value[position : position + 1]
+        position += 1
         if code == b"\x95":  # FRAME: 8 bytes of length
-            place += 8
+            position += 8
         elif code == b"]" and not seen_list:  # EMPTY_LIST
             seen_list = True
         elif code == b"\x94":  # MEMOIZE
             continue
         elif code == b"q":  # BINPUT: 1 byte
-            place += 1
+            position += 1
         elif code in _BYTES and seen_list and content is None:
             width = _BYTES[code]
-            length = int.from_bytes(value[place : place + width], "little")
-            content = value[place + width : place + width + length]
-            place += width + length
-        elif code == b"a" and content is not None and value[place:] == b".":  # APPEND, STOP
+            length = int.from_bytes(value[position : position + width], "little")
+            content = value[position + width : position + width + length]
+            position += width + length
+        elif code == b"a" and content is not None and value[position:] == b".":  # APPEND, STOP
             return content
         else:
             break

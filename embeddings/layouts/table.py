@@ -35,7 +35,7 @@ class Table(Layout):
         """Yield the rows in order; a missing column, an empty path or an unknown label is an error with its line."""
         path = table_file(root)
         if path is None:
-            raise InputError(f"{root} is no table ({', '.join(SUFFIXES)}) and holds none of {', '.join(MANIFESTS)}")
+            raise InputError(f"{root} is not a table ({', '.join(SUFFIXES)}) and holds none of {', '.join(MANIFESTS)}")
         number = 0
         for number, row in enumerate(_rows(path), start=1):
             yield _sample(path, number, row)
@@ -121,5 +121,5 @@ def _parquet_rows(table: Path) -> Iterator[Mapping[str, Any]]:
                 yield from batch.to_pylist()
     except ArrowException as error:
         raise InputError(
-            f"the table {table} is no readable Parquet file ({error}); repair it or name another"
+            f"the table {table} is not a readable Parquet file ({error}); repair it or name another"
         ) from error

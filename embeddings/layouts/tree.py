@@ -17,7 +17,7 @@ def image_files(root: Path, *, ignored: Counter[str]) -> Iterator[str]:
     case; every other file is counted in ``ignored``, and so is a link that leads back.
 
     Raises:
-        InputError: ``root`` is no folder, or a folder below it may not be listed.
+        InputError: ``root`` is not a folder, or a folder below it may not be listed.
     """
     if not root.is_dir():
         raise InputError(f"there is no folder {root}; name the folder that holds the images")
@@ -28,14 +28,14 @@ def _walk(
     folder: Path, relative: str, *, ancestors: tuple[tuple[int, int], ...], ignored: Counter[str]
 ) -> Iterator[str]:
     status = folder.stat()
-    place = (status.st_dev, status.st_ino)
-    if place in ancestors:
+    identity = (status.st_dev, status.st_ino)
+    if identity in ancestors:
         ignored[f"link {relative.rstrip('/')} leads back to a folder it lies in"] += 1
         return
     for entry in _entries(folder):
         path = relative + entry.name
         if _is_folder(entry):
-            yield from _walk(folder / entry.name, f"{path}/", ancestors=(*ancestors, place), ignored=ignored)
+            yield from _walk(folder / entry.name, f"{path}/", ancestors=(*ancestors, identity), ignored=ignored)
         elif has_image_suffix(entry.name):
             yield path
         else:
@@ -55,7 +55,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads in a circle; reading it will tell so
+    except OSError:  # a link that leads in a circle; reading it fails with the reason
         return False
 
 
@@ -84,5 +84,5 @@ def class_words() -> str:
 
 
 def children(folder: Path) -> list[Path]:
-    """Return the folders in ``folder``, sorted; none when it is no folder."""
+    """Return the folders in ``folder``, sorted; none when it is not a folder."""
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []

@@ -24,10 +24,10 @@ class Webdataset(Layout):
 
     def __init__(self) -> None:
         super().__init__()
-        self._places: dict[Path, dict[str, tuple[int, int]]] = {}
+        self._members: dict[Path, dict[str, tuple[int, int]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"ignored": self.ignored, "_places": {}}
+        return {"ignored": self.ignored, "_members": {}}
 
     def recognises(self, root: Path) -> bool:
         """A folder with tar files in it, or a tar file."""
@@ -42,8 +42,8 @@ class Webdataset(Layout):
             yield from self._samples_of(shard)
 
     def _samples_of(self, shard: Path) -> Iterator[Sample]:
-        places = self._places_of(shard)
-        for member in places:
+        members = self._members_of(shard)
+        for member in members:
             if has_image_suffix(member):
                 yield self._sample(shard, member)
             elif member.rpartition(".")[2] not in ("json", "cls"):
@@ -51,28 +51,28 @@ class Webdataset(Layout):
 
     def _sample(self, shard: Path, member: str) -> Sample:
         stem = member.rpartition(".")[0]
-        facts = self._facts(shard, stem)
-        value = facts.get("synthetic", facts.get("label"))
+        found = self._label_fields(shard, stem)
+        value = found.get("synthetic", found.get("label"))
         synthetic = label(value)
         if synthetic is None:
             raise InputError(
                 f"{shard}: {member!r} has the label {value!r}; wanted {stem}.json with synthetic (or label) 0 or 1, "
                 f"or {stem}.cls with 0 or 1"
             )
-        extra = {name: str(facts[name]) for name in facts if name not in ("synthetic", "label", *_FIELDS)}
-        fields = {name: str(facts[name]) for name in _FIELDS if facts.get(name) is not None}
+        extra = {name: str(found[name]) for name in found if name not in ("synthetic", "label", *_FIELDS)}
+        fields = {name: str(found[name]) for name in _FIELDS if found.get(name) is not None}
         source = fields.pop("source", shard.stem)
         return Sample(path=shard.name, member=member, source=source, synthetic=synthetic, extra=extra, **fields)
 
-    def _facts(self, shard: Path, stem: str) -> dict[str, Any]:
-        places = self._places_of(shard)
-        if f"{stem}.json" in places:
+    def _label_fields(self, shard: Path, stem: str) -> dict[str, Any]:
+        members = self._members_of(shard)
+        if f"{stem}.json" in members:
             try:
                 found = json.loads(self._bytes(shard, f"{stem}.json", limit=_LABEL_BYTES))
             except ValueError as error:
                 raise InputError(f"{shard}: {stem}.json is not JSON ({error}); write the shard again") from error
             return found if isinstance(found, dict) else {}
-        if f"{stem}.cls" in places:
+        if f"{stem}.cls" in members:
             return {"label": self._bytes(shard, f"{stem}.cls", limit=_LABEL_BYTES).decode("ascii", "replace").strip()}
         return {}
 
@@ -85,28 +85,28 @@ class Webdataset(Layout):
         return root / sample.path if root.is_dir() else root
 
     def _bytes(self, shard: Path, member: str, *, limit: int | None = None) -> bytes:
-        offset, size = self._places_of(shard)[member]
+        offset, size = self._members_of(shard)[member]
         with shard.open("rb") as stream:
             stream.seek(offset)
             return stream.read(size if limit is None else min(size, limit))
 
-    def _places_of(self, shard: Path) -> dict[str, tuple[int, int]]:
+    def _members_of(self, shard: Path) -> dict[str, tuple[int, int]]:
         """Return where each regular member lies in the tar, in its order."""
-        if shard not in self._places:
-            places: dict[str, tuple[int, int]] = {}
+        if shard not in self._members:
+            members: dict[str, tuple[int, int]] = {}
             try:
                 with tarfile.open(shard, "r:") as archive:
                     for entry in archive:
                         if not entry.isreg() or entry.issparse():
-                            self.ignored["members of a tar that are no plain files"] += not entry.isdir()
-                        elif entry.name in places:
+                            self.ignored["members of a tar that are not plain files"] += not entry.isdir()
+                        elif entry.name in members:
                             raise InputError(f"{shard} has two members {entry.name!r}; write the shard again")
                         else:
-                            places[entry.name] = (entry.offset_data, entry.size)
+                            members[entry.name] = (entry.offset_data, entry.size)
             except (OSError, tarfile.TarError) as error:
-                raise InputError(f"{shard} is no readable tar ({error}); fetch it again") from error
-            self._places[shard] = places
-        return self._places[shard]
+                raise InputError(f"{shard} is not a readable tar ({error}); fetch it again") from error
+            self._members[shard] = members
+        return self._members[shard]
 
 
 _FIELDS = ("source", "split", "dataset", "category", "group")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 _MODULUS = 65535
 _COLUMNS = 1024
 _STRETCH = _COLUMNS * 512  # words; every sum of a stretch is exact in the type it is taken in
-_PLACES = np.arange(_COLUMNS, dtype=np.float64)
+_POSITIONS = np.arange(_COLUMNS, dtype=np.float64)
 _scratch = threading.local()
 
 
@@ -24,9 +24,9 @@ def fletcher32(content: NDArray[np.uint8]) -> int:
     whole = count // _COLUMNS * _COLUMNS
     first = second = 0
     for start in range(0, whole, _STRETCH):
-        total, places = _sums(words[start : min(start + _STRETCH, whole)])
+        total, weighted = _sums(words[start : min(start + _STRETCH, whole)])
         first += total
-        second += total * (count - start) - places
+        second += total * (count - start) - weighted
     tail = words[whole:].astype(np.int64)
     first += int(tail.sum())
     second += int((tail * np.arange(len(tail), 0, -1)).sum())
@@ -38,14 +38,14 @@ def fletcher32(content: NDArray[np.uint8]) -> int:
 def _sums(words: NDArray[np.uint16]) -> tuple[int, int]:
     """Return the sum of w[i] and of i w[i], exactly.
 
-    A word's place is 1024 row + column, so that the sums of rows and of columns give both: of at most 1024 words each
-    (below 2^26, uint32), then weighted by at most 1023 and summed (below 2^46, float64).
+    A word's position is 1024 row + column, so that the sums of rows and of columns give both: of at most 1024 words
+    each (below 2^26, uint32), then weighted by at most 1023 and summed (below 2^46, float64).
     """
     table = _widened(words).reshape(-1, _COLUMNS)
     by_row = np.add.reduce(table, 1, dtype=np.uint32).astype(np.float64)
     by_column = np.add.reduce(table, 0, dtype=np.uint32).astype(np.float64)
-    rows = np.dot(by_row, _PLACES[: len(by_row)])
-    return int(by_row.sum()), _COLUMNS * int(rows) + int(np.dot(by_column, _PLACES))
+    rows = np.dot(by_row, _POSITIONS[: len(by_row)])
+    return int(by_row.sum()), _COLUMNS * int(rows) + int(np.dot(by_column, _POSITIONS))
 
 
 def _widened(words: NDArray[np.uint16]) -> NDArray[np.uint32]:

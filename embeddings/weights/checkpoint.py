@@ -60,8 +60,8 @@ def unwrap(content: Any, *, path: Path) -> State:
     others = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if others or not content:
         raise WeightsError(
-            f"{path} holds no plain state_dict: {_listed(others) if others else 'it is empty'}; known wrappers are "
-            f"{', '.join(WRAPPERS)}"
+            f"{path} does not hold a plain state_dict: {_listed(others) if others else 'it is empty'}; known wrappers "
+            f"are {', '.join(WRAPPERS)}"
         )
     return {str(key): value for key, value in content.items()}
 
@@ -86,22 +86,22 @@ def fill_strictly(network: nn.Module, state: Mapping[str, Tensor], *, ignorable:
         what: the file and the backbone, for the message.
 
     Raises:
-        WeightsError: keys too many or too few, or shapes that differ; they are named.
+        WeightsError: missing or unexpected keys, or shapes that differ; they are named.
     """
     own = network.state_dict()
     given = {key: value for key, value in state.items() if key in own or not _matches(key, ignorable)}
     complaints = [
         f"{len(keys)} {word} ({_listed(keys)})"
         for word, keys in (
-            ("keys too few", [key for key in own if key not in given]),
-            ("keys too many", [key for key in given if key not in own]),
+            ("missing keys", [key for key in own if key not in given]),
+            ("unexpected keys", [key for key in given if key not in own]),
             ("shapes differ", [_shapes(key, given, own) for key in own if _differs(key, given, own)]),
         )
         if keys
     ]
     if complaints:
         raise WeightsError(
-            f"{what} does not fit the network: {'; '.join(complaints)}; give the checkpoint of this very detector"
+            f"{what} does not fit the network: {'; '.join(complaints)}; give this detector's own checkpoint"
         )
     network.load_state_dict(given, strict=True)
 
@@ -162,7 +162,7 @@ def _read_safetensors(path: Path) -> State:
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is damaged or no safetensors file ({error}); fetch it again") from error
+        raise WeightsError(f"{path} is damaged or not a safetensors file ({error}); fetch it again") from error
 
 
 def _read_torch(path: Path) -> Any:
@@ -171,16 +171,16 @@ def _read_torch(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         if not _looks_like_torch(path):
-            raise WeightsError(f"{path} is damaged or no weight file of torch; fetch it again") from error
+            raise WeightsError(f"{path} is damaged or not a weight file of torch; fetch it again") from error
         target = path.with_suffix(".safetensors")
         raise WeightsError(
             f"{path} would have to be unpickled, which can run any code in it, so it is refused; if you trust where it "
             f"comes from, convert it once with `fewshot weights convert {path} {target}` and name the result"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        # torch goes on with advice on its own internals
+        # torch continues with advice on its own internals
         why = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
-        raise WeightsError(f"{path} is truncated or no weight file of torch ({why}); fetch it again") from error
+        raise WeightsError(f"{path} is truncated or not a weight file of torch ({why}); fetch it again") from error
 
 
 def _looks_like_torch(path: Path) -> bool:

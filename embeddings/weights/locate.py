@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 
 
 def resolve(card: BackboneCard, requests: Iterable[str] = (), *, cache: Path | None = None) -> Weights:
-    """Return the weights of one backbone, from what the user asked for and what lies in the cache folder.
+    """Return the weights of one backbone, from what the user requests and what lies in the cache folder.
 
     Args:
         card: the backbone's card.
@@ -41,17 +41,17 @@ def resolve(card: BackboneCard, requests: Iterable[str] = (), *, cache: Path | N
         OptionError: a request of another form, or a path that does not exist.
         WeightsError: a needed file is not on this machine, or is not the file that was published.
     """
-    asked = {part: value for request in requests for part, value in _for_card(card, request)}
-    if RANDOM in (asked.get(EVERY), asked.get("")):
-        named = {part: value for part, value in asked.items() if part not in (EVERY, "")}
+    requested = {part: value for request in requests for part, value in _for_card(card, request)}
+    if RANDOM in (requested.get(EVERY), requested.get("")):
+        named = {part: value for part, value in requested.items() if part not in (EVERY, "")}
         parts = {file.part: _given(card, file.part, named.get(file.part, RANDOM)) for file in card.weights}
         return parts or RandomWeights()
-    if "" in asked and card.weights:
-        asked[card.weights[0].part] = asked[""]
+    if "" in requested and card.weights:
+        requested[card.weights[0].part] = requested[""]
     found: dict[str, PartWeights] = {}
     for file in card.weights:
-        if file.part in asked:
-            found[file.part] = _given(card, file.part, asked[file.part])
+        if file.part in requested:
+            found[file.part] = _given(card, file.part, requested[file.part])
             continue
         path = locate(file, backbone=card.name, cache=cache)
         if path is not None:
@@ -98,8 +98,8 @@ def find(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Path 
     if file.package:
         return _in_package(file)
     folder = cache or cache_folder()
-    places = (folder / file.file, folder / backbone.partition(":")[0] / file.file)
-    return next((path for path in places if path.exists()), None)
+    candidates = (folder / file.file, folder / backbone.partition(":")[0] / file.file)
+    return next((path for path in candidates if path.exists()), None)
 
 
 def missing(card: BackboneCard, file: WeightFile, *, cache: Path | None = None) -> WeightsError:
@@ -114,7 +114,7 @@ def missing(card: BackboneCard, file: WeightFile, *, cache: Path | None = None) 
         way = file.manual or "there is no public file; use your own"
     return WeightsError(
         f"backbone {card.name!r} needs {file.file} ({file.part}), which is not in {cache or cache_folder()}: {way}, "
-        f"or give --weights {request} (--weights {card.name}=random for a trial without meaning)"
+        f"or give --weights {request} (--weights {card.name}=random gives random weights, whose numbers mean nothing)"
     )
 
 
@@ -171,7 +171,7 @@ def digests_of(card: BackboneCard, weights: Weights) -> dict[str, str]:
 
 
 def notices(card: BackboneCard, weights_sha256: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what a user must be told on use: files whose licence forbids commercial use, and random weights.
+    """Return what a user must know on use: files whose licence forbids commercial use, and random weights.
 
     Args:
         card: the backbone's card.

@@ -21,7 +21,7 @@ class DownloadFailed(FewshotError):
 
 
 def download(url: str, part: Path, *, quiet: bool = True) -> None:
-    """Fetch the file at ``url`` into ``part``; what is there already is kept, and only the rest is asked for.
+    """Fetch the file at ``url`` into ``part``; what is there already is kept, and only the rest is requested.
 
     Args:
         url: the address.
@@ -46,7 +46,7 @@ def download(url: str, part: Path, *, quiet: bool = True) -> None:
 
 
 def _answer(url: str, *, have: int) -> "Response":
-    """Ask for what follows the first ``have`` bytes, or for all where these are not the beginning of this file."""
+    """Request what follows the first ``have`` bytes, or for all where these are not the beginning of this file."""
     import requests
 
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}

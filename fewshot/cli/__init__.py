@@ -63,7 +63,7 @@ class CommandFolder(click.Group):
             click.echo(f"fewshot: {error}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("fewshot: interrupted; what was done is kept, run the same command again to go on", err=True)
+            click.echo("fewshot: interrupted; what was done is kept, run the same command again to resume", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()
@@ -76,8 +76,8 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     from fewshot.embeddings.stack import stack
 
     click.echo(f"fewshot {__version__}")
-    for name, said in stack().items():
-        click.echo(f"  {name:<16} {said}")
+    for name, description in stack().items():
+        click.echo(f"  {name:<16} {description}")
     ctx.exit()
 
 

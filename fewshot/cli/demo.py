@@ -28,13 +28,13 @@ from fewshot.cli.options import json_option, quiet_option, seed_option
 @quiet_option
 @json_option
 def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json: bool) -> None:
-    """Tell the whole story on images made on the spot: embed, adapt, nearest sources, a picture and a page.
+    """Run everything on images made on the spot: embed, adapt, nearest sources, attribution, audit, a picture, a page.
 
     Nothing is downloaded: the photographs come with scikit-image and scikit-learn, the fakes are made from them.
     """
-    from fewshot.demo.story import tell
+    from fewshot.demo.story import run_demo
 
-    story = tell(
+    story = run_demo(
         out,
         seed=seed,
         trials=trials,

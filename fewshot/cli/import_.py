@@ -8,7 +8,7 @@ import click
 from fewshot.cli.options import json_option
 
 
-@click.command(short_help="FiSeR's .pt archive of features becomes a store; no code in it is run.")
+@click.command(short_help="Turn FiSeR's .pt archive of features into a store; no code in it is run.")
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, metavar="STORE.h5", help="Store to make.")
 @click.option("--backbone", metavar="NAME", help="Name of the backbone.  [default: the archive's model_name]")

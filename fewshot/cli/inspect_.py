@@ -35,5 +35,5 @@ def _report(file: Path, as_json: bool) -> str:
     made = {"config": report.config, "provenance": report.provenance}
     head = f"{file}: protocol {report.protocol}, {len(report.rows)} rows, supports of {len(report.supports)} draws kept"
     warnings = [f"warning  {warning}" for warning in report.warnings]
-    facts = [f"{name:<10} {json.dumps(value)}" for part in made.values() for name, value in part.items()]
-    return "\n".join([head, *warnings, *facts])
+    fields = [f"{name:<10} {json.dumps(value)}" for part in made.values() for name, value in part.items()]
+    return "\n".join([head, *warnings, *fields])

@@ -12,14 +12,14 @@ from fewshot.cli.options import json_option, quiet_option, split_commas
 CACHE = click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of weight files; $FEWSHOT_WEIGHTS or the user's cache when not given.",
+    help="Folder of weight files.  [default: $FEWSHOT_WEIGHTS, else the user's cache]",
 )
 NAMES = click.argument("names", nargs=-1, callback=split_commas)
 
 
 @click.group()
 def command() -> None:
-    """List, fetch, verify and convert the weight files of backbones.
+    """List, fetch, verify, convert and pack the weight files of backbones.
 
     Nothing is downloaded by any other command. Your own files need not be here: name them with --weights NAME=PATH.
     """

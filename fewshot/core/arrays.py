@@ -14,9 +14,6 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 ByteArray = NDArray[np.uint8]
 
-NATURAL = 0
-SYNTHETIC = 1
-
 
 def spans(length: int, step: int) -> Iterator[tuple[int, int]]:
     """Yield (start, stop) of consecutive parts of at most ``step``."""

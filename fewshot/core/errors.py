@@ -29,11 +29,11 @@ class StoreError(FewshotError):
 
 
 class EpisodeError(FewshotError):
-    """A few-shot episode cannot be drawn as asked; remedy: fewer shots or more images."""
+    """A few-shot episode cannot be drawn as requested; remedy: fewer shots or more images."""
 
 
 class OutputError(FewshotError):
-    """A result cannot be written; remedy: another place, more room, or the right to write."""
+    """A result cannot be written; remedy: another path, more room, or the right to write."""
 
 
 class DeviceError(FewshotError):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _GROUPS = Path("/sys/fs/cgroup")
-_UNKNOWN_BYTES = 8 << 30  # where the system tells nothing
+_UNKNOWN_BYTES = 8 << 30  # where the system does not report it
 
 
 def free_bytes(*, proc: Path = _PROC, groups: Path = _GROUPS) -> int:

@@ -1,4 +1,4 @@
-"""Let SIGTERM end a command as Ctrl-C does: cleanly, with the message that says how to go on."""
+"""Let SIGTERM end a command as Ctrl-C does: cleanly, with the message that says how to resume."""
 
 import signal
 import threading

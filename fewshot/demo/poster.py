@@ -1,4 +1,4 @@
-"""The demo's result as one picture: a tile and its fakes, and how well each backbone tells them apart."""
+"""The demo's result as one picture: a tile and its fakes, and how well each backbone separates them."""
 
 from collections.abc import Sequence
 from pathlib import Path

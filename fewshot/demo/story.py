@@ -1,8 +1,9 @@
-"""The whole story: images, features, ten labelled images, nearest sources, a page; every step a call of the library."""
+"""The whole demo: images, features, ten labelled images, nearest sources, a page; every step a call of the library."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class Story:
         folder: where everything lies.
         store: the features.
         report: the few-shot protocol's.
-        nearest: backbone -> sources said by the nearest image of another photograph.
+        nearest: backbone -> how often the nearest image of another photograph is of the same source.
         picture, page: the PNG and the HTML page.
     """
 
@@ -93,7 +94,7 @@ def made_images(folder: Path, *, seed: int, most: int) -> Path:
     return images
 
 
-def tell(
+def run_demo(
     folder: Path | str = "demo",
     *,
     seed: int = 0,
@@ -117,47 +118,50 @@ def tell(
     Raises:
         FewshotError: a photograph is not installed, or the folder cannot be written.
     """
-    place = Path(folder)
-    images = made_images(place, seed=seed, most=most)
-    store = demo_store(place, seed=seed, most=most, quiet=quiet)
+    root = Path(folder)
+    images = made_images(root, seed=seed, most=most)
+    store = demo_store(root, seed=seed, most=most, quiet=quiet)
     say(_about_images(store, images))
-    report = adapt_and_save(
-        [store.path],
-        out=place / "report.json",
-        keep_scores=True,
-        shots=SHOTS,
-        head="svm",
-        trials=trials,
-        seed=seed,
-        group="group",
-    )
+    options: dict[str, Any] = {"shots": SHOTS, "head": "svm", "trials": trials, "seed": seed, "group": "group"}
+    report = adapt_and_save([store.path], out=root / "report.json", keep_scores=True, **options)
     say(_about_adapting(report, trials))
     nearest = {backbone: nearest_of_other_photographs(store, backbone) for backbone in BACKBONES}
     say(_about_nearest(nearest))
-    draw_gallery(store, BACKBONES[0], place / "gallery.html")
+    draw_gallery(store, BACKBONES[0], root / "gallery.html")
     curve = attribution(store, seed=seed)
-    curve.save(place / "attribution.json")
+    curve.save(root / "attribution.json")
     say(_about_attribution(curve))
     found = audit(store)
     say(_about_audit(found))
     sources = [NATURAL, *(source for source in store.sources if source != NATURAL)]
-    picture = save_png(poster(images, sources, report.rows), place / "demo.png")
-    drawn = [*_confusions(nearest), *feature_charts(store, [report])]
-    page = write_page(
-        {"report.json": report, "attribution.json": curve},
-        place / "page.html",
+    picture = save_png(poster(images, sources, report.rows), root / "demo.png")
+    page = _write_demo_page(root, {"report.json": report, "attribution.json": curve}, store, nearest, found)
+    say(_what_next(root, program))
+    return Story(root, store, report, nearest, picture, page)
+
+
+def _write_demo_page(
+    root: Path,
+    reports: Mapping[str, Report],
+    store: FeatureStore,
+    nearest: Mapping[str, ClosedSet],
+    found: Audit,
+) -> Path:
+    """Write the page of everything that was measured; return its path."""
+    few_shot = reports["report.json"]
+    return write_page(
+        reports,
+        root / "page.html",
         title="fewshot demo",
         note=NO_LABEL_IS_WRONG,
         audit=found,
-        beside={"report.json": list(roc_charts(report, scores_beside(place / "report.json")))},
-        more=drawn,
+        beside={"report.json": list(roc_charts(few_shot, scores_beside(root / "report.json")))},
+        more=[*_confusions(nearest), *feature_charts(store, [few_shot])],
     )
-    say(_what_next(place, program))
-    return Story(place, store, report, nearest, picture, page)
 
 
 def nearest_of_other_photographs(store: FeatureStore, backbone: str) -> ClosedSet:
-    """Say every image's source by its nearest image that is not of the same photograph."""
+    """Take every image's source from its nearest image that is not of the same photograph."""
     index = SourceIndex(store, backbone=backbone)
     groups = store.column("group")
     same: list[IntArray] = [np.flatnonzero(groups == groups[row]) for row in index.rows]
@@ -198,7 +202,7 @@ def draw_gallery(store: FeatureStore, backbone: str, path: Path) -> Path:
 
 def _confusions(nearest: Mapping[str, ClosedSet]) -> Iterator[Chart]:
     for backbone, found in nearest.items():
-        caption = f"What the nearest image of another photograph says, by {backbone}."
+        caption = f"The source of the nearest image of another photograph, by {backbone}."
         yield Chart(confusion(found.confusion, found.names, title=backbone), caption)
 
 
@@ -241,18 +245,18 @@ def _about_nearest(nearest: Mapping[str, ClosedSet]) -> str:
     chance = 1 / len(next(iter(nearest.values())).names)
     lines = [f"   {backbone}: {100 * found.accuracy:.0f} % right" for backbone, found in nearest.items()]
     return (
-        "3. Nearest source. Every image's source said by its nearest image of another photograph "
+        "3. Nearest source. Every image's source, taken from its nearest image of another photograph "
         f"(chance: {100 * chance:.0f} %).\n" + "\n".join(lines)
     )
 
 
-def _what_next(place: Path, program: str) -> str:
+def _what_next(root: Path, program: str) -> str:
     return f"""\
 {TOY}
 
-Look at {place / "demo.png"}, {place / "page.html"} and {place / "gallery.html"}. Then:
+Look at {root / "demo.png"}, {root / "page.html"} and {root / "gallery.html"}. Then:
 
-  {program} inspect {place / "images.h5"}
-  {program} adapt {place / "images.h5"} --shots 10 --head logistic,knn --group group
-  {program} nearest {place / "images.h5"} {place / "images" / "spectral" / "astronaut-00.png"} -b spectrum
+  {program} inspect {root / "images.h5"}
+  {program} adapt {root / "images.h5"} --shots 10 --head logistic,knn --group group
+  {program} nearest {root / "images.h5"} {root / "images" / "spectral" / "astronaut-00.png"} -b spectrum
   {program} embed YOUR-IMAGES -b spectrum,efficientnet-lite0 -o yours.h5"""

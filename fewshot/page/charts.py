@@ -16,7 +16,7 @@ from fewshot.results.report import Report
 
 # The first of these that a report has is the one drawn.
 LEADING_METRICS = ("auroc", "accuracy", "average_precision")
-MOST_POINTS = 4000  # of a projection: more are no clearer, and the page stays light
+MOST_POINTS = 4000  # of a projection: more are not clearer, and the page stays light
 
 
 @dataclass(frozen=True)

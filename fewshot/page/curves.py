@@ -14,7 +14,7 @@ from fewshot.results.row import Row
 from fewshot.results.scores import Arrays, kept_of_draws, name_at_point, scores_beside
 from fewshot.stats.metrics import auroc
 
-MOST_CURVES = 6  # in one figure: more cannot be told apart
+MOST_CURVES = 6  # in one figure: more cannot be distinguished
 _TOLERANCE = 1e-3  # between a report's AUROC and that of its scores, which are kept as float32
 _CAPTION = (
     "ROC of all images, at the largest support. Line: mean over draws; dark band: 95 % interval of that mean; light "

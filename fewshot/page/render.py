@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def render(template: str, *, title: str, script: str = "", **values: Any) -> str:
-    """Return a page that is one file; the browser is told to load nothing and to run only the page's own script.
+    """Return a page that is one file, whose policy lets the browser load nothing and run only the page's own script.
 
     Args:
         template: a file of ``templates`` that extends ``base.html``.

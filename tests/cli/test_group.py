@@ -44,11 +44,11 @@ def test_debug_lets_the_traceback_through(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(result.exception, StoreError)
 
 
-def test_an_interrupt_is_status_130_and_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_status_130_and_says_how_to_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     result = _run_command_that_raises(KeyboardInterrupt(), [], monkeypatch)
 
     assert result.exit_code == 130
-    assert "run the same command again to go on" in result.stderr
+    assert "run the same command again to resume" in result.stderr
 
 
 def test_python_dash_m_is_the_same_command(tmp_path: Path) -> None:

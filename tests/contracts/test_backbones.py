@@ -264,7 +264,7 @@ def malicious(path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (another, r"bad\.pth for backbone .* does not fit the network: .*; give the checkpoint of this very detector"),
+        (another, r"bad\.pth for backbone .* does not fit the network: .*; give this detector's own checkpoint"),
         (cut_short, r"bad\.pth is (truncated|damaged).*; fetch it again"),
         (malicious, r"bad\.pth would have to be unpickled.* convert it once with `fewshot weights convert"),
     ],

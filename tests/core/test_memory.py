@@ -92,7 +92,7 @@ def test_more_used_than_allowed_is_nothing_free(proc: Path, tmp_path: Path) -> N
     assert free_bytes(proc=proc, groups=tmp_path / "groups") == 0
 
 
-def test_where_the_system_tells_nothing_8_gib_are_assumed(tmp_path: Path) -> None:
+def test_where_the_system_reports_nothing_8_gib_are_assumed(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: many\n")
 
     assert free_bytes(proc=tmp_path, groups=tmp_path / "none") == 8 << 30

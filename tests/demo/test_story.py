@@ -1,4 +1,4 @@
-"""The demo runs from nothing to a page, tells no photograph twice, and goes on where it was stopped."""
+"""The demo runs from nothing to a page, keeps every photograph on one side, and resumes where it was stopped."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from fewshot.cli import group
 from fewshot.core.errors import OutputError
-from fewshot.demo.story import demo_store, nearest_of_other_photographs, tell
+from fewshot.demo.story import demo_store, nearest_of_other_photographs, run_demo
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.results.report import Report
 
@@ -21,45 +21,45 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(folder: Path) -> Result:
+def done(folder: Path) -> Result:
     """The command's output on a small demo."""
     return CliRunner().invoke(group, ["demo", "-o", str(folder), "--tiles", "1", "--trials", "5", "--json", "--quiet"])
 
 
-def test_demo_ends_well_and_prints_one_json_document(told: Result, folder: Path) -> None:
-    assert told.exit_code == 0, told.stderr
-    document = json.loads(told.stdout)
+def test_demo_ends_well_and_prints_one_json_document(done: Result, folder: Path) -> None:
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
     assert set(document["nearest_accuracy"]) == {"spectrum", "efficientnet-lite0"}
     assert document["store"] == str(folder.absolute() / "images.h5")
 
 
-def test_demo_says_what_is_toy_and_what_comes_next(told: Result) -> None:
-    assert "What is toy about this" in told.stderr
-    assert "fewshot embed YOUR-IMAGES" in told.stderr
+def test_demo_says_what_is_toy_and_what_comes_next(done: Result) -> None:
+    assert "What is toy about this" in done.stderr
+    assert "fewshot embed YOUR-IMAGES" in done.stderr
 
 
-def test_demo_leaves_store_report_picture_and_page(told: Result, folder: Path) -> None:
-    assert told.exit_code == 0
+def test_demo_leaves_store_report_picture_and_page(done: Result, folder: Path) -> None:
+    assert done.exit_code == 0
     assert FeatureStore(folder / "images.h5").sources[:2] == ("autoencoder", "codebook")
     assert (folder / "demo.png").read_bytes()[:4] == b"\x89PNG"
     assert "What is toy" not in (folder / "page.html").read_text("utf-8")
     assert {row.shots for row in Report.load(folder / "report.json").rows} == {1, 5, 10}
 
 
-def test_no_photograph_is_on_both_sides_of_a_trial(told: Result, folder: Path) -> None:
-    assert told.exit_code == 0
+def test_no_photograph_is_on_both_sides_of_a_trial(done: Result, folder: Path) -> None:
+    assert done.exit_code == 0
     report = Report.load(folder / "report.json")
     assert report.config["group"] == "group"
 
 
-def test_a_second_run_uses_what_is_there(told: Result, folder: Path) -> None:
+def test_a_second_run_uses_what_is_there(done: Result, folder: Path) -> None:
     before = (folder / "images.h5").stat().st_mtime_ns
     store = demo_store(folder, most=1)
     assert (folder / "images.h5").stat().st_mtime_ns == before
     assert store.path == (folder / "images.h5").absolute()
 
 
-def test_nearest_never_answers_with_the_same_photograph(told: Result, folder: Path) -> None:
+def test_nearest_never_answers_with_the_same_photograph(done: Result, folder: Path) -> None:
     store = FeatureStore(folder / "images.h5")
     measured = nearest_of_other_photographs(store, "spectrum")
     features = store.read(None, "spectrum", "feature").astype(np.float64)
@@ -74,4 +74,4 @@ def test_nearest_never_answers_with_the_same_photograph(told: Result, folder: Pa
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"the folder .*file.* cannot be made: .*; give another path by -o"):
-        tell(tmp_path / "file", say=lambda part: None)
+        run_demo(tmp_path / "file", say=lambda part: None)

@@ -149,7 +149,7 @@ def test_terminated_or_interrupted_and_resumed_the_store_is_the_same(
     os.kill(child, kind)
 
     assert zygote.status() == 130
-    assert "run the same command again to go on" in out.with_suffix(".log").read_text()
+    assert "run the same command again to resume" in out.with_suffix(".log").read_text()
     assert not out.exists()
     zygote.start(out.with_suffix(".log"), *command(images, out))
     assert zygote.status() == 0

@@ -37,7 +37,7 @@ def test_effort_of_the_universal_benchmark_brings_a_text_tower_that_is_left() ->
     assert "model.vision_model.encoder.layers.3.self_attn.out_proj.U_residual" in state
     text = {"model.text_model.embeddings.token_embedding.weight": torch.zeros(1), "model.logit_scale": torch.zeros(1)}
     fill(effort, {**state, **text, "model.visual_projection.weight": torch.zeros(1)})
-    with pytest.raises(WeightsError, match=r"1 keys too many \(backbone\.extra\)"):
+    with pytest.raises(WeightsError, match=r"1 unexpected keys \(backbone\.extra\)"):
         fill(effort, {**state, "backbone.extra": torch.zeros(1)})
 
 
@@ -50,7 +50,7 @@ def test_effort_of_deepfakebench_has_other_names_and_two_outputs() -> None:
 
 
 def test_effort_files_of_one_layout_are_refused_by_the_other_variant() -> None:
-    with pytest.raises(WeightsError, match="keys too few"):
+    with pytest.raises(WeightsError, match="missing keys"):
         fill(on_meta("effort"), saved(on_meta("effort:deepfakebench")))
 
 
@@ -135,7 +135,7 @@ def test_spai_leaves_out_what_its_recording_counts_beyond_the_network_and_no_mor
 
     filled = sum(tensor.numel() for key, tensor in {**state, **unused}.items() if key != "mfvit.frequencies_mask")
     assert filled == recorded
-    with pytest.raises(WeightsError, match=r"1 keys too many \(mfvit\.vit\.cls_norm\.weight\)"):
+    with pytest.raises(WeightsError, match=r"1 unexpected keys \(mfvit\.vit\.cls_norm\.weight\)"):
         fill(spai, {**state, "mfvit.vit.cls_norm.weight": torch.zeros(1)})
 
 
@@ -145,5 +145,5 @@ def test_real_head_of_rine_fits_its_variant_only(shared: Path) -> None:
     fill(on_meta("rine:2class"), head, part=HEAD)
     with pytest.raises(WeightsError, match=r"shapes differ .*alpha \(1, 24, 128\) for \(1, 24, 1024\)"):
         fill(on_meta("rine:1class"), head, part=HEAD)
-    with pytest.raises(WeightsError, match=r"8 keys too many \(proj1\.7\.weight"):
+    with pytest.raises(WeightsError, match=r"8 unexpected keys \(proj1\.7\.weight"):
         fill(on_meta("rine:4class"), head, part=HEAD)

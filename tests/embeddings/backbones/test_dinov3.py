@@ -123,7 +123,7 @@ def test_fiser_drops_the_centre_of_its_training_loss_and_nothing_else() -> None:
         legacy["virtual_center"] = torch.zeros(5, 1024)
     fill_strictly(network, fiser.adapt(legacy, part="net"), ignorable=fiser.ignorable, what="a legacy file")
     legacy["head.weight"] = torch.zeros(2, 1024)
-    with pytest.raises(WeightsError, match=r"1 keys too many \(head.weight\)"):
+    with pytest.raises(WeightsError, match=r"1 unexpected keys \(head.weight\)"):
         fill_strictly(network, fiser.adapt(legacy, part="net"), ignorable=fiser.ignorable, what="a legacy file")
 
 

@@ -346,7 +346,7 @@ def test_webdataset_joins_members_of_one_stem(tmp_path: Path) -> None:
     ]
     assert [shade(layout, tmp_path, sample) for sample in layout.samples(tmp_path)] == [1, 2]
     assert next(iter(layout.samples(tmp_path))).extra == {"prompt": "a cat"}
-    assert layout.ignored["members of a tar that are no plain files"] == 1
+    assert layout.ignored["members of a tar that are not plain files"] == 1
     assert layout.ignored[".txt: not an image or label of a tar"] > 0
 
 

@@ -11,9 +11,12 @@ import pandas as pd
 import pytest
 
 from fewshot.core.errors import InputError, OutputError, StoreError, UnknownNameError
+from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.store.digests import text_digest
+from fewshot.embeddings.store.failures import EVERY, Failure
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.store.writer import LayerData, write_store
+from fewshot.embeddings.store.sample_columns import FrameColumns
+from fewshot.embeddings.store.writer import LayerData, LayerHeader, StoreWriter, write_store
 
 ROWS = 40
 
@@ -175,10 +178,65 @@ def test_a_writer_that_fails_leaves_the_old_store_and_no_rubbish(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 
+def test_a_writer_that_is_left_without_sealing_leaves_nothing(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "a.h5", FrameColumns(samples())) as writer:
+        writer.add(LayerData("npr", "pooled", features()))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layer_that_ends_early_is_refused(tmp_path: Path) -> None:
+    def write_short() -> None:
+        with StoreWriter(tmp_path / "a.h5", FrameColumns(samples())) as writer:
+            writer.add_blocks(LayerHeader(LayerKey("npr", "pooled"), 6), [features()[:30]])
+
+    with pytest.raises(StoreError, match="layer 'pooled' of 'npr' ended after 30 of 40 rows"):
+        write_short()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_disk_refuses_while_hdf5_writes_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:  # as HDF5 words it, the error's number in its text
+        raise RuntimeError("Can't decrement id ref count (file write failed: errno = 28, error message = 'No space')")
+
+    monkeypatch.setattr("fewshot.embeddings.store.writer.ChunkWriter.append", refuse)
+
+    with pytest.raises(OutputError, match=r"a\.h5 cannot be written: no space is left on its disk"):
+        write(tmp_path / "a.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failures_are_what_was_written_and_a_frame_of_them(tmp_path: Path) -> None:
+    listed = [
+        Failure("bad-\udcff.png", EVERY, EVERY, "truncated"),
+        Failure("b.png", "npr", "clean", "not-finite"),
+    ]
+    write_store(tmp_path / "a.h5", samples(), [LayerData("npr", "pooled", features())], failures=listed)
+
+    store = FeatureStore(tmp_path / "a.h5")
+    assert store.failures() == tuple(listed)
+    assert [failure.of_image for failure in store.failures()] == [True, False]
+    assert store.failed().to_dict("records")[0] == {
+        "key": "bad-\udcff.png",
+        "backbone": "*",
+        "view": "*",
+        "reason": "truncated",
+    }
+
+
+def test_the_rows_of_a_view_that_is_not_there_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"there is no view of npr in .* 'jpeg:75'. Known: clean"):
+        write(tmp_path / "a.h5").present("npr", view="jpeg:75")
+
+
 POOL = """
 import multiprocessing, sys
 import numpy as np
+from fewshot.embeddings.store.failures import EVERY, Failure
 from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.sample_columns import FrameColumns
 
 if __name__ == "__main__":
     store = FeatureStore(sys.argv[1])

@@ -81,7 +81,7 @@ def test_a_file_of_something_else_is_refused(content: bytes, tmp_path: Path) -> 
     path = tmp_path / "page.pth"
     path.write_bytes(content)
 
-    with pytest.raises(WeightsError, match=r"page\.pth is (damaged|truncated) or no weight file of torch"):
+    with pytest.raises(WeightsError, match=r"page\.pth is (damaged|truncated) or not a weight file of torch"):
         read_checkpoint(path)
 
 
@@ -89,15 +89,15 @@ def test_a_checkpoint_without_tensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "numbers.pth"
     torch.save({"epoch": 3}, path)
 
-    with pytest.raises(WeightsError, match=r"holds no plain state_dict: epoch; known wrappers are model"):
+    with pytest.raises(WeightsError, match=r"does not hold a plain state_dict: epoch; known wrappers are model"):
         read_checkpoint(path)
 
 
 @pytest.mark.parametrize(
     ("state", "complaint"),
     [
-        ({"weight": torch.ones(2, 3)}, r"1 keys too few \(bias\)"),
-        ({"weight": torch.ones(2, 3), "bias": torch.ones(2), "scale": torch.ones(1)}, r"1 keys too many \(scale\)"),
+        ({"weight": torch.ones(2, 3)}, r"1 missing keys \(bias\)"),
+        ({"weight": torch.ones(2, 3), "bias": torch.ones(2), "scale": torch.ones(1)}, r"1 unexpected keys \(scale\)"),
         ({"weight": torch.ones(3, 2), "bias": torch.ones(2)}, r"1 shapes differ \(weight \(3, 2\) for \(2, 3\)\)"),
     ],
 )
