@@ -225,7 +225,7 @@ def test_wheel_holds_the_packages_under_one_name_and_runs_from_elsewhere(tmp_pat
     inside = {name.removesuffix(".py").replace("/", ".") for name in names if name.endswith(".py")}
     assert inside == {import_name(path) + (".__init__" if path.name == "__init__.py" else "") for path in sources()}
     templates = {f"fewshot/page/templates/{path.name}" for path in (ROOT / "fewshot/page/templates").iterdir()}
-    assert {"fewshot/py.typed", *templates} <= set(names)
+    assert {"fewshot/py.typed", "fewshot/embeddings/backbones/cards.json", *templates} <= set(names)
     (tmp_path / "elsewhere").mkdir()
     code = "import fewshot, fewshot.embeddings.store.reader as s; print(s.__file__); fewshot.FeatureStore"
     where = run(code, folder=tmp_path / "elsewhere", path=str(tmp_path / "site"))

@@ -1,5 +1,7 @@
 """Read rows of a layer in any order and number; whole chunks go straight to where they are wanted."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fewshot.core.arrays import IntArray
+from fewshot.core.errors import StoreError
 from fewshot.embeddings.store.chunk_reader import chunked_layer
+from fewshot.embeddings.store.layer_info import LayerInfo
 
 _SPARSE = 4  # rows are read from their own chunks alone when they are fewer than one in so many of their span
 
@@ -45,3 +49,18 @@ def read_rows_into(out: NDArray[Any], dataset: Any, path: Path, rows: IntArray) 
         chunks.read(dtype=out.dtype, low=int(rows[0]), high=int(rows[0]) + len(out), out=out)
     else:
         out[:] = read_rows(dataset, path, rows, dtype=out.dtype)
+
+
+@contextmanager
+def naming_damage(path: Path, info: LayerInfo) -> Iterator[None]:
+    """Turn what HDF5 raises about a layer's chunks in the block into an error that names the layer.
+
+    Raises:
+        StoreError: the layer cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{path}: layer {info.layer!r} of {info.backbone!r} is damaged ({error}); restore the file or embed again"
+        ) from error

@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ from fewshot.embeddings.layer_key import CLEAN, LOGIT
 from fewshot.embeddings.store.failures import Failure
 from fewshot.embeddings.store.layer_info import LayerInfo as LayerInfo
 from fewshot.embeddings.store.layer_info import layer_infos
-from fewshot.embeddings.store.layer_rows import read_rows, read_rows_into
+from fewshot.embeddings.store.layer_rows import naming_damage, read_rows, read_rows_into
 from fewshot.embeddings.store.opening import require_sealed
 from fewshot.embeddings.store.schema import COLUMNS, column_path, escape, features_path, present_path, unescape
 
@@ -258,11 +257,11 @@ class FeatureStore:
         info = self.info(backbone, layer, view=view)
         wanted = self._require_present(info, rows)
         assert wanted is not None
-        with self._damage(info):
+        with naming_damage(self.path, info):
             read_rows_into(out, self.file[features_path(info.key)], self.path, wanted)
 
     def _read(self, rows: IntArray | None, info: LayerInfo, *, dtype: np.dtype[Any]) -> NDArray[Any]:
-        with self._damage(info):
+        with naming_damage(self.path, info):
             return read_rows(self.file[features_path(info.key)], self.path, rows, dtype=dtype)
 
     def _require_present(self, info: LayerInfo, rows: IntArray | None) -> IntArray | None:
@@ -278,17 +277,6 @@ class FeatureStore:
                 f"`present` gives"
             )
         return wanted
-
-    @contextmanager
-    def _damage(self, info: LayerInfo) -> Iterator[None]:
-        """Turn what HDF5 raises about a layer's chunks into an error of ours."""
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(
-                f"{self.path}: layer {info.layer!r} of {info.backbone!r} is damaged ({error}); restore the file or "
-                f"embed again"
-            ) from error
 
     def _of(self, backbone: str) -> list[LayerInfo]:
         found = [info for info in self.layers if info.backbone == backbone]

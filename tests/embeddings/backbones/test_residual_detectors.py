@@ -167,11 +167,12 @@ def test_detectors_on_clip_equal_transformers_own_network(hugging_face: CLIPVisi
     head_values(drct.network.get_submodule("model.fc"))
     head_values(drct.network.get_submodule("fc"))
     imagenet = normalised(batch, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    state = drct.network.state_dict()
-    feature = hugging_face(pixel_values=imagenet).image_embeds @ state["model.fc.weight"].T + state["model.fc.bias"]
-    agree(drct.embed(batch)["feature"], feature)
+    state, found = drct.network.state_dict(), drct.embed(batch)
+    embedding = hugging_face(pixel_values=imagenet).image_embeds
+    feature = embedding @ state["model.fc.weight"].T + state["model.fc.bias"]
+    agree(found["feature"], feature)
     outputs = feature @ state["fc.weight"].T + state["fc.bias"]
-    agree(drct.embed(batch)["logit"], outputs[:, 1:] - outputs[:, :1], 1e-4)
+    agree(found["logit"], outputs[:, 1:] - outputs[:, :1], 1e-4)
 
     benchmark = create("clipdetection:aigibench")
     with torch.device("meta"):
@@ -179,10 +180,9 @@ def test_detectors_on_clip_equal_transformers_own_network(hugging_face: CLIPVisi
     benchmark.network.add_module("model", drct.network.get_submodule("model.model"))
     benchmark.network.add_module("fc", torch.nn.Linear(768, 1))
     head_values(benchmark.network.get_submodule("fc"))
-    state = benchmark.network.get_submodule("fc").state_dict()
-    embedding = hugging_face(pixel_values=imagenet).image_embeds
-    agree(benchmark.embed(batch)["feature"], embedding)
-    agree(benchmark.embed(batch)["logit"], embedding @ state["weight"].T + state["bias"], 1e-4)
+    state, found = benchmark.network.get_submodule("fc").state_dict(), benchmark.embed(batch)
+    agree(found["feature"], embedding)
+    agree(found["logit"], embedding @ state["weight"].T + state["bias"], 1e-4)
 
     effort = create("effort:deepfakebench")
     effort.network = torch.nn.ModuleDict(
@@ -196,8 +196,9 @@ def test_detectors_on_clip_equal_transformers_own_network(hugging_face: CLIPVisi
     assert isinstance(tower, ImageTower)
     token = tower.pooled(normalised(batch, CLIP_MEAN, CLIP_STD))
     outputs = token @ state["weight"].T + state["bias"]
-    agree(effort.embed(batch)["feature"], token)
-    agree(effort.embed(batch)["logit"], outputs[:, 1:] - outputs[:, :1], 1e-4)
+    found = effort.embed(batch)
+    agree(found["feature"], token)
+    agree(found["logit"], outputs[:, 1:] - outputs[:, :1], 1e-4)
 
 
 @pytest.mark.slow
