@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fewshot.core.arrays import BoolArray, FloatArray, IntArray
+from fewshot.core.device import torch_device
 
 EXACT_OPERATIONS = 2e10  # up to this many multiply-adds the products are computed in float64
 PREPARE_ROWS = 4096
@@ -32,13 +33,19 @@ class Supports:
         features: (N, D) floating, the pool: support and query images.
         synthetic: (N,) bool.
         rows: (T, s) int64 rows of the pool, the same number in every trial.
-        device: where to compute, for example ``"cpu"`` or ``"cuda"``.
+        device: where to compute: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        DeviceError: the device is not there.
     """
 
     features: FloatArray
     synthetic: BoolArray
     rows: IntArray
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device", str(torch_device(self.device)))
 
     @property
     def signs(self) -> Tensor:

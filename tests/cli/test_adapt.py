@@ -47,6 +47,8 @@ def test_json_is_one_document_and_equals_the_saved_report(path: Path, tmp_path: 
         (["--group", "colour"], "there is no column 'colour'"),
         (["-o", "/no/such/folder/r.json"], "there is no folder"),
         (["--support", "/no/such/file"], "cannot be read"),
+        (["--device", "gpu"], "--device 'gpu' is not a device; give auto, cpu, cuda or cuda:N"),
+        (["--device", "cuda:99"], "--device cuda:99: "),
     ],
 )
 def test_bad_input_gets_its_sentence_and_status_1(path: Path, arguments: list[str], message: str) -> None:
