@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from fewshot.core.arrays import FloatArray
@@ -38,7 +39,7 @@ def _per_image(report: Report, scores: Arrays, store: FeatureStore) -> Iterator[
     deviations = _at_largest(report, scores, "deviation")
     if not deviations:
         return
-    rows = next(iter(_at_largest(report, scores, "rows").values()))
+    rows = next(iter(_at_largest(report, scores, "rows").values())).astype(np.int64)
     synthetic, sources = store.synthetic[rows], store.source[rows]
     names = {head: head.removeprefix("acm:") for head in deviations}
     violins = {names[head]: deviation for head, deviation in deviations.items()}
