@@ -94,18 +94,6 @@ def read_recipe(folder: Path) -> Recipe:
     )
 
 
-def compare_folder(folder: Path, *, weights: Path | None = None) -> Iterator[FileResult]:
-    """Yield the comparison of every ``.npz`` file of a folder, in name order.
-
-    Args:
-        folder: the golden folder.
-        weights: where the authors' own files lie, for the parts that were not filled; the cache folder when None.
-    """
-    recipe = read_recipe(folder)
-    for path in sorted(folder.glob("*.npz")):
-        yield compare_file(path, recipe, weights=weights)
-
-
 def compare_file(path: Path, recipe: Recipe, *, weights: Path | None = None, device: str = "cpu") -> FileResult:
     """Return the comparison of one golden file; a file that no backbone answers for is a disagreement."""
     entry = recipe.files.get(path.stem)

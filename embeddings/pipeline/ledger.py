@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fewshot.core.arrays import IntArray
 from fewshot.core.errors import StoreError
 from fewshot.core.files import file_sha256, output_error, remove_abandoned, write_text
 from fewshot.embeddings.pipeline.units import Task, Unit
@@ -203,11 +200,6 @@ class PartsFolder:
     def open(self, part: Part) -> FeatureStore:
         """Return the part's small store."""
         return FeatureStore(self.folder / part.file)
-
-
-def positions_array(part: Part) -> IntArray:
-    """Return the part's positions: (n,) int64."""
-    return np.array(part.positions, dtype=np.int64)
 
 
 def _read_ledger(path: Path) -> list[dict[str, Any]]:
