@@ -14,6 +14,7 @@ from fewshot.core.files import file_sha256
 from fewshot.embeddings.store.writer import LayerData, write_store
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
 FIELDS = ("embeddings", "ids", "labels", "binary_labels", "classes", "metadata")
@@ -46,40 +47,46 @@ def import_archive(
         InputError: no such file, not of this form, or with anything but plain tensors and values in it.
         OutputError: the store cannot be written.
     """
-    import pandas as pd
-
     path = Path(archive)
     content = _read(path)
-    sources, synthetic = _labels(path, content)
+    layers = _layers(path, content, backbone=backbone, default=layer)
+    return write_store(out, _samples(path, content, dataset=dataset or path.stem), layers)
+
+
+def _layers(path: Path, content: Mapping[str, Any], *, backbone: str | None, default: str | None) -> list[LayerData]:
     metadata = dict(content["metadata"])
     name = backbone or str(metadata.get("model_name") or path.stem)
-    layers = {str(key): _array(values) for key, values in content["embeddings"].items()}
-    default = layer or list(layers)[-1]
-    if default not in layers:
-        raise unknown_name(f"layer in {path}", default, layers)
+    found = {str(key): _array(values) for key, values in content["embeddings"].items()}
+    chosen = default or list(found)[-1]
+    if chosen not in found:
+        raise unknown_name(f"layer in {path}", chosen, found)
     provenance = {
         "archive": path.name,
         "archive_sha256": file_sha256(path),
         "metadata": json.loads(json.dumps(metadata, default=str)),
     }
     normalised = bool(metadata.get("normalized", False))
-    parts = [
-        LayerData(name, key, values, normalised=normalised, default=key == default, provenance=provenance)
-        for key, values in layers.items()
+    return [
+        LayerData(name, key, values, normalised=normalised, default=key == chosen, provenance=provenance)
+        for key, values in found.items()
     ]
+
+
+def _samples(path: Path, content: Mapping[str, Any], *, dataset: str) -> "pd.DataFrame":
+    import pandas as pd
+
+    sources, synthetic = _labels(path, content)
     ids = [str(value) for value in _plain(content["ids"])]
-    title = dataset or path.stem
-    samples = pd.DataFrame(
+    return pd.DataFrame(
         {
-            "key": [f"{title}/{value}" for value in ids],
+            "key": [f"{dataset}/{value}" for value in ids],
             "id": [value if len(value) >= 32 else "" for value in ids],  # a hash of pixels, and not a running number
             "source": [str(content["classes"][number]) for number in sources],
             "synthetic": synthetic,
-            "dataset": title,
+            "dataset": dataset,
             SOURCE_ID: sources,
         }
     )
-    return write_store(out, samples, parts)
 
 
 def _read(path: Path) -> dict[str, Any]:
