@@ -149,5 +149,6 @@ def test_bottleneck_gives_one_image_one_score_and_closes_under_pressure() -> Non
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:Estimator .* does not inherit from `sklearn.base.BaseEstimator`")  # decision 0008
 def test_bottleneck_passes_the_estimator_checks_of_scikit_learn() -> None:
     check_estimator(Vib(hidden=16, latent=4, steps=60, learning_rate=0.02, dropout=0.0), on_skip=None)
