@@ -43,11 +43,11 @@ def near_any(hashes: HashArray, seen: HashArray, *, bits: int = NEAR_BITS) -> Bo
         for one in seen:
             found |= np.bitwise_count(hashes ^ one) <= bits
         return np.asarray(found & (hashes != 0))
-    distinct, places = np.unique(hashes, return_inverse=True)
+    distinct, inverse = np.unique(hashes, return_inverse=True)
     near = np.zeros(len(distinct), bool)
     for pairs in _near(distinct, seen, bits):
         near[pairs.first] = True
-    return np.asarray((near & (distinct != 0))[places])
+    return np.asarray((near & (distinct != 0))[inverse])
 
 
 @dataclass(frozen=True)

@@ -55,21 +55,28 @@ class HeadState:
             )
         sizes = {"D": int(self.settings["dimension"])}
         for name, declared in learned.items():
-            self._require(name, declared, sizes)
+            sizes |= self._sizes(name, declared, sizes)
+            self._require_values(name, declared)
         return self.arrays
 
-    def _require(self, name: str, declared: Learned, sizes: dict[str, int]) -> None:
-        array, wanted = self.arrays[name], declared.shape.split()
-        fits = array.ndim == len(wanted) and all(
-            size == (int(letter) if letter.isdigit() else sizes.setdefault(letter, size))
-            for letter, size in zip(wanted, array.shape, strict=True)
+    def _sizes(self, name: str, declared: Learned, known: Mapping[str, int]) -> dict[str, int]:
+        """Return the named sizes of an array, which agree with those known of the arrays before it."""
+        shape, wanted = self.arrays[name].shape, declared.shape.split()
+        found: dict[str, int] = {}
+        fits = len(shape) == len(wanted) and all(
+            size == (int(letter) if letter.isdigit() else known.get(letter, found.setdefault(letter, size)))
+            for letter, size in zip(wanted, shape, strict=True)
         )
         if not fits:
-            known = ", ".join(f"{letter} = {sizes[letter]}" for letter in dict.fromkeys(wanted) if letter in sizes)
+            given = ", ".join(f"{letter} = {known[letter]}" for letter in dict.fromkeys(wanted) if letter in known)
             raise self._broken(
-                f"has the array {name!r} of shape {array.shape}, and ({', '.join(wanted)}) is wanted"
-                + (f" with {known}" if known else "")
+                f"has the array {name!r} of shape {shape}, and ({', '.join(wanted)}) is wanted"
+                + (f" with {given}" if given else "")
             )
+        return found
+
+    def _require_values(self, name: str, declared: Learned) -> None:
+        array = self.arrays[name]
         kinds = {float: "f", int: "iu", bool: "b"}[declared.kind]
         if array.dtype.kind not in kinds:
             raise self._broken(f"has the array {name!r} of type {array.dtype}, and {declared.kind.__name__} is wanted")

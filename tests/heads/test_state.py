@@ -95,7 +95,7 @@ def test_sizes_that_contradict_each_other_and_other_types_are_named() -> None:
         ({**state.arrays, "positive_": LABELS[:5] == 1}, "'positive_' of shape (5,), and (n) is wanted with n = 20"),
         (
             {**state.arrays, "support_": FEATURES[:, :2]},
-            "'support_' of shape (20, 2), and (n, D) is wanted with n = 20",
+            "'support_' of shape (20, 2), and (n, D) is wanted with D = 3",
         ),
         ({**state.arrays, "positive_": LABELS}, "'positive_' of type int64, and bool is wanted"),
         ({**state.arrays, "extra": LABELS}, "has an array 'extra' that is unknown to it"),
