@@ -171,7 +171,16 @@ class Backbone(ABC):
             state = read_checkpoint(given)
             self.weights_sha256[name] = file_sha256(given)
             what = f"{given} for backbone {self.card.name!r}"
-        fill_strictly(part, self.adapt(state, part=name), ignorable=self.ignorable, what=what)
+        fill_strictly(part, self._adapted(state, part=name, what=what), ignorable=self.ignorable, what=what)
+
+    def _adapted(self, state: State, *, part: str, what: str) -> State:
+        try:
+            return self.adapt(state, part=part)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            why = (str(error) or type(error).__name__).splitlines()[0]
+            raise WeightsError(
+                f"{what} does not fit the network ({type(error).__name__}: {why}); give this detector's own checkpoint"
+            ) from error
 
     def _require_optional(self, file: WeightFile) -> None:
         if not file.optional:
