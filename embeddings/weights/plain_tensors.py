@@ -41,6 +41,8 @@ def misfit(given: Tensor, own: Tensor) -> str:
     """
     if own.is_floating_point() and given.dtype not in FLOATS:
         return f"{type_name(given)} where the network has {type_name(own)}"
+    if given.is_meta or own.is_meta:  # shapes and types alone, as for a plan: there are no values
+        return ""
     converted = given.to(own.dtype)
     if not own.is_floating_point():
         same = torch.equal(converted.to(given.dtype), given)

@@ -138,7 +138,7 @@ def test_another_zip_archive_is_named_as_such(tmp_path: Path) -> None:
 def test_torchscript_is_refused_and_can_be_converted(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.script(nn.Linear(3, 2)).save(str(tmp_path / "script.pth"))
+        torch.jit.save(torch.jit.script(nn.Linear(3, 2)), str(tmp_path / "script.pth"))
         with pytest.raises(WeightsError, match=r"is refused \(it is a TorchScript archive\)"):
             read_checkpoint(tmp_path / "script.pth")
         assert convert(tmp_path / "script.pth", tmp_path / "script.safetensors") == 2
