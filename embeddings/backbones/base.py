@@ -11,14 +11,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fewshot.core.errors import OptionError, WeightsError, unknown_name
-from fewshot.core.files import file_sha256
 from fewshot.core.registry import Registry
 from fewshot.embeddings.card import BackboneCard, PartWeights, RandomWeights, WeightFile, Weights
 from fewshot.embeddings.inputs.transforms import AtLeast, CenterCrop, TileTo
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.weights.checkpoint import State, fill_seeded, fill_strictly, read_checkpoint
-from fewshot.embeddings.weights.locate import missing
+from fewshot.embeddings.weights.locate import missing, sha256_of
 from fewshot.embeddings.weights.unset import UnsetParameters
 
 CLASSES = "classes"  # both outputs of a two-class head, for comparison only; ``logit`` is their difference
@@ -169,7 +168,7 @@ class Backbone(ABC):
             what = f"random weights for {self.card.name}"
         else:
             state = read_checkpoint(given)
-            self.weights_sha256[name] = file_sha256(given)
+            self.weights_sha256[name] = sha256_of(given)
             what = f"{given} for backbone {self.card.name!r}"
         fill_strictly(part, self._adapted(state, part=name, what=what), ignorable=self.ignorable, what=what)
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from fewshot.core.errors import WeightsError
 from fewshot.core.regular_files import require_regular
 from fewshot.embeddings.card import RandomWeights
+from fewshot.embeddings.weights.locate import IN_FOLDER
 from fewshot.embeddings.weights.plain_tensors import misfit, oddity
 from fewshot.embeddings.weights.torch_file import TorchFileError, load_plain
 
@@ -187,10 +188,10 @@ def _seeded_values(key: str, shape: tuple[int, ...], random: RandomWeights) -> A
 
 
 def _in_folder(folder: Path) -> Path:
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in IN_FOLDER:
         if (folder / name).is_file():
             return folder / name
-    raise WeightsError(f"{folder} holds neither model.safetensors nor pytorch_model.bin; name a weight file")
+    raise WeightsError(f"{folder} holds neither {' nor '.join(IN_FOLDER)}; name a weight file")
 
 
 def _inner(content: Mapping[Any, Any], path: Path) -> Mapping[Any, Any] | None:

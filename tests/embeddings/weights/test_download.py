@@ -14,6 +14,7 @@ from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.rule import InputRule
 from fewshot.embeddings.weights.download import fetch
 from fewshot.embeddings.weights.locate import PINS
+from fewshot.embeddings.weights.partial_file import PartialFile
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -77,6 +78,11 @@ def server() -> Iterator[str]:
         thread.join()
 
 
+def leave_partial(folder: Path, content: bytes, *, url: str = "", version: str = "") -> None:
+    with PartialFile(folder / "net.bin.part").open(url=url, version=version, append=False) as stream:
+        stream.write(content)
+
+
 def card(file: WeightFile) -> BackboneCard:
     return BackboneCard(name="tiny", layers={"feature": 2}, layer="feature", input=InputRule(), weights=(file,))
 
@@ -127,7 +133,7 @@ def test_a_file_has_its_name_only_after_its_hash_was_checked(
 
 def test_what_is_not_the_beginning_of_the_file_is_fetched_again(server: str, tmp_path: Path) -> None:
     file = WeightFile("net.bin", url=f"{server}/net.bin", sha256=DIGEST)
-    (tmp_path / "net.bin.part").write_bytes(b"x" * (len(CONTENT) + 5))
+    leave_partial(tmp_path, b"x" * (len(CONTENT) + 5))
 
     fetch(card(file), cache=tmp_path)
 
@@ -138,16 +144,18 @@ def test_what_is_not_the_beginning_of_the_file_is_fetched_again(server: str, tmp
 
 def test_a_server_that_knows_no_ranges_gives_the_whole_file_again(server: str, tmp_path: Path) -> None:
     file = WeightFile("net.bin", url=f"{server}/whole", sha256=DIGEST)
-    (tmp_path / "net.bin.part").write_bytes(CONTENT[:1000])
+    leave_partial(tmp_path, CONTENT[:1000])
 
     fetch(card(file), cache=tmp_path)
 
     assert (tmp_path / "net.bin").read_bytes() == CONTENT
 
 
-def test_a_full_disk_is_an_output_error_and_no_fault_of_the_server(server: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_an_output_error_and_no_fault_of_the_server(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = WeightFile("net.bin", url=f"{server}/net.bin", sha256=DIGEST)
-    (tmp_path / "net.bin.part").symlink_to("/dev/full")
+    monkeypatch.setattr(PartialFile, "open", lambda *_, **__: Path("/dev/full").open("wb"))  # noqa: SIM115
 
     with pytest.raises(OutputError, match=r"net\.bin\.part cannot be written: no space is left on its disk"):
         fetch(card(file), cache=tmp_path)
