@@ -4,6 +4,7 @@ import itertools
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -140,7 +141,8 @@ def layout_of(root: Path, name: str) -> Layout:
         return named
     _require_there(root)
     known: list[Layout] = [LAYOUTS.load(each)() for each in LAYOUTS.names()]
-    fitting = [each for each in known if each.recognises(root)]
+    with _listing(root):
+        fitting = [each for each in known if each.recognises(root)]
     if not fitting:
         remedy = archive_remedy(root.name) if root.is_file() else ""
         raise InputError(
@@ -172,9 +174,22 @@ def _require_there(root: Path) -> None:
         raise InputError(f"{root} is neither a file nor a folder; name the folder or table that holds the images")
 
 
+@contextmanager
+def _listing(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        named = error.filename or root
+        raise InputError(
+            f"{named} cannot be read ({error.strerror or error}); allow reading it, leave it out, or choose another "
+            f"--layout"
+        ) from error
+
+
 def _samples_of(root: Path, layout: Layout) -> list[Sample]:
     """Return the samples of one root, as many as memory is meant to hold."""
-    found = list(itertools.islice(layout.samples(root), MAX_IMAGES + 1))
+    with _listing(root):
+        found = list(itertools.islice(layout.samples(root), MAX_IMAGES + 1))
     if len(found) > MAX_IMAGES:
         raise InputError(f"{root} lists more than {MAX_IMAGES:,} images; divide it into several roots and stores")
     return found

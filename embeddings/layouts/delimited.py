@@ -60,13 +60,13 @@ def csv_rows(
 
 
 @contextmanager
-def text_of(file: Path) -> Iterator[TextIO]:
-    """Open a regular text file of at most ``MAX_BYTES``, decoded by its byte order mark, else as UTF-8.
+def text_of(file: Path, *, limit: int = MAX_BYTES) -> Iterator[TextIO]:
+    """Open a regular text file of at most ``limit`` bytes, decoded by its byte order mark, else as UTF-8.
 
     Raises:
         OSError: see ``open_regular``.
     """
-    with open_regular(file, limit=MAX_BYTES) as binary:
+    with open_regular(file, limit=limit) as binary:
         beginning = binary.read(4)
         binary.seek(0)
         marked = next((encoding for mark, encoding in _MARKS if beginning.startswith(mark)), "")

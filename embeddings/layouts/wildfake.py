@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 
 from fewshot.core.errors import InputError
 from fewshot.embeddings.layouts.base import Layout, Sample
-from fewshot.embeddings.layouts.delimited import bounded_lines, csv_rows, text_of
+from fewshot.embeddings.layouts.delimited import MAX_BYTES, bounded_lines, csv_rows, text_of
 from fewshot.embeddings.layouts.names import require_text
 from fewshot.embeddings.layouts.splits import SPLIT_WORDS
 from fewshot.embeddings.layouts.tree import children
@@ -17,6 +17,7 @@ from fewshot.embeddings.layouts.tree import children
 CLASSES = {"Real": False, "GAN_based": True, "Diffusion_based": True, "Other_based": True}
 SPLITS = ("train", "val", "valid", "validation", "test")
 SUFFIXES = (".jsonl", ".json", ".csv", ".txt")
+_WHOLE_BYTES = 256 << 20
 _PATH_FIELDS = ("path", "image", "image_path", "img_path", "file", "file_name", "filename")
 
 
@@ -90,8 +91,9 @@ def _rows(file: Path, ignored: Counter[str]) -> Iterator[Any]:
         rows = csv_rows(file, fits=lambda header: bool(set(header) & set(_PATH_FIELDS)), ignored=ignored)
         yield from (row for _, row in rows)
         return
-    with text_of(file) as stream:
-        if file.suffix.lower() == ".json":
+    whole = file.suffix.lower() == ".json"  # read at once, the others line by line
+    with text_of(file, limit=_WHOLE_BYTES if whole else MAX_BYTES) as stream:
+        if whole:
             listed = json.load(stream)
             if not isinstance(listed, list):
                 raise InputError(f"{file}: wanted a list [...], found {type(listed).__name__}")
