@@ -17,7 +17,7 @@ from fewshot.embeddings.layouts.repeated import require_once
 from fewshot.embeddings.layouts.tree import archive_remedy, class_level, left_out
 
 AUTO = "auto"
-MAX_IMAGES = 50_000_000  # samples lie in memory, about half a kilobyte each
+MAX_IMAGES = 20_000_000  # samples lie in memory, about half a kilobyte each
 _MANIFEST = ("table",)  # layouts that read a list of the user's own
 _NUMBER_WORDS = ("0", "1")  # as folder names these number shards as often as they name classes
 

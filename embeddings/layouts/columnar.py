@@ -10,6 +10,7 @@ from fewshot.core.errors import InputError
 from fewshot.core.regular_files import require_regular
 from fewshot.embeddings.inputs.images import UnreadableImage
 from fewshot.embeddings.layouts.delimited import require_columns
+from fewshot.embeddings.layouts.names import require_text
 
 _FILES_KEPT = 4
 _BATCH_ROWS = 4096
@@ -98,12 +99,14 @@ def parquet_rows(file: Path, *, ignored: Counter[str]) -> Iterator[tuple[int, di
 
     with parquet_file(file) as opened:
         schema = opened.schema_arrow
-        wanted = [
-            field.name for field in schema if not (types.is_binary(field.type) or types.is_large_binary(field.type))
-        ]
+        wanted = []
         for field in schema:
-            if field.name not in wanted:
+            if not field.name.strip():
+                ignored[f"column of {file.name} without a name"] += 1
+            elif types.is_binary(field.type) or types.is_large_binary(field.type):
                 ignored[f"column {field.name} of {file.name}: bytes, not text"] += 1
+            else:
+                wanted.append(field.name)
         rows = _rows_of(opened.iter_batches(batch_size=_BATCH_ROWS, columns=wanted))
         yield from enumerate(rows, start=1)
 
@@ -175,6 +178,8 @@ def _require_schema(schema: Any, file: Path) -> None:
     twice = [name for name, count in Counter(schema.names).items() if count > 1]
     if twice:
         raise InputError(f"{file} has the column {twice[0]!r} twice; keep one of them")
+    for name in schema.names:
+        require_text(name, where=f"{file}: the column")
 
 
 @contextmanager

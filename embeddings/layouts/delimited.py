@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -96,7 +96,7 @@ def bounded_lines(stream: TextIO, file: Path) -> Iterator[str]:
         yield line
 
 
-def require_columns(names: Sequence[str], file: Path) -> None:
+def require_columns(names: Collection[str], file: Path) -> None:
     """Refuse more columns than ``MAX_COLUMNS``.
 
     Raises:

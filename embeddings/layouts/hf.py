@@ -135,7 +135,7 @@ def _sample(
     where = f"{file}, row {number}"
     synthetic = labels.read(row[columns.label], where=f"{where}: {columns.label}")
     _require_agreement(row, columns, synthetic, where)
-    own = {name: str(cell) for name, cell in row.items() if isinstance(cell, (str, int, float))}
+    own = {name: str(cell) for name, cell in row.items() if isinstance(cell, (str, int, float)) and name.strip()}
     for name, cell in own.items():
         require_text(cell, where=f"{where}: the value of {name!r}")
     fields = {name: own[name] for name in _FIELDS if name in own}

@@ -11,6 +11,7 @@ from fewshot.embeddings.inputs.images import UnreadableImage
 from fewshot.embeddings.layouts.base import MAX_IMAGE_BYTES, Layout, Sample
 from fewshot.embeddings.layouts.lmdb_pages import LmdbFile
 from fewshot.embeddings.layouts.names import require_text, source_name
+from fewshot.embeddings.layouts.tree import count_beside
 
 NATURE = "nature"
 _LABEL_BYTES = 1 << 20
@@ -36,6 +37,8 @@ class Lmdb(Layout):
 
     def samples(self, root: Path) -> Iterator[Sample]:
         """Yield the entries in number order; a missing or damaged label is an error with its number."""
+        if root.is_dir():
+            count_beside(root, ["data.mdb", "lock.mdb"], ignored=self.ignored)
         file = self._file(root)
         count = file.get(b"num-samples")
         if count is None or not count.isdigit() or len(count) > _COUNT_DIGITS:
@@ -76,6 +79,8 @@ def _sample(root: Path, number: int, value: bytes | None) -> Sample:
         raise InputError(f"{where} is damaged ({error}); build the LMDB again") from error
     require_text(original, where=f"{where}: the path")
     name = source_name(source, where=where)
+    if name.casefold() == NATURE != name:
+        raise InputError(f"{where}: the source {name!r} would be synthetic, and {NATURE!r} is natural; write it so")
     return Sample(
         path="data.mdb",
         member=f"i-{number:09d}",

@@ -28,6 +28,8 @@ def source_name(value: Any, *, where: str) -> str:
         raise InputError(f"{where}: the source is {shortened(value)}, of type {type(value).__name__}; write it as text")
     name = str(value)
     require_source(name, where=where)
+    if any("\udc80" <= letter <= "\udcff" for letter in name):
+        raise InputError(f"{where}: the source {name!a} is not UTF-8; save the file as UTF-8")
     return name
 
 

@@ -153,11 +153,11 @@ def _rows(table: Path, ignored: Counter[str]) -> Iterator[tuple[int, Row]]:
     if suffix == ".parquet":
         return parquet_rows(table, ignored=ignored)
     if suffix == ".jsonl":
-        return _jsonl_rows(table)
+        return _jsonl_rows(table, ignored)
     return csv_rows(table, fits=lambda header: set(REQUIRED) <= set(header), ignored=ignored)
 
 
-def _jsonl_rows(table: Path) -> Iterator[tuple[int, Row]]:
+def _jsonl_rows(table: Path, ignored: Counter[str]) -> Iterator[tuple[int, Row]]:
     columns: dict[str, None] = {}
     with text_of(table) as stream:
         rows = 0
@@ -170,10 +170,18 @@ def _jsonl_rows(table: Path) -> Iterator[tuple[int, Row]]:
                 raise InputError(f"{table}, line {number} is not JSON ({error}); repair the line") from error
             if not isinstance(row, dict):
                 raise InputError(f"{table}, line {number}: wanted an object {{...}}, found {type(row).__name__}")
+            _require_names([name for name in row if name not in columns], table, ignored)
             columns.update(dict.fromkeys(row))
-            require_columns([*columns], table)
+            require_columns(columns, table)
             rows += 1
-            yield rows, row
+            yield rows, {name: value for name, value in row.items() if name.strip()}
+
+
+def _require_names(names: Sequence[str], table: Path, ignored: Counter[str]) -> None:
+    for name in names:
+        require_text(name, where=f"the table {table}: the column")
+        if not name.strip():
+            ignored[f"column of {table.name} without a name"] += 1
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -64,7 +64,26 @@ class _Walk:
             elif self.wanted(entry.name):
                 yield path
             else:
-                self.ignored[not_an_image(entry.name)] += 1
+                self.ignored[_not_read(entry.name)] += 1
+
+
+def count_beside(root: Path, read: Iterable[str], *, ignored: Counter[str]) -> None:
+    """Count in ``ignored`` what lies in a folder beside the archives that are read."""
+    known = set(read)
+    for entry in _entries(root):
+        if entry.name in known:
+            continue
+        if _is_folder(entry):
+            told = system_path(f"{entry.name}/x") or "folder beside the archives, which alone are read"
+        else:
+            told = system_path(entry.name) or _not_read(entry.name)
+        ignored[told] += 1
+
+
+def _not_read(name: str) -> str:
+    if has_image_suffix(name):  # the layout reads archives
+        return f"{Path(name).suffix.lower()}: an image beside the archives, which alone are read"
+    return not_an_image(name)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

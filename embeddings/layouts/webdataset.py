@@ -1,5 +1,6 @@
 """WebDataset: tar shards whose members share a stem, ``KEY.{jpg,png,...}`` with ``KEY.json`` or ``KEY.cls``."""
 
+import errno
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from fewshot.embeddings.layouts.names import require_text, source_name
 from fewshot.embeddings.layouts.splits import split_of_file, without_splits
 from fewshot.embeddings.layouts.system_files import system_file
 from fewshot.embeddings.layouts.tar_members import Member, tar_members
-from fewshot.embeddings.layouts.tree import has_image_suffix, left_out, not_an_image
+from fewshot.embeddings.layouts.tree import count_beside, has_image_suffix, left_out, not_an_image
 
 _LABEL_BYTES = 1 << 20
 _FIELDS = ("source", "split", "dataset", "category", "group")
@@ -46,6 +47,8 @@ class Webdataset(Layout):
         shards = _shards(root)
         if not shards:
             raise InputError(f"{root} holds no tar file; name the folder of the shards")
+        if root.is_dir():
+            count_beside(root, [shard.name for shard in shards], ignored=self.ignored)
         found = False
         for shard in shards:
             for sample in self._samples_of(shard):
@@ -93,7 +96,9 @@ class Webdataset(Layout):
         fields = self._json(shard, f"{stem}.json") if f"{stem}.json" in members else {}
         values = [fields[name] for name in _LABELS if fields.get(name) is not None]
         if f"{stem}.cls" in members:
-            values.append(self._bytes(shard, f"{stem}.cls", limit=_LABEL_BYTES).decode("ascii", "replace").strip())
+            values.append(
+                self._bytes(shard, f"{stem}.cls", limit=MAX_IMAGE_BYTES)[:80].decode("ascii", "replace").strip()
+            )
         if len({label(value) for value in values} - {None}) > 1:
             raise InputError(f"{shard}: the labels beside {stem!r} name different classes ({values}); keep one of them")
         return _Beside(values[0] if values else None, fields)
@@ -101,9 +106,13 @@ class Webdataset(Layout):
     def _json(self, shard: Path, member: str) -> Mapping[str, Any]:
         try:
             found = json.loads(self._bytes(shard, member, limit=_LABEL_BYTES), object_pairs_hook=_once)
-        except (ValueError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{shard}: {member} is not JSON ({error}); write the shard again") from error
-        return found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            return {}
+        for name in found:
+            require_text(name, where=f"{shard}: {member}: the name")
+        return {name: value for name, value in found.items() if name.strip()}
 
     def read(self, root: Path, sample: Sample) -> bytes:
         """Return the member's bytes."""
@@ -117,9 +126,14 @@ class Webdataset(Layout):
         found = self._members_of(shard).get(member)
         if found is None:
             raise FileNotFoundError(2, f"no member {member}")
+        if found.size > limit:
+            raise OSError(errno.EFBIG, f"the member {member} has {found.size:,} bytes, and at most {limit:,} are read")
         with open_regular(shard) as stream:
             stream.seek(found.offset)
-            return stream.read(min(found.size, limit))
+            content = stream.read(found.size)
+        if len(content) < found.size:
+            raise OSError(errno.EIO, f"the tar was cut in {member} since it was listed")
+        return content
 
     def _members_of(self, shard: Path) -> dict[str, Member]:
         """Return where each regular member lies in the tar, in its order."""

@@ -235,6 +235,16 @@ def test_an_empty_database_and_one_of_many_values_per_key_are_refused(tmp_path: 
             collect([tmp_path / name], one_class=True)
 
 
+@pytest.mark.parametrize("source", ["Nature", "NATURE", "nature ", "", None, 3.5, ["nature"], {"a": 1}, "nan"])
+def test_a_source_that_is_not_quite_one_is_refused(tmp_path: Path, source: object) -> None:
+    with lmdb.open(str(tmp_path / "db")) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"num-samples", b"1")
+        transaction.put(b"l-000000001", zlib.compress(json.dumps({"src": source}).encode()))
+
+    with pytest.raises(InputError, match="l-000000001"):
+        collect([tmp_path / "db"], one_class=True)
+
+
 def test_a_cut_database_is_refused_wherever_it_was_cut(tmp_path: Path) -> None:
     database(tmp_path / "db")
     file = tmp_path / "db" / "data.mdb"
@@ -288,3 +298,28 @@ def test_a_copy_under_another_name_is_no_lmdb_of_ours(tmp_path: Path) -> None:
 
     assert Lmdb().recognises(tmp_path / "db")
     assert not Lmdb().recognises(tmp_path / "other.mdb")
+
+
+def test_what_lies_beside_shards_is_told(tmp_path: Path) -> None:
+    shard(tmp_path / "x.tar")
+    database(tmp_path / "db", entries=2)
+    for folder in (tmp_path, tmp_path / "db"):
+        (folder / "real").mkdir()
+        (folder / "loose.png").touch()
+        (folder / ".DS_Store").touch()
+
+    for folder in (tmp_path, tmp_path / "db"):
+        told = " ".join(collect([folder]).describe())
+        assert "x folder beside the archives, which alone are read" in told
+        assert "1 x .png: an image beside the archives, which alone are read" in told
+        assert "1 x .DS_Store: a file of macOS, not data" in told
+
+
+def test_a_shard_that_was_cut_since_it_was_listed_is_the_failure_of_its_image(tmp_path: Path) -> None:
+    shard(tmp_path / "x.tar")
+    found = collect([tmp_path])
+    with (tmp_path / "x.tar").open("r+b") as stream:
+        stream.truncate(3000)
+
+    with pytest.raises(OSError, match="was cut"):
+        found.layouts[0].read(tmp_path, found.samples[3])

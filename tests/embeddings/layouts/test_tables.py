@@ -293,3 +293,34 @@ def test_damaged_columnar_files_of_a_data_set_are_refused(tmp_path: Path, name: 
 
     with pytest.raises(InputError, match="is not a readable"):
         collect([tmp_path])
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_column_without_a_name_is_left_out_of_every_table(tmp_path: Path, suffix: str) -> None:
+    row = {"path": "a.png", "source": "cam", "synthetic": 0, "": 7, " ": 8}
+    if suffix == "jsonl":
+        (tmp_path / "manifest.jsonl").write_text(json.dumps(row))
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "manifest.parquet")
+
+    found = collect([tmp_path], one_class=True)
+
+    assert found.samples[0].extra == {}
+    assert f"  left out: 2 x column of manifest.{suffix} without a name" in found.describe()
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_name_of_a_column_that_no_store_can_hold_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "manifest.jsonl").write_text(json.dumps({"path": "a.png", "source": "cam", "synthetic": 0, name: 1}))
+
+    with pytest.raises(InputError, match=r"the column .* holds a NUL or half of a surrogate pair"):
+        collect([tmp_path], one_class=True)
+
+
+def test_a_source_that_is_not_utf8_is_refused_and_such_a_path_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_bytes(b"path,source,synthetic\ncaf\xe9.png,cam,0\n")
+    assert os.fsencode(collect([tmp_path], one_class=True).samples[0].path) == b"caf\xe9.png"
+
+    (tmp_path / "manifest.csv").write_bytes(b"path,source,synthetic\na.png,caf\xe9,0\n")
+    with pytest.raises(InputError, match=r"row 1: the source .* is not UTF-8; save the file as UTF-8"):
+        collect([tmp_path], one_class=True)
