@@ -43,6 +43,11 @@ class Collection:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def left_out(self) -> dict[str, int]:
+        """Return what lay in the roots and was not taken, in words -> how many, sorted."""
+        counts = sum((layout.ignored for layout in self.layouts), Counter[str]())
+        return dict(sorted(counts.items()))
+
     def describe(self) -> list[str]:
         """Return what was understood, in lines: layout and counts per source, and what was left out."""
         lines = []
@@ -243,7 +248,7 @@ def _named(collection: Collection) -> str:
 
 
 def _left_out(collection: Collection) -> str:
-    return left_out(sum((layout.ignored for layout in collection.layouts), Counter()))
+    return left_out(Counter(collection.left_out()))
 
 
 def _keys(roots: tuple[Path, ...], samples: list[Sample], root_numbers: list[int]) -> list[str]:
