@@ -88,6 +88,7 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     expect_count: int | None = None,
     expect_sources: Iterable[str] = (),
     one_class: bool = False,
+    skip_unlabelled: bool = False,
     strict: bool = False,
     store_dtype: Literal["float32", "float16"] = "float32",
     match_format: str | None = None,
@@ -111,7 +112,8 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         workers: decoding processes; 0 decodes in the networks' process. decode_seconds: what one image may take there.
         shard: (i, n), i from 1: do only this share of the work; the last share to end seals the store.
         limit: at most so many images, spread evenly; expect_count, expect_sources: what a published split must hold.
-        one_class: accept images of one class; strict: an image that cannot be used is an error.
+        one_class: accept images of one class; skip_unlabelled: leave out rows of neither class, counted.
+        strict: an image that cannot be used is an error.
         store_dtype: type of stored features; float16 refuses overflow.
         match_format: a pixel view done to every image of both classes first, for example ``jpeg:90``;
             fiser_compat: the same with FiSeR's ``jpeg:75``.
@@ -139,7 +141,9 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     pixels = PixelSettings(decoder, _reencoding(match_format, fiser_compat))
     decoder_of(decoder)
     _require_shard(shard)
-    collection = collect(_several(roots), layout=layout, limit=limit, one_class=one_class)
+    collection = collect(
+        _several(roots), layout=layout, limit=limit, one_class=one_class, skip_unlabelled=skip_unlabelled
+    )
     require_expected(collection, count=expect_count, sources=expect_sources)
     progress = Progress(None, label="embed", unit="images", quiet=quiet)
     for line in collection.describe():
@@ -171,7 +175,9 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         run.all(runner, work)
         outcome = run.seal(tasks, options=_options(plan, layout, runner))
     _require_some(outcome, path)
-    return Extraction(outcome, len(_positions(work)), run.timing, plan.compute, run.batch_size)
+    return Extraction(
+        outcome, len(_positions(work)), run.timing, plan.compute, run.batch_size, left_out=collection.left_out()
+    )
 
 
 class _Run:

@@ -21,6 +21,7 @@ from fewshot.embeddings.inputs.images import ImageMetadata, UnreadableImage
 from fewshot.embeddings.inputs.transforms import Resize, Step
 from fewshot.embeddings.inputs.views import PixelStep, perturb
 from fewshot.embeddings.layouts.base import Layout, Sample
+from fewshot.embeddings.layouts.look_alikes import look_alike
 from fewshot.embeddings.pipeline.settings import PixelSettings
 
 
@@ -118,7 +119,8 @@ def _read(preparation: Preparation, job: Job) -> tuple[bytes, int]:
         mtime_ns = layout.location(root, job.sample).stat().st_mtime_ns
         return layout.read(root, job.sample), mtime_ns
     except FileNotFoundError as error:
-        raise UnreadableImage("missing", "there is no such file") from error
+        found = look_alike(layout.location(root, job.sample))
+        raise UnreadableImage("missing", f"there is no such file{found}") from error
     except OSError as error:
         reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
         raise UnreadableImage("unreadable", f"{error.strerror or error} ({reason})") from error

@@ -42,6 +42,12 @@ def _shard(_: click.Context, parameter: click.Parameter, value: str | None) -> t
 def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which images: layout and checks."""
     for option in (
+        click.option(
+            "--skip-unlabelled",
+            is_flag=True,
+            help="Leave out rows of a table or archive whose label is of neither class, counted, instead of refusing "
+            "them.",
+        ),
         click.option("--one-class", is_flag=True, help="Accept images of one class only."),
         click.option("--limit", type=int, help="At most so many images, spread evenly over the list."),
         click.option(
