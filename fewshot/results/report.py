@@ -195,11 +195,11 @@ def _row_of(entry: RowEntry) -> Row:
         metric=entry.metric,
         n_support=entry.n_support,
         n_query=entry.n_query,
-        values=tuple(_number(value) for value in entry.values),
+        values=tuple(map(_number, entry.values)),
         shots=entry.shots,
         fraction=entry.fraction,
         view=entry.view,
-        choices=tuple(entry.choices),
+        choices=entry.choices,
         interval=None if entry.interval is None else (_number(entry.interval[0]), _number(entry.interval[1])),
     )
 
