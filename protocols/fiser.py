@@ -55,7 +55,8 @@ class Fiser(Protocol):
             ``kcenter``.
         stratified: spread a class's shots over its sources.
         tpr: TPR at the largest FPR of at most 5 %, or at the ROC point nearest to it.
-        solver: ``batched``, or ``sklearn`` for one fit after another at scikit-learn's tolerance.
+        solver: ``batched``, or ``sklearn`` for one fit after another: to the same optimum, or with ``draw="fiser"`` at
+            scikit-learn's tolerance, as published.
         k: neighbours of the head ``knn``; ``oracle`` for the best of 1 .. 51 on query labels.
         rule: rule of the head ``knn``.
         device: where batched heads compute.
@@ -143,7 +144,7 @@ class Fiser(Protocol):
             heads=tuple(_head(name, self) for name in dict.fromkeys(self.head)),
             shots=self.shots,
             layer=self.layer,
-            solver=HeadSolver(self.solver, self.device),
+            solver=HeadSolver(self.solver, self.device, "published" if self.draw == "fiser" else "optimum"),
             tpr=self.tpr,
             interval=self.interval,
             seed=self.seed,

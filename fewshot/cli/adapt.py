@@ -79,7 +79,8 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
 @click.option(
     "--solver",
     type=click.Choice(["batched", "sklearn"]),
-    help="All trials at once, or one after another.  [default: batched; sklearn with --draw fiser]",
+    help="All trials at once, or one after another, to the same optimum; with --draw fiser one after another stops "
+    "where scikit-learn does, as published.  [default: batched; sklearn with --draw fiser]",
 )
 @click.option(
     "-k", default="5", show_default=True, callback=_neighbours, metavar="N|oracle", help="Neighbours of the head knn."

@@ -9,6 +9,7 @@ from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray, s
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
 
+CONVERGED = 1e-10  # the tolerance to which all draws at once are solved
 _BLOCK_ROWS = 4096
 
 
@@ -60,6 +61,10 @@ class Svm(Head):
             }
         )
         return self
+
+    def converged(self) -> Self:
+        """Return the same head at the tolerance of all draws at once, unfitted."""
+        return type(self)(C=self.C, gamma=self.gamma, tol=CONVERGED)
 
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) signed scores; larger = synthetic."""

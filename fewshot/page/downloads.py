@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,8 @@ def downloads(name: str, report: Report) -> tuple[Download, ...]:
         name: the report as the page names it; the files are named after it.
     """
     stem = Path(name).stem or "report"
-    document = json.dumps(report.to_json(), indent=1)
     return (
-        Download(f"{stem}.json", "JSON", data_address(document.encode(), kind="application/json")),
+        Download(f"{stem}.json", "JSON", data_address(report.to_bytes(), kind="application/json")),
         Download(f"{stem}.csv", "CSV", data_address(csv_text(report).encode(), kind="text/csv")),
     )
 
