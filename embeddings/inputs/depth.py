@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from fewshot.embeddings.inputs import tiff_directory as tiff
@@ -97,7 +96,7 @@ def _turned(image: Image.Image, encoded: bytes) -> Image.Image:
 def rgb_of(image: Image.Image) -> Image.Image:
     """Return 8-bit RGB of what Pillow decoded; 16-bit grey keeps its high byte, as 16-bit colour does."""
     if image.mode.startswith("I;16"):
-        grey: NDArray[np.uint16] = np.asarray(image).astype(np.uint16) >> 8
+        grey = np.asarray(image).astype(np.uint16) >> 8
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise UnreadableImage("mode", f"mode {image.mode!r} (32-bit values) has no defined range; {_READ}")

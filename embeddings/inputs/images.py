@@ -37,7 +37,7 @@ HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 HEIF_MISSING = "pip install 'fewshot[heif]' reads HEIC and HEIF"
 _HEIF_HERE = find_spec("pillow_heif") is not None
 # Raster formats only: Pillow's EPS reader would start another program, and it has no PDF reader.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO", "HEIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO")
 _SUFFIXES = "jpg jpeg jpe jfif mpo png apng webp gif bmp tif tiff jp2 j2k avif ppm pgm pbm tga ico"
 SUFFIXES = frozenset(f".{suffix}" for suffix in re.split(" ", _SUFFIXES)) | (
     HEIF_SUFFIXES if _HEIF_HERE else frozenset()
@@ -130,7 +130,7 @@ def open_header(encoded: bytes) -> Image.Image:
     """Return the image with its header read and its pixels not yet; raise UnreadableImage with the reason."""
     with as_unreadable(encoded):
         _require_usual(encoded)
-        image = Image.open(io.BytesIO(encoded), formats=_formats())
+        image = Image.open(io.BytesIO(encoded), formats=_formats(encoded))
         if image.width * image.height > MAX_PIXELS:
             raise UnreadableImage("bomb", f"{image.width}x{image.height} pixels, and the limit is {MAX_PIXELS}")
         return image
@@ -210,13 +210,19 @@ def _described(encoded: bytes, rgb: Image.Image) -> Image.Image:
         return described
 
 
-@cache
-def _formats() -> tuple[str, ...]:
-    """Return the formats of ours that this Pillow was built with."""
-    if _HEIF_HERE:
-        import pillow_heif
+def _formats(encoded: bytes) -> tuple[str, ...]:
+    """Return the formats that a file may be opened as; the reader of HEIF is loaded for such a file alone."""
+    if container_of(encoded) != "HEIF" or not _HEIF_HERE:
+        return pillow_formats()
+    import pillow_heif
 
-        pillow_heif.register_heif_opener()
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
+
+
+@cache
+def pillow_formats() -> tuple[str, ...]:
+    """Return the formats of ours that this Pillow was built with; the first call loads their readers."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 

@@ -111,7 +111,8 @@ def _rows(strip: bytes, page: tiff.TiffDirectory, rows: int, values: int) -> NDA
     single = np.unpackbits(packed, axis=1)[:, : values * bits]
     result = np.zeros((rows, values), np.uint16)
     for bit in range(bits):
-        result = (result << 1) | single[:, bit::bits]
+        result <<= 1
+        result |= single[:, bit::bits]
     return result
 
 

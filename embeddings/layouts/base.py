@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fewshot.core.registry import Registry
+from fewshot.core.regular_files import read_regular
+from fewshot.embeddings.inputs.bounds import MAX_FILE_BYTES
 
 LAYOUTS = Registry(group="fewshot.layouts", kind="layout")
 
@@ -72,8 +74,12 @@ class Layout(ABC):
         """
 
     def read(self, root: Path, sample: Sample) -> bytes:
-        """Return the encoded bytes of one sample's image file."""
-        return (root / sample.path).read_bytes()
+        """Return the encoded bytes of one sample's image file.
+
+        Raises:
+            OSError: it is missing, may not be read, is no regular file, or is larger than any image.
+        """
+        return read_regular(self.location(root, sample), limit=MAX_FILE_BYTES)
 
     def location(self, root: Path, sample: Sample) -> Path:
         """Return the file on disk that holds the sample: the image itself, or the archive it is a member of."""

@@ -42,10 +42,6 @@ class Table(Layout):
         if number == 0:
             raise InputError(f"the table {path} has no rows; it must list one image per row: {', '.join(REQUIRED)}")
 
-    def read(self, root: Path, sample: Sample) -> bytes:
-        """Return the bytes of the file that the row names."""
-        return self.location(root, sample).read_bytes()
-
     def location(self, root: Path, sample: Sample) -> Path:
         """Return the image's path beside the table."""
         return (root if root.is_dir() else root.parent) / sample.path

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fewshot.core.errors import InputError
-from fewshot.embeddings.inputs.images import SUFFIXES
+from fewshot.embeddings.inputs.images import HEIF_MISSING, HEIF_SUFFIXES, SUFFIXES
 from fewshot.embeddings.layouts.base import NATURAL_WORDS, SYNTHETIC_WORDS
 
 
@@ -39,7 +39,7 @@ def _walk(
         elif has_image_suffix(entry.name):
             yield path
         else:
-            ignored[f"{Path(entry.name).suffix.lower() or 'no suffix'}: not the suffix of an image"] += 1
+            ignored[why_ignored(entry.name)] += 1
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -62,6 +62,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def has_image_suffix(name: str) -> bool:
     """Return whether the last suffix is an image's, in any case: ``a.b.PNG`` is one."""
     return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
+
+
+def why_ignored(name: str) -> str:
+    """Return in words why a file is left out for its suffix, and what reads it where something would."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+    return (
+        f"{suffix}: {HEIF_MISSING}"
+        if suffix in HEIF_SUFFIXES
+        else f"{suffix or 'no suffix'}: not the suffix of an image"
+    )
 
 
 def class_level(parents: Iterable[str]) -> tuple[int, bool] | None:
