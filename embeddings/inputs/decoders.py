@@ -106,8 +106,7 @@ def _require(name: str, device: str) -> None:
 
 def _pixels(image: Image.Image, encoded: bytes, device: str) -> "np.ndarray[Any, np.dtype[np.uint8]] | None":
     """Return (H, W, 3) uint8, or None where the reference must decode."""
-    still = getattr(image, "n_frames", 1) == 1
-    if image.format not in ("JPEG", "WEBP") or image.mode not in _FAST_MODES or not still:
+    if image.format not in ("JPEG", "WEBP") or image.mode not in _FAST_MODES or getattr(image, "n_frames", 1) != 1:
         return None
     try:
         tensor = _read(image.format, encoded, device)

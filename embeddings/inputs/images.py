@@ -27,6 +27,7 @@ from fewshot.embeddings.inputs.depth import own_rgb, require_readable, rgb_of
 from fewshot.embeddings.inputs.file_metadata import jpeg_quality, metadata_kinds, not_in_pixels, quantisation_digest
 from fewshot.embeddings.inputs.libtiff_messages import libtiff_messages
 from fewshot.embeddings.inputs.png_chunks import SIGNATURE, text_kinds, without_text
+from fewshot.embeddings.inputs.png_chunks import require_sound as require_sound_png
 from fewshot.embeddings.inputs.signatures import container_of
 from fewshot.embeddings.inputs.tiff_directory import tiff_directory
 from fewshot.embeddings.inputs.unreadable import MAX_PIXELS as MAX_PIXELS
@@ -182,6 +183,7 @@ def _loaded(encoded: bytes) -> tuple[Image.Image, bool]:
         if not encoded.startswith(SIGNATURE) or not text_kinds(encoded):
             raise
     # Pillow refuses a PNG for a text or a profile that inflates to more than its limit, or that is damaged.
+    require_sound_png(encoded)
     return _sound(without_text(encoded)), True
 
 

@@ -1,11 +1,12 @@
 """Damage that Pillow decodes without a word: what can be told from the file is refused, with the reason.
 
 JPEG: warnings of libjpeg and scans that are missing, also of JPEG strips in TIFF. PNG: checksums and the order of the
-chunks. TIFF: errors after which libtiff goes on. WebP, AVIF and JPEG 2000 have no checksums; a long run of zeros within
-their compressed data is a hole. Raw samples (BMP, PPM, TGA, TIFF) hold nothing by which a hole could be told.
+chunks. TIFF: errors after which libtiff goes on (images.py). WebP, AVIF, JPEG 2000 and TIFF have no checksums; a long
+run of zeros within their compressed data is a hole. Raw samples hold nothing by which a hole could be told.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 from PIL import Image
 
@@ -14,7 +15,8 @@ from fewshot.embeddings.inputs import tiff_directory as tiff
 from fewshot.embeddings.inputs.unreadable import UnreadableImage
 
 _HOLE = bytes(2048)  # arithmetic and prefix codes of these containers give no such run; a lost block of a disk does
-_JPEG_IN_TIFF = 7
+_MOST_EXIF_BYTES = 1 << 16
+_JPEG_IN_TIFF, _UNCODED = 7, (1, 32773)  # raw samples and PackBits hold long runs of zeros
 _MOST_STRIPS_CHECKED = 4096
 
 
@@ -32,19 +34,24 @@ def require_sound(image: Image.Image, encoded: bytes) -> None:
     elif image.format == "PNG":
         png_chunks.require_sound(encoded)
     elif image.format == "TIFF":
-        for strip in _jpeg_strips(encoded):
-            jpeg_stream.require_sound(strip)
-    elif image.format in ("WEBP", "JPEG2000"):
+        _require_sound_strips(encoded)
+    elif image.format == "WEBP":
+        _require_no_hole(next(_webp_pictures(encoded), b""))
+    elif image.format == "JPEG2000":
         _require_no_hole(encoded)
-    elif image.format in ("AVIF", "HEIF") and encoded.endswith(_HOLE):
-        raise UnreadableImage("damaged", "the file ends in zeros, from which no picture is decoded")
+    elif image.format in ("AVIF", "HEIF") and not _exif_padding(encoded, encoded.find(_HOLE)):
+        raise UnreadableImage("damaged", "a hole of zeros in the compressed data")
 
 
-def _require_no_hole(encoded: bytes) -> None:
-    parts = list(_webp_pictures(encoded)) if encoded[:4] == b"RIFF" else [encoded]
-    for part in parts[:1]:
-        if (at := part.find(_HOLE)) >= 0:
-            raise UnreadableImage("damaged", f"a hole of zeros in the compressed data, from its byte {at} on")
+def _require_no_hole(compressed: bytes) -> None:
+    if (at := compressed.find(_HOLE)) >= 0:
+        raise UnreadableImage("damaged", f"a hole of zeros in the compressed data, from its byte {at} on")
+
+
+def _exif_padding(encoded: bytes, hole: int) -> bool:
+    """Return whether a run of zeros is none, or lies in the EXIF data, which cameras and editors pad."""
+    exif = encoded.rfind(b"Exif\0\0", 0, max(hole, 0))
+    return hole < 0 or 0 <= exif > hole - _MOST_EXIF_BYTES
 
 
 def _webp_pictures(encoded: bytes) -> Iterator[bytes]:
@@ -60,15 +67,16 @@ def _webp_pictures(encoded: bytes) -> Iterator[bytes]:
         position += 8 + size + size % 2
 
 
-def _jpeg_strips(encoded: bytes) -> Iterator[bytes]:
-    """Yield the strips of a JPEG-compressed first page as files of their own (TIFF Technical Note 2)."""
+def _require_sound_strips(encoded: bytes) -> None:
+    """Check the compressed strips of a TIFF's first page; JPEG strips are files of their own (Technical Note 2)."""
     page = tiff.tiff_directory(encoded)
-    if page is None or page.first(tiff.COMPRESSION, 1) != _JPEG_IN_TIFF:
+    if page is None or (compression := page.first(tiff.COMPRESSION, 1)) in _UNCODED:
         return
-    tables = bytes(page.tags.get(tiff.JPEG_TABLES, ()))
+    tables = bytes(page.tags.get(tiff.JPEG_TABLES, ())) if compression == _JPEG_IN_TIFF else b""
     places = zip(page.tags.get(tiff.STRIP_OFFSETS, ()), page.tags.get(tiff.STRIP_BYTES, ()), strict=False)
-    for number, (offset, size) in enumerate(places):
-        if number == _MOST_STRIPS_CHECKED:
-            return
+    for offset, size in islice(places, _MOST_STRIPS_CHECKED):
         strip = encoded[offset : offset + size]
-        yield tables[:-2] + strip[2:] if tables[-2:] == b"\xff\xd9" else strip
+        if compression != _JPEG_IN_TIFF:
+            _require_no_hole(strip)
+        else:
+            jpeg_stream.require_sound(tables[:-2] + strip[2:] if tables[-2:] == b"\xff\xd9" else strip)
