@@ -1,7 +1,7 @@
-"""TIFF files of 9 to 16 bits that Pillow does not read, or reads otherwise than the same picture elsewhere.
+"""TIFF files that Pillow does not read, or reads otherwise than the same picture in another container.
 
 These are 16 bits in separate uncompressed planes (Pillow misplaces them), 16 bits with white as zero (it does not
-invert them), grey with alpha, and depths between 8 and 16 bits (it does not scale 12, and knows no other).
+invert them), grey of 16 bits with alpha, and odd depths (it does not scale 12 bits, and knows no other).
 """
 
 import zlib
@@ -34,7 +34,7 @@ def deep_tiff(encoded: bytes) -> ByteArray | None:
     known = grey or (page.first(tiff.PHOTOMETRIC, -1) == _RGB and samples >= 3)
     if not known or set(page.tags.get(tiff.BITS, ())) != {bits} or tiff.TILE_WIDTH in page.tags:
         raise _not_read(page, "arrangement")
-    picture = _samples(encoded, page) >> (bits - 8)
+    picture = _eight_bits(_samples(encoded, page), bits)
     if page.first(tiff.PHOTOMETRIC, -1) == _WHITE_IS_ZERO:
         picture = 255 - picture
     colours = picture[..., :1] if grey else picture[..., :3]
@@ -42,13 +42,20 @@ def deep_tiff(encoded: bytes) -> ByteArray | None:
 
 
 def _is_ours(page: tiff.TiffDirectory) -> bool:
-    bits = max(page.tags.get(tiff.BITS, (1,)))
-    if not 8 < bits <= 16 or set(page.tags.get(tiff.SAMPLE_FORMAT, (1,))) != {1}:
+    bits, samples = max(page.tags.get(tiff.BITS, (1,))), page.first(tiff.SAMPLES, 1)
+    if not 1 <= bits <= 16 or set(page.tags.get(tiff.SAMPLE_FORMAT, (1,))) != {1}:
         return False
+    if bits != 16:
+        return bits not in (1, 2, 4, 8) or (bits != 8 and samples != 1)
     planar = page.first(tiff.PLANAR, 1) == 2 and page.first(tiff.COMPRESSION, 1) == _NONE
-    white = page.first(tiff.PHOTOMETRIC, -1) == _WHITE_IS_ZERO
-    grey_alpha = page.first(tiff.SAMPLES, 1) == 2
-    return bits != 16 or planar or white or grey_alpha
+    return planar or page.first(tiff.PHOTOMETRIC, -1) == _WHITE_IS_ZERO or samples == 2
+
+
+def _eight_bits(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
+    """Return the high 8 bits of each sample; fewer bits are spread over 0 to 255."""
+    if bits >= 8:
+        return samples >> (bits - 8)
+    return np.rint(samples * (255 / ((1 << bits) - 1))).astype(np.uint16)
 
 
 def _not_read(page: tiff.TiffDirectory, what: str) -> UnreadableImage:
