@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from fewshot.core.registry import Registry
 from fewshot.core.regular_files import read_regular
+from fewshot.embeddings.inputs.bounds import MAX_FILE_BYTES
 from fewshot.embeddings.layouts.labels import UnlabelledRow
 
 LAYOUTS = Registry(group="fewshot.layouts", kind="layout")
-MAX_IMAGE_BYTES = 2 << 30  # of one encoded image; what is larger is no photograph
 _REASONS = 50  # different reasons of left-out rows that are counted one by one
 
 
@@ -71,8 +71,12 @@ class Layout(ABC):
         """
 
     def read(self, root: Path, sample: Sample) -> bytes:
-        """Return the encoded bytes of one sample's image file."""
-        return read_regular(self.location(root, sample), limit=MAX_IMAGE_BYTES)
+        """Return the encoded bytes of one sample's image file.
+
+        Raises:
+            OSError: it is missing, may not be read, is no regular file, or is larger than any image.
+        """
+        return read_regular(self.location(root, sample), limit=MAX_FILE_BYTES)
 
     def location(self, root: Path, sample: Sample) -> Path:
         """Return the file on disk that holds the sample: the image itself, or the archive it is a member of."""

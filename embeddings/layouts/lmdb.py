@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from fewshot.core.errors import InputError
+from fewshot.embeddings.inputs.bounds import MAX_FILE_BYTES
 from fewshot.embeddings.inputs.images import UnreadableImage
-from fewshot.embeddings.layouts.base import MAX_IMAGE_BYTES, Layout, Sample
+from fewshot.embeddings.layouts.base import Layout, Sample
 from fewshot.embeddings.layouts.lmdb_pages import LmdbFile
 from fewshot.embeddings.layouts.names import require_text, source_name
 from fewshot.embeddings.layouts.tree import count_beside
@@ -54,7 +55,7 @@ class Lmdb(Layout):
             raise UnreadableImage("damaged", str(error)) from error
         if value is None:
             raise FileNotFoundError(2, f"no entry {sample.member}")
-        if len(value) > MAX_IMAGE_BYTES:
+        if len(value) > MAX_FILE_BYTES:
             raise UnreadableImage("damaged", f"an entry of {len(value):,} bytes")
         return unwrapped(value)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewshot.core.errors import InputError
-from fewshot.embeddings.inputs.images import SUFFIXES
+from fewshot.embeddings.inputs.images import HEIF_MISSING, HEIF_SUFFIXES, SUFFIXES
 from fewshot.embeddings.layouts.labels import NATURAL_WORDS, SYNTHETIC_WORDS
 from fewshot.embeddings.layouts.splits import is_split
 from fewshot.embeddings.layouts.system_files import system_file, system_folder, system_path
@@ -15,7 +15,6 @@ from fewshot.embeddings.layouts.system_files import system_file, system_folder, 
 _MAX_DEPTH = 100  # folders inside each other; a path of Linux has room for more, but no data set does
 _COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 _ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst")
-_HEIF = (".heic", ".heif", ".hif")
 
 
 def image_files(root: Path, *, ignored: Counter[str]) -> Iterator[str]:
@@ -115,8 +114,8 @@ def not_an_image(name: str) -> str:
     ('.txt: not the suffix of an image', '.tar.gz: gunzip it; a .tar is read as it is')
     """
     suffix = os.path.splitext(name)[1].lower() or "no suffix"  # noqa: PTH122
-    if suffix in _HEIF:
-        return f"{suffix}: not the suffix of an image unless HEIC can be read; pip install 'fewshot[heif]'"
+    if suffix in HEIF_SUFFIXES:
+        return f"{suffix}: {HEIF_MISSING}"
     return archive_remedy(name) or f"{suffix}: not the suffix of an image"
 
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, final
 
 from fewshot.core.errors import InputError
 from fewshot.core.regular_files import open_regular
-from fewshot.embeddings.layouts.base import MAX_IMAGE_BYTES, Layout, Sample
+from fewshot.embeddings.inputs.bounds import MAX_FILE_BYTES
+from fewshot.embeddings.layouts.base import Layout, Sample
 from fewshot.embeddings.layouts.labels import LabelReader, label
 from fewshot.embeddings.layouts.names import require_text, source_name
 from fewshot.embeddings.layouts.splits import split_of_file, without_splits
@@ -97,7 +98,7 @@ class Webdataset(Layout):
         values = [fields[name] for name in _LABELS if fields.get(name) is not None]
         if f"{stem}.cls" in members:
             values.append(
-                self._bytes(shard, f"{stem}.cls", limit=MAX_IMAGE_BYTES)[:80].decode("ascii", "replace").strip()
+                self._bytes(shard, f"{stem}.cls", limit=MAX_FILE_BYTES)[:80].decode("ascii", "replace").strip()
             )
         if len({label(value) for value in values} - {None}) > 1:
             raise InputError(f"{shard}: the labels beside {stem!r} name different classes ({values}); keep one of them")
@@ -116,7 +117,7 @@ class Webdataset(Layout):
 
     def read(self, root: Path, sample: Sample) -> bytes:
         """Return the member's bytes."""
-        return self._bytes(self.location(root, sample), sample.member, limit=MAX_IMAGE_BYTES)
+        return self._bytes(self.location(root, sample), sample.member, limit=MAX_FILE_BYTES)
 
     def location(self, root: Path, sample: Sample) -> Path:
         """Return the shard."""

@@ -50,7 +50,9 @@ class ConfusionEntry(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if [len(row) for row in self.counts] != [len(self.names)] * len(self.names):
-            raise ValueError(f"a confusion of {len(self.names)} sources that is not a table of as many rows and columns")
+            raise ValueError(
+                f"a confusion of {len(self.names)} sources that is not a table of as many rows and columns"
+            )
 
 
 class StoreEntry(Struct, frozen=True):
