@@ -15,12 +15,10 @@ def require_bounded(encoded: bytes) -> None:
     """Raise where a file asks its decoder to go over the picture more often than any sound file does.
 
     Raises:
-        UnreadableImage: ``bomb``, with the number of scans.
+        UnreadableImage: ``bomb``.
     """
-    if container_of(encoded) == "JPEG":
-        scans = jpeg_stream(encoded).scans
-        if scans > MAX_SCANS:
-            raise UnreadableImage("bomb", f"{scans} scans, and the limit is {MAX_SCANS}")
+    if container_of(encoded) == "JPEG" and jpeg_stream(encoded).scans > MAX_SCANS:
+        raise UnreadableImage("bomb", f"more than {MAX_SCANS} scans, each of which goes over the whole picture")
 
 
 def is_light(encoded: bytes) -> bool:

@@ -44,7 +44,7 @@ def depth_of(encoded: bytes) -> Depth | None:
     """Return the depth that a file states, None where its container has 8 bits alone or cannot be followed."""
     if encoded[:2] == b"\xff\xd8":
         return Depth(jpeg_stream(encoded).precision)
-    if encoded[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if tiff.is_tiff(encoded):
         directory = tiff.tiff_directory(encoded)
         if directory is None:
             return None

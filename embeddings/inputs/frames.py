@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from fewshot.embeddings.inputs.tiff_directory import tiff_directory
+from fewshot.embeddings.inputs.tiff_directory import tiff_pages
 
 _IMAGE, _EXTENSION, _END = 0x2C, 0x21, 0x3B
 
@@ -16,8 +16,7 @@ def frames_of(image: Image.Image, encoded: bytes) -> tuple[int, bool]:
     if image.format == "GIF":
         return _gif_frames(encoded)
     if image.format == "TIFF":
-        page = tiff_directory(encoded)
-        return (1, True) if page is None else (max(1, page.pages), page.whole)
+        return tiff_pages(encoded)
     if image.format == "MPO":  # a photograph with its previews or its second eye, not an animation
         return 1, True
     return int(getattr(image, "n_frames", 1)), True

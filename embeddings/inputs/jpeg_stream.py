@@ -30,7 +30,7 @@ class JpegStream:
     Args:
         precision: bits per sample; 0 without a frame.
         components: their ids; pixels: width x height.
-        scans: how many there are.
+        scans: how many there are, counted to one more than MAX_SCANS.
         missing_bits: component -> the low bits that no scan brings, of each of its 64 coefficients; None = none came.
     """
 
@@ -61,6 +61,8 @@ def jpeg_stream(encoded: bytes) -> JpegStream:
             stream.missing_bits = {component: [None] * _COEFFICIENTS for component in stream.components}
         elif code == _SOS:
             stream.scans += 1
+            if stream.scans > MAX_SCANS:
+                break
             _note_scan(stream, segment)
     return stream
 

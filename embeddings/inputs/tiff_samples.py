@@ -24,11 +24,13 @@ def deep_tiff(encoded: bytes) -> ByteArray | None:
     Raises:
         UnreadableImage: such a file, in an arrangement that is not read, or that ends early.
     """
-    if encoded[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if not tiff.is_tiff(encoded):
         return None
     page = tiff.tiff_directory(encoded)
     if page is None or not _is_ours(page):
         return None
+    if not page.complete:
+        raise UnreadableImage("truncated", "values of the TIFF's directory lie beyond the end of the file")
     bits, samples = page.first(tiff.BITS, 1), page.first(tiff.SAMPLES, 1)
     grey = page.first(tiff.PHOTOMETRIC, -1) in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
     known = grey or (page.first(tiff.PHOTOMETRIC, -1) == _RGB and samples >= 3)

@@ -64,18 +64,34 @@ def _prepared_here(preparation: Preparation, jobs: Iterable[Job], decode_seconds
 
 
 class WorkerPool:
-    """Some worker processes with one preparation; use as a context manager."""
+    """Some worker processes with one preparation; use as a context manager.
 
-    def __init__(self, preparation: Preparation, workers: int, *, decode_seconds: float = DECODE_SECONDS) -> None:
+    Args:
+        workers: how many. decode_seconds, decode_bytes: what one image may take.
+    """
+
+    def __init__(
+        self,
+        preparation: Preparation,
+        workers: int,
+        *,
+        decode_seconds: float = DECODE_SECONDS,
+        decode_bytes: int = DECODE_BYTES,
+    ) -> None:
         self.preparation = preparation
         self.count = workers
         self.decode_seconds = decode_seconds
+        self.decode_bytes = decode_bytes
         self._workers: list[_Worker] = []
         self._bytes_each = 0.0
 
     def __enter__(self) -> "WorkerPool":
-        self._workers = [_Worker(self.preparation, self.decode_seconds) for _ in range(self.count)]
+        self._workers = [self._started() for _ in range(self.count)]
         return self
+
+    def _started(self, *, silent_ends: int = 0) -> "_Worker":
+        start = (self.preparation, self.decode_bytes)
+        return _Worker(start, decode_seconds=self.decode_seconds, silent_ends=silent_ends)
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
@@ -166,7 +182,7 @@ class WorkerPool:
                 f"{_STARTS} worker processes in a row ended at their start ({dead.child.ending}); their message is "
                 f"above. Run again with --workers 0 to work in one process"
             )
-        fresh = _Worker(self.preparation, self.decode_seconds, silent_ends=silent_ends)
+        fresh = self._started(silent_ends=silent_ends)
         self._workers[self._workers.index(dead)] = fresh
         left = list(dead.pending)
         given_up = []
@@ -214,7 +230,7 @@ class _Window:
 class _Worker:
     """This process's end of one worker."""
 
-    def __init__(self, preparation: Preparation, decode_seconds: float, *, silent_ends: int = 0) -> None:
+    def __init__(self, start: tuple[Preparation, int], *, decode_seconds: float, silent_ends: int) -> None:
         self.child = Child("fewshot.embeddings.pipeline.decode_pool", "serve")
         self.child.limit_transfers(decode_seconds)
         self.silent_ends = silent_ends  # of those before it in its place
@@ -222,7 +238,7 @@ class _Worker:
         self.retried: set[int] = set()
         self.spoke = False
         self._since = time.monotonic()
-        self.child.send(preparation)
+        self.child.send(start)
 
     def give(self, jobs: list[Job]) -> None:
         """Send more jobs."""
@@ -262,10 +278,10 @@ def serve(descriptor: int) -> None:
     """Prepare jobs until the other side closes; the body of a worker process."""
     stream, connection = connected(descriptor)
     try:
-        preparation: Preparation = connection.recv()
+        preparation, decode_bytes = connection.recv()
         decoder_of(preparation.pixels.decoder)  # readers are loaded now, at no image's expense
         pillow_formats()
-        _limit_memory(preparation)
+        _limit_memory(preparation, decode_bytes)
         connection.send(_READY)
         while True:
             for job in connection.recv():
@@ -274,12 +290,12 @@ def serve(descriptor: int) -> None:
         return
 
 
-def _limit_memory(preparation: Preparation) -> None:
+def _limit_memory(preparation: Preparation, most_bytes: int) -> None:
     """Let an allocation beyond the limit raise MemoryError; a CUDA decoder maps more than that without using it."""
     if preparation.pixels.decoder == "nvjpeg":
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = DECODE_BYTES if hard == resource.RLIM_INFINITY else min(DECODE_BYTES, hard)
+    limit = most_bytes if hard == resource.RLIM_INFINITY else min(most_bytes, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
