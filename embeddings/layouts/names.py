@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from fewshot.core.errors import InputError
@@ -28,7 +29,7 @@ def source_name(value: Any, *, where: str) -> str:
         raise InputError(f"{where}: the source is {shortened(value)}, of type {type(value).__name__}; write it as text")
     name = str(value)
     require_source(name, where=where)
-    if any("\udc80" <= letter <= "\udcff" for letter in name):
+    if not name.isascii() and any("\udc80" <= letter <= "\udcff" for letter in name):
         raise InputError(f"{where}: the source {name!a} is not UTF-8; save the file as UTF-8")
     return name
 
@@ -39,23 +40,30 @@ def require_source(name: str, *, where: str) -> None:
     Raises:
         InputError: blanks around it, a control character, or the text of a missing value.
     """
+    problem = _problem(name)
+    if problem:
+        raise InputError(f"{where}: {problem}")
+    require_text(name, where=f"{where}: the source")
+
+
+@lru_cache(maxsize=1024)  # a few names stand in millions of rows
+def _problem(name: str) -> str:
+    """Return what is wrong with a source's name and what to do, empty when it can be told apart from every other."""
     if not name.strip():
-        raise InputError(f"{where}: path or source is empty; name the generator or the natural collection")
+        return "path or source is empty; name the generator or the natural collection"
     if name != name.strip():
-        raise InputError(
-            f"{where}: the source {name!r} has blanks around it, and would be another source than {name.strip()!r}; "
-            f"take them away"
+        return (
+            f"the source {name!r} has blanks around it, and would be another source than {name.strip()!r}; take them "
+            f"away"
         )
     if name.casefold() in _MISSING:
-        raise InputError(
-            f"{where}: the source {name!r} is what a missing value looks like as text; name the generator or the "
-            f"natural collection"
+        return (
+            f"the source {name!r} is what a missing value looks like as text; name the generator or the natural "
+            f"collection"
         )
     if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name):
-        raise InputError(
-            f"{where}: the source {name[:80]!r} holds a line break or another control character; rename it"
-        )
-    require_text(name, where=f"{where}: the source")
+        return f"the source {name[:80]!r} holds a line break or another control character; rename it"
+    return ""
 
 
 def require_text(text: str, *, where: str) -> None:

@@ -106,8 +106,8 @@ def _sample(table: Path, number: int, row: Row, labels: LabelReader) -> Sample:
 
 
 def _require_values(row: Row, where: str) -> None:
-    missing = [name for name in REQUIRED if row.get(name) is None]
-    if missing:
+    if row.get("path") is None or row.get("source") is None or row.get("synthetic") is None:
+        missing = [name for name in REQUIRED if row.get(name) is None]
         columns = ", ".join(map(str, [*row][:50]))
         raise InputError(
             f"{where}: no value for {', '.join(missing)}; every row needs {', '.join(REQUIRED)}, and the columns are "
@@ -131,7 +131,7 @@ def _path(value: Any, where: str) -> str:
 
 
 def _text(value: Any, where: str, column: str) -> str:
-    if value is None or value != value:
+    if value is None or value != value or value == "":
         return ""
     text = str(value)
     require_text(text, where=f"{where}: the value of {column!r}")

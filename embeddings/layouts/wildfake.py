@@ -61,7 +61,7 @@ def _lists(root: Path) -> list[tuple[str, Path]]:
 
 def _sample(file: Path, split: str, path: str) -> Sample:
     parts = path.removeprefix("./").removeprefix("Images/").split("/")
-    if parts[0] not in CLASSES or len(parts) < 2:
+    if parts[0] not in CLASSES or len(parts) < 2 or ".." in parts:
         raise InputError(
             f"{file}: {path[:200]!r} does not begin with one of {', '.join(CLASSES)}; paths must be relative to Images/"
         )
