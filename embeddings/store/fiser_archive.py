@@ -12,6 +12,7 @@ from fewshot.core.errors import InputError, OptionError, OutputError, unknown_na
 from fewshot.core.files import file_sha256
 from fewshot.embeddings.store.archive_content import ArchiveContent, content_of
 from fewshot.embeddings.store.archive_metadata import name_fault
+from fewshot.embeddings.store.room import require_room
 from fewshot.embeddings.store.writer import LayerData, write_store
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from fewshot.embeddings.weights.torch_file import TorchFileError
 
 SOURCE_ID = "source_id"
+_ROW_BYTES = 160  # of the columns that an archive does not fill
+_OWN_BYTES = 1 << 16
 
 
 def import_archive(
@@ -56,6 +59,7 @@ def import_archive(
     content = content_of(path, _read(path))
     names = _names(path, content, backbone=backbone, dataset=dataset)
     chosen = _chosen(path, content, layer)
+    require_room(Path(out), _bytes_of(content, dataset=names[1]))
     return write_store(out, _samples(content, dataset=names[1]), _layers(path, content, names[0], default=chosen))
 
 
@@ -66,6 +70,13 @@ def _require_another(archive: Path, out: Path) -> None:
         return
     if same:
         raise OutputError(f"{out} is the archive itself; give another path by -o")
+
+
+def _bytes_of(content: ArchiveContent, *, dataset: str) -> int:
+    """Return about how large the store will be: features in float32, columns of one width each, and HDF5's own."""
+    features = sum(4 * values.numel() for values in content.layers.values())
+    longest = max(map(len, content.ids)) * 2 + len(dataset) * 2 + max(map(len, content.classes), default=0)
+    return features + len(content.ids) * (longest * 4 + _ROW_BYTES) + _OWN_BYTES * (1 + len(content.layers))
 
 
 def _names(path: Path, content: ArchiveContent, *, backbone: str | None, dataset: str | None) -> tuple[str, str]:
