@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+_PART_BYTES = 1 << 20
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -54,7 +55,13 @@ def read_regular(path: Path | str, *, limit: int) -> bytes:
         OSError: as ``open_regular``.
     """
     with open_regular(path, limit=limit) as stream:
-        content = stream.read(limit + 1)
+        # Not read(limit + 1), which would allocate as much at once, for the smallest file.
+        content = stream.read(min(os.fstat(stream.fileno()).st_size, limit) + 1)
+        parts = [content]
+        while content and sum(map(len, parts)) <= limit:
+            content = stream.read(_PART_BYTES)
+            parts.append(content)
+    content = parts[0] if not any(parts[1:]) else b"".join(parts)
     if len(content) > limit:
         raise _too_large(path, f"more than {_gigabytes(limit)}", limit)
     return content

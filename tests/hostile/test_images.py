@@ -127,10 +127,10 @@ def test_scans_pages_and_frames_without_end_hold_nothing_up(tmp_path: Path, work
 
 
 def test_a_picture_beyond_the_memory_of_a_decode_is_listed_and_takes_no_other_along(tmp_path: Path) -> None:
-    Image.new("RGB", (9000, 9000), (1, 2, 3)).save(tmp_path / "large.png", compress_level=1)
+    Image.new("1", (12_000, 12_000)).save(tmp_path / "large.png", compress_level=1)
     (tmp_path / "good.png").write_bytes(encoded("PNG"))
 
-    with WorkerPool(preparation(tmp_path), 1, decode_bytes=500 << 20) as pool:
+    with WorkerPool(preparation(tmp_path), 1, decode_bytes=400 << 20) as pool:
         found = list(pool.run(jobs("good.png", "large.png", "good.png")))
 
     assert [result.failure.partition(":")[0] for result in found] == ["", "memory", ""]
@@ -156,9 +156,7 @@ def test_a_file_cut_in_a_later_page_gives_its_first_and_says_so(container: str, 
         if not found.failure:
             assert found.metadata is not None
             assert found.metadata.id == whole.id
-            assert ("unread" in found.metadata.metadata) == (
-                container == "GIF" or "frames=4" not in found.metadata.metadata
-            )
+            assert "unread" in found.metadata.metadata or (container, found.metadata.metadata) == ("TIFF", "frames=4")
         else:
             assert found.failure.split(":")[0] in ("truncated", "damaged"), found.failure
 
