@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from fewshot.core.errors import OptionError
 from fewshot.core.files import atomic_write, make_folder
+from fewshot.core.outputs import FIGURES, PNG
 
 # Okabe and Ito's palette, told apart by colour-blind readers (Color Universal Design, 2008), darkest first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
@@ -62,14 +63,18 @@ def to_svg(figure: Figure, *, label: str) -> str:
     return text[text.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
 
-def save_png(figure: Figure, path: Path | str, *, dots_per_inch: int = 150) -> Path:
+def save_png(figure: Figure, path: Path | str, *, dots_per_inch: int = 150, option: str = "-o") -> Path:
     """Write the figure as a PNG.
+
+    Args:
+        figure, path: what and where.
+        option: which option named the path, for the message.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    with atomic_write(path) as stream, matplotlib.rc_context(_LOOK):
-        figure.savefig(stream, format="png", dpi=dots_per_inch, metadata={"Software": None})
+    with atomic_write(path, option=option, kind=PNG) as stream, matplotlib.rc_context(_LOOK):
+        figure.savefig(stream, format="png", dpi=dots_per_inch, metadata=_METADATA["png"])
     return Path(path)
 
 
@@ -81,18 +86,19 @@ def save_figure(figure: Figure, path: Path | str, *, dots_per_inch: int = 200) -
         OutputError: the file cannot be written.
     """
     kind = Path(path).suffix.lower().removeprefix(".")
-    if kind not in _UNDATED:
-        raise OptionError(f"a figure cannot be written as {path}; end its name in {', '.join(_UNDATED)}")
+    if kind not in _METADATA:
+        raise OptionError(f"a figure cannot be written as {path}; end its name in {', '.join(_METADATA)}")
     make_folder(Path(path).parent)
-    with atomic_write(path) as stream, matplotlib.rc_context(_LOOK):
-        figure.savefig(stream, format=kind, dpi=dots_per_inch, metadata=_UNDATED[kind])
+    with atomic_write(path, option="--figures", kind=FIGURES[kind]) as stream, matplotlib.rc_context(_LOOK):
+        figure.savefig(stream, format=kind, dpi=dots_per_inch, metadata=_METADATA[kind])
     return Path(path)
 
 
-_UNDATED: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+# No dates, so that the same figure has the same bytes; our name, by which a later run knows that it may write over it.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": "fewshot"},
+    "svg": {"Date": None, "Creator": None, "Title": "fewshot"},
+    "pdf": {"CreationDate": None, "Creator": "fewshot", "Producer": None},
 }
 
 

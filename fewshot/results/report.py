@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from fewshot.core.errors import ReportError
 from fewshot.core.files import write_text
+from fewshot.core.outputs import REPORT
 from fewshot.results.legacy_names import entry_of_today, head_of_today
 from fewshot.results.row import Row as Row
 from fewshot.results.row import Selection as Selection
@@ -157,7 +158,7 @@ class Report:
         Raises:
             OutputError: the file cannot be written.
         """
-        return write_text(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
+        return write_text(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", kind=REPORT)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
