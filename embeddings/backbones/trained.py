@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot.core.errors import OptionError, OutputError, WeightsError
+from fewshot.core.names import require_name
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.rule import rule_from_json
@@ -145,6 +146,8 @@ def read_reference(file: Path) -> BackboneReference:
     except ValueError as error:
         raise WeightsError(f"the header of {file} cannot be read ({error}); copy or pack it again") from error
     reference = BackboneReference.from_json(document, where=f"the header of {file}")
+    for what, each in (("backbone", reference.name), *(("layer", layer) for layer in reference.layers)):
+        require_name(each, what=what, where=f"the header of {file}")
     if not (reference.base and reference.layers and reference.digest):
         raise WeightsError(f"the header of {file} lacks the base, the layers or the digest; copy or pack it again")
     return reference
@@ -201,6 +204,8 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def _require_target(path: Path, name: str) -> None:
+    if name:
+        require_name(name, what="backbone", where="--name")
     if not name or name.partition(":")[0] in BACKBONES.names():
         raise OptionError(f"--name {name!r} is empty or names a backbone of fewshot; choose a name of your own")
     if path.suffix != SUFFIX or path.exists():

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 from fewshot.core.errors import InputError, OptionError
+from fewshot.core.names import is_kept, require_name, require_value
 from fewshot.embeddings.layouts.base import LAYOUTS, Layout, Sample
 
 AUTO = "auto"
+_TEXTS = ("path", "member", "source", "split", "dataset", "category", "group")
+_UNNAMED = "column without a name, such as the index that pandas writes"
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def collect(
     samples: list[Sample] = []
     root_numbers: list[int] = []
     for number, (path, chosen) in enumerate(zip(paths, layouts, strict=True)):
-        of_root = list(chosen.samples(path))
+        of_root = list(_checked(path, chosen))
         samples += of_root
         root_numbers += [number] * len(of_root)
     if limit is not None:
@@ -82,6 +85,34 @@ def collect(
     collection = Collection(paths, layouts, samples, root_numbers, _keys(paths, samples, root_numbers))
     _require_both_classes(collection, one_class=one_class)
     return collection
+
+
+def _checked(root: Path, layout: Layout) -> Iterator[Sample]:
+    """Yield the samples of a root whose names and texts a store can keep; a column without a name is left out.
+
+    Raises:
+        InputError: a name or text that it cannot.
+    """
+    columns: set[str] = set()
+    for sample in layout.samples(root):
+        for name in sample.extra:
+            if name not in columns and name.strip():
+                columns.add(require_name(name, what="column", where=str(root)))
+        kept = {name: value for name, value in sample.extra.items() if name in columns}
+        if len(kept) < len(sample.extra):
+            layout.ignored[_UNNAMED] = 1
+        _require_values(root, sample)
+        yield sample if len(kept) == len(sample.extra) else replace(sample, extra=kept)
+
+
+def _require_values(root: Path, sample: Sample) -> None:
+    fields = {name: getattr(sample, name) for name in _TEXTS}
+    texts = {**fields, **sample.extra}
+    if not sample.source.strip():
+        raise InputError(f"{root}: the source of {sample.key!r} is empty; name the generator or the natural collection")
+    if not is_kept("".join(texts.values())):
+        for name, text in texts.items():
+            require_value(text, what=name, where=f"{root}, {sample.path!r}")
 
 
 def loose_files(paths: Sequence[Path]) -> Collection:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot.core.errors import InputError, unknown_name
+from fewshot.core.errors import InputError, OutputError, unknown_name
 from fewshot.core.files import file_sha256
+from fewshot.core.names import require_name, require_value
+from fewshot.core.outputs import STORE, Output, require_outputs
+from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
 
 if TYPE_CHECKING:
@@ -48,14 +51,30 @@ def import_archive(
         OutputError: the store cannot be written.
     """
     path = Path(archive)
+    _require_replaceable(Path(out), path)
     content = _read(path)
     layers = _layers(path, content, backbone=backbone, default=layer)
     return write_store(out, _samples(path, content, dataset=dataset or path.stem), layers)
 
 
+def _require_replaceable(out: Path, archive: Path) -> None:
+    """Refuse to write over the archive, over what is no store, and over a store that was not imported."""
+    require_outputs([Output(out, STORE)], inputs=[archive])
+    if not out.exists() or not out.stat().st_size:
+        return
+    with FeatureStore(out) as store:
+        imported = all("archive_sha256" in layer.provenance for layer in store.layers)
+    if not imported:
+        raise OutputError(
+            f"{out} is a store that was embedded, not imported, and is not written over; name another file by -o"
+        )
+
+
 def _layers(path: Path, content: Mapping[str, Any], *, backbone: str | None, default: str | None) -> list[LayerData]:
     metadata = dict(content["metadata"])
-    name = backbone or str(metadata.get("model_name") or path.stem)
+    name = require_name(backbone or str(metadata.get("model_name") or path.stem), what="backbone", where=str(path))
+    for key in content["embeddings"]:
+        require_name(str(key), what="layer", where=str(path))
     found = {str(key): _array(values) for key, values in content["embeddings"].items()}
     chosen = default or list(found)[-1]
     if chosen not in found:
@@ -76,6 +95,8 @@ def _samples(path: Path, content: Mapping[str, Any], *, dataset: str) -> "pd.Dat
     import pandas as pd
 
     sources, synthetic = _labels(path, content)
+    for text in (dataset, *map(str, content["classes"]), *map(str, _plain(content["ids"]))):
+        require_value(text, what="name", where=str(path))
     ids = [str(value) for value in _plain(content["ids"])]
     return pd.DataFrame(
         {

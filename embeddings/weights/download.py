@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 from fewshot.core.errors import WeightsError
 from fewshot.core.files import file_sha256, make_folder, output_error, publish
+from fewshot.core.marked_folders import claim_folder
+from fewshot.core.path_names import path_name
 from fewshot.embeddings.card import WeightFile
 from fewshot.embeddings.weights.locate import cache_folder, locate, published_difference, verify
 from fewshot.embeddings.weights.resuming_download import TIMEOUT_SECONDS, DownloadFailed, download
 
 if TYPE_CHECKING:
     from fewshot.embeddings.card import BackboneCard
+
+_OPTION = "FEWSHOT_WEIGHTS or --cache"
 
 
 def fetch(
@@ -68,7 +72,7 @@ def _fetched(
             f"{file.file} of backbone {card.name!r} is not in {folder}, and --offline fetches nothing; run "
             f"`fewshot weights fetch {card.name}` where there is a network, or copy the file there from {file.source}"
         )
-    target = make_folder(folder, option="FEWSHOT_WEIGHTS or --cache") / file.file
+    target = make_folder(folder, option=_OPTION) / file.file
     if file.repository:
         _from_hub(file, target, quiet=quiet, endpoint=endpoint)
     else:
@@ -83,7 +87,8 @@ def _from_hub(file: WeightFile, target: Path, *, quiet: bool, endpoint: str | No
 
     if quiet:
         disable_progress_bars()
-    staging = target.parent / ".hub" / file.repository.replace("/", "--")
+    staging = target.parent / ".hub" / path_name(file.repository.replace("/", "--"))
+    claim_folder(staging, purpose="a download from the hub", option=_OPTION, older=_of_hub)
     try:
         got = hf_hub_download(
             file.repository,
@@ -103,6 +108,11 @@ def _from_hub(file: WeightFile, target: Path, *, quiet: bool, endpoint: str | No
         shutil.rmtree(staging, ignore_errors=True)
         with suppress(OSError):
             staging.parent.rmdir()
+
+
+def _of_hub(folder: Path) -> bool:
+    """Return whether a folder without a mark is one that the hub's client left, in an earlier version of ours."""
+    return (folder / ".cache" / "huggingface").is_dir()
 
 
 def _from_addresses(file: WeightFile, target: Path, *, quiet: bool) -> None:
@@ -131,7 +141,7 @@ def _name(got: Path, file: WeightFile, target: Path) -> None:
     try:
         publish(got, target)
     except OSError as error:
-        raise output_error(target, error, option="FEWSHOT_WEIGHTS or --cache") from error
+        raise output_error(target, error, option=_OPTION) from error
     if not file.sha256:
         verify(file, target)  # its hash is pinned
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fewshot.core.errors import OptionError, OutputError, WeightsError, unknown_name
 from fewshot.core.files import file_digest, file_sha256, write_text
+from fewshot.core.outputs import PINNED
 from fewshot.embeddings.card import RANDOM, BackboneCard, PartWeights, RandomWeights, WeightFile, Weights
 
 EVERY = "all"
@@ -248,7 +249,8 @@ def _pins(folder: Path) -> dict[str, str]:
 
 
 def _pin(path: Path, digest: str) -> None:
-    """Record the digest beside the file; a folder that cannot be written to keeps no pins."""
+    """Record the digest beside the file; a folder that cannot be written to keeps no pins, nor one whose file of
+    this name is somebody else's."""
     pins = {**_pins(path.parent), path.name: digest}
     with suppress(OutputError):
-        write_text(path.parent / PINS, json.dumps(pins, indent=1, sort_keys=True))
+        write_text(path.parent / PINS, json.dumps(pins, indent=1, sort_keys=True), kind=PINNED)

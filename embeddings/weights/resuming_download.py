@@ -1,9 +1,10 @@
 """Fetch one file over HTTP into ``NAME.part``, resuming what an earlier attempt left there."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from fewshot.core.errors import FewshotError
+from fewshot.core.errors import FewshotError, OutputError
 from fewshot.core.files import output_error
 from fewshot.core.progress import Progress
 
@@ -34,6 +35,7 @@ def download(url: str, part: Path, *, quiet: bool = True) -> None:
     """
     import requests
 
+    _require_own(part)
     try:
         with _answer(url, have=part.stat().st_size if part.is_file() else 0) as answer:
             answer.raise_for_status()
@@ -43,6 +45,16 @@ def download(url: str, part: Path, *, quiet: bool = True) -> None:
         raise DownloadFailed((str(error) or type(error).__name__).splitlines()[0]) from error
     except OSError as error:
         raise output_error(part, error, option="FEWSHOT_WEIGHTS or --cache") from error
+
+
+def _require_own(part: Path) -> None:
+    """Refuse a link or a second name of a file, through which the bytes would reach a file elsewhere, and a pipe."""
+    if part.is_char_device() or not os.path.lexists(part):
+        return  # opening a device says what it says
+    if part.is_symlink() or not part.is_file() or part.stat().st_nlink > 1:
+        raise OutputError(
+            f"{part} cannot be written: it is a link or no file, and what comes would be written elsewhere; remove it"
+        )
 
 
 def _answer(url: str, *, have: int) -> "Response":

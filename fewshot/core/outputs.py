@@ -155,6 +155,7 @@ PAGE = FileKind("a page", b"<!DOCTYPE html>", (rb'content="fewshot"|default-src 
 PNG = FileKind("a picture", b"\x89PNG\r\n\x1a\n", (rb"Software\x00fewshot",))
 SVG = FileKind("a figure", b"<?xml", (rb"<svg", rb"<dc:title>fewshot<"))
 PDF = FileKind("a figure", b"%PDF-", (rb"/Creator \(fewshot\)",))
+PINNED = FileKind("a list of pinned SHA-256", b"{", (rb'": "[0-9a-f]{64}"',))
 INDEX_DESCRIPTION = FileKind("the description of an index", b"{", (rb'"index_sha256"\s*:', rb'"layer_digest"\s*:'))
 INDEX = FileKind("an index", b"I", holds=lambda path: INDEX_DESCRIPTION.fits(path.with_name(path.name + ".json")))
 STORE = FileKind("a feature store", b"\x89HDF\r\n\x1a\n")
