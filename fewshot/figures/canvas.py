@@ -17,6 +17,7 @@ from fewshot.core.errors import OptionError
 from fewshot.core.files import atomic_write, make_folder
 from fewshot.core.outputs import FIGURES, PNG
 
+_LONGEST_TICK, _LONGEST_LINE = 40, 120  # characters
 # Okabe and Ito's palette, told apart by colour-blind readers (Color Universal Design, 2008), darkest first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 _LOOK: Any = {
@@ -112,11 +113,17 @@ def _make_printable(figure: Figure) -> None:
                 axis.set_major_formatter(FuncFormatter(_printable(formatter)))
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-        text.set_text(escape_lines(text.get_text()))
+        text.set_text(_drawable(text.get_text(), _LONGEST_LINE))
 
 
 def _printable(formatter: FuncFormatter) -> Callable[[float, int | None], str]:
-    return lambda value, position: escape_lines(formatter(value, position))
+    return lambda value, position: _drawable(formatter(value, position), _LONGEST_TICK)
+
+
+def _drawable(text: str, longest: int) -> str:
+    """Return printable lines of at most so many characters each: a figure has no room for more."""
+    lines = escape_lines(text).split("\n")
+    return "\n".join(line if len(line) <= longest else f"{line[: longest - 1]}…" for line in lines)
 
 
 # No dates, so that the same figure has the same bytes; our name, by which a later run knows that it may write over it.
