@@ -14,7 +14,7 @@ import click
 
 from fewshot import __version__
 from fewshot.cli.reporting import abandon, flush_notes, print_note, print_text
-from fewshot.cli.streams import prepare_streams
+from fewshot.cli.streams import prepare_streams, restart_in_utf8
 from fewshot.core.control_characters import escape_control
 from fewshot.core.errors import FewshotError
 
@@ -112,6 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:
+        restart_in_utf8()
     prepare_streams()
     try:
         group.main(args=given, prog_name="fewshot")

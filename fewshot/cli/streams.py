@@ -1,5 +1,6 @@
 """The standard streams of the process: open, able to take any name, and free of what a terminal would obey."""
 
+import codecs
 import io
 import os
 import sys
@@ -8,6 +9,8 @@ import warnings
 from types import TracebackType
 
 from fewshot.core.control_characters import escape_control, escape_lines
+
+_MODE = "PYTHONUTF8"  # of Python: 1 reads and writes UTF-8 whatever the locale says
 
 
 def prepare_streams() -> None:
@@ -18,6 +21,16 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")  # a file's name may not fit the locale's encoding
     warnings.formatwarning = _warning
     sys.excepthook = _print_error
+
+
+def restart_in_utf8() -> None:
+    """Start the program anew in Python's UTF-8 mode where the locale would read names of files as something else.
+
+    Under an ASCII or Latin-1 locale with UTF-8 mode switched off, names of files would not be those that stores hold.
+    """
+    if codecs.lookup(sys.getfilesystemencoding()).name == "utf-8" or os.environ.get(_MODE) == "1":
+        return
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, _MODE: "1"})
 
 
 def _fill_gaps() -> None:

@@ -141,7 +141,8 @@ def test_names_that_the_locale_cannot_spell_lose_no_run(tmp_path: Path, locale: 
         "fewshot export größe.h5 -o größe",
     ]
     script = "import sys; from tests.embeddings import fakes; from fewshot.cli import main; fakes.register()\n"
-    script += "for line in sys.argv[1:]:\n  try: main(line.split()[1:])\n  except SystemExit as end: assert not end.code, line\n"
+    script += "for line in sys.argv[1:]:\n  sys.argv[1:] = line.split()[1:]\n"
+    script += "  try: main()\n  except SystemExit as end: assert not end.code, line\n"
     base = dict.fromkeys(("LC_ALL", "LANG", "LC_CTYPE", "PYTHONIOENCODING"), "")
 
     done = shell(shlex.join([sys.executable, "-c", script, *commands]), tmp_path, **{**base, **locale})
