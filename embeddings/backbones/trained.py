@@ -169,7 +169,7 @@ def write_weight_file(
         OptionError: a name that is empty or a registered backbone's.
         OutputError: the file exists or cannot be written.
     """
-    _require_target(path, name)
+    require_target(path, name)
     state = {f"{_NETWORK}.{key}": value for key, value in backbone.network.state_dict().items()}
     if head is not None:
         state |= {f"{_HEAD}.{key}": value for key, value in head.state_dict().items()}
@@ -203,7 +203,13 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _require_target(path: Path, name: str) -> None:
+def require_target(path: Path, name: str) -> None:
+    """Refuse, before weights are read, a name or a path that ``write_weight_file`` takes not.
+
+    Raises:
+        InputError, OptionError: the name.
+        OutputError: the path.
+    """
     if name:
         require_name(name, what="backbone", where="--name")
     if not name or name.partition(":")[0] in BACKBONES.names():

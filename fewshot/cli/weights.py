@@ -112,9 +112,10 @@ def pack(backbone: str, out: Path, name: str, weights: tuple[str, ...], cache: P
     The file's header holds network, layers, input rule, licence and a digest of the values.
     """
     from fewshot.embeddings.backbones.creation import create
-    from fewshot.embeddings.backbones.trained import write_weight_file
+    from fewshot.embeddings.backbones.trained import require_target, write_weight_file
     from fewshot.embeddings.weights.locate import require_known, resolve
 
+    require_target(out, name)
     made = create(backbone)
     require_known(weights, [made.card])
     reference = write_weight_file(out, made.fill(resolve(made.card, weights, cache=cache)), name=name)

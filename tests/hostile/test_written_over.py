@@ -114,7 +114,9 @@ def test_a_file_of_another_kind_is_not_written_over(folder: Path, command: str, 
 
     said = refused(folder, command)
 
-    assert any(word in said for word in ("not written over", "exists already", "must be a new file")), said
+    assert any(
+        word in said for word in ("not written over", "exists already", "must be a new file", "cannot be read")
+    ), said
 
 
 @pytest.mark.parametrize("special", ["pipe", "null", "folder"])
