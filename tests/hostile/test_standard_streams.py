@@ -5,6 +5,7 @@ import resource
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def shell(
-    command: str, folder: Path, *, limit: int | None = None, **environment: str
+    command: str, folder: Path, *, limit: int | None = None, environment: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run a shell command in which ``fewshot`` is the program with the fakes, within a limit of bytes per file."""
 
@@ -29,7 +30,8 @@ def shell(
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    given = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLCONFIGDIR": str(folder), **environment}
+    given = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLCONFIGDIR": str(folder)}
+    given |= environment or {}
     return subprocess.run(
         ["bash", "-c", f'set -o pipefail; fewshot() {{ {PROGRAM} "$@"; }}; {command}'],
         cwd=folder,
@@ -145,7 +147,7 @@ def test_names_that_the_locale_cannot_spell_lose_no_run(tmp_path: Path, locale: 
     script += "  try: main()\n  except SystemExit as end: assert not end.code, line\n"
     base = dict.fromkeys(("LC_ALL", "LANG", "LC_CTYPE", "PYTHONIOENCODING"), "")
 
-    done = shell(shlex.join([sys.executable, "-c", script, *commands]), tmp_path, **{**base, **locale})
+    done = shell(shlex.join([sys.executable, "-c", script, *commands]), tmp_path, environment={**base, **locale})
 
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
