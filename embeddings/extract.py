@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fewshot.core.errors import InputError, OptionError, OutputError, StoreError
+from fewshot.core.outputs import STORE, Output, require_outputs
 from fewshot.core.progress import Progress
 from fewshot.embeddings.embedder import ImagesDone
 from fewshot.embeddings.engines.base import ENGINES, Engine, UnitDone
@@ -127,7 +128,7 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         DeviceError, OptionError, UnknownNameError: an option's value cannot be used.
     """
     started = time.perf_counter()
-    path = _output_of(out)
+    path = _output_of(out, inputs=_files_read(roots, backbones, weights))
     devices = devices_of(device)
     runner = _engine(engine, devices)
     compute = ComputeSettings(
@@ -300,13 +301,25 @@ def _require_shard(shard: tuple[int, int] | None) -> None:
         raise OptionError(f"--shard {shard[0]}/{shard[1]}: give i/n with i from 1 to n")
 
 
-def _output_of(out: Path | str) -> Path:
+def _output_of(out: Path | str, *, inputs: Iterable[Path | str]) -> Path:
     path = Path(out).expanduser().absolute()
     if not path.parent.is_dir():
         raise OutputError(f"{path} cannot be written: there is no folder {path.parent}; make it, or give another -o")
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give -o the name of a file, for example {path / 'store.h5'}")
+    require_outputs([Output(path, STORE)], inputs=inputs)
     return path
+
+
+def _files_read(
+    roots: Path | str | Sequence[Path | str],
+    backbones: str | Sequence[str],
+    weights: Mapping[str, Path | str] | Sequence[str],
+) -> list[Path]:
+    """Return the files that a run reads, as far as they are named: tables or archives, and weight files."""
+    named = [backbones] if isinstance(backbones, str) else backbones
+    given = weights.values() if isinstance(weights, Mapping) else [one.partition("=")[2] for one in weights]
+    return [Path(one).expanduser() for one in (*_several(roots), *named, *given)]
 
 
 def _workers(workers: int | str, work: Sequence[Unit], devices: Sequence[str]) -> int:

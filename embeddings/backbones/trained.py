@@ -186,7 +186,7 @@ def write_weight_file(
         OptionError: a name that is empty or a registered backbone's.
         OutputError: the file exists or cannot be written.
     """
-    _require_target(path, name)
+    require_target(path, name)
     state = {f"{_NETWORK}.{key}": value for key, value in backbone.network.state_dict().items()}
     if head is not None:
         state |= {f"{_HEAD}.{key}": value for key, value in head.state_dict().items()}
@@ -251,7 +251,13 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _require_target(path: Path, name: str) -> None:
+def require_target(path: Path, name: str) -> None:
+    """Refuse, before weights are read, a name or a path that ``write_weight_file`` does not take.
+
+    Raises:
+        OptionError: the name.
+        OutputError: the path.
+    """
     if not name.strip() or _is_taken(name):
         raise OptionError(f"--name {name!r} is empty or names a backbone of fewshot; choose a name of your own")
     if not _is_name(name):

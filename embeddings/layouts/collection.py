@@ -5,11 +5,12 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 from fewshot.core.errors import InputError, OptionError
+from fewshot.core.names import is_kept, require_name, require_value
 from fewshot.embeddings.layouts.base import LAYOUTS, Layout, Sample
 from fewshot.embeddings.layouts.look_alikes import look_alike
 from fewshot.embeddings.layouts.names import require_distinct, require_source
@@ -20,6 +21,8 @@ AUTO = "auto"
 MAX_IMAGES = 20_000_000  # samples lie in memory, about half a kilobyte each
 _MANIFEST = ("table",)  # layouts that read a list of the user's own
 _NUMBER_WORDS = ("0", "1")  # as folder names these number shards as often as they name classes
+_TEXTS = ("path", "member", "source", "split", "dataset", "category", "group")
+_UNNAMED = "column without a name, such as the index that pandas writes"
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,32 @@ def collect(
     return collection
 
 
+def _checked(root: Path, layout: Layout) -> Iterator[Sample]:
+    """Yield the samples of a root whose names and texts a store can keep; a column without a name is left out.
+
+    Raises:
+        InputError: a name or text that it cannot.
+    """
+    columns: set[str] = set()
+    for sample in layout.samples(root):
+        for name in sample.extra:
+            if name not in columns and name.strip():
+                columns.add(require_name(name, what="column", where=str(root)))
+        kept = {name: value for name, value in sample.extra.items() if name in columns}
+        if len(kept) < len(sample.extra):
+            layout.ignored[_UNNAMED] = 1
+        _require_values(root, sample)
+        yield sample if len(kept) == len(sample.extra) else replace(sample, extra=kept)
+
+
+def _require_values(root: Path, sample: Sample) -> None:
+    fields = {name: getattr(sample, name) for name in _TEXTS}
+    texts = {**fields, **sample.extra}
+    if not is_kept("".join(texts.values())):
+        for name, text in texts.items():
+            require_value(text, what=name, where=f"{root}, {sample.path!r}")
+
+
 def loose_files(paths: Sequence[Path]) -> Collection:
     """Return image files without labels, by their number: what a search is given."""
     samples = [Sample(str(path.absolute()), source="", synthetic=False) for path in paths]
@@ -194,7 +223,7 @@ def _listing(root: Path) -> Iterator[None]:
 def _samples_of(root: Path, layout: Layout) -> list[Sample]:
     """Return the samples of one root, as many as memory is meant to hold."""
     with _listing(root):
-        found = list(itertools.islice(layout.samples(root), MAX_IMAGES + 1))
+        found = list(itertools.islice(_checked(root, layout), MAX_IMAGES + 1))
     if len(found) > MAX_IMAGES:
         raise InputError(f"{root} lists more than {MAX_IMAGES:,} images; divide it into several roots and stores")
     return found

@@ -8,6 +8,7 @@ from typing import Any
 
 from fewshot.core.errors import StoreError
 from fewshot.core.files import file_sha256, write_text
+from fewshot.core.outputs import INDEX_DESCRIPTION
 from fewshot.embeddings.search.indexed_layer import IndexedLayer
 from fewshot.embeddings.search.kinds import Choice
 
@@ -39,7 +40,9 @@ def write_description(path: Path, layer: IndexedLayer, choice: Choice) -> None:
         "index_sha256": file_sha256(path),
         "choice": asdict(choice),
     }
-    write_text(description_path(path), json.dumps(description, indent=1) + "\n", option="--index-file")
+    write_text(
+        description_path(path), json.dumps(description, indent=1) + "\n", option="--index-file", kind=INDEX_DESCRIPTION
+    )
 
 
 def read_description(path: Path) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from fewshot.core.errors import InputError, OptionError, OutputError, unknown_name
 from fewshot.core.files import file_sha256
+from fewshot.core.outputs import STORE, Output, require_outputs
 from fewshot.embeddings.store.archive_content import ArchiveContent, content_of
 from fewshot.embeddings.store.archive_metadata import name_fault
+from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.room import require_room
 from fewshot.embeddings.store.writer import LayerData, write_store
 
@@ -55,7 +57,7 @@ def import_archive(
         OutputError: the store cannot be written, or would replace the archive.
     """
     path = Path(archive)
-    _require_another(path, Path(out))
+    _require_replaceable(Path(out), path)
     content = content_of(path, _read(path))
     names = _names(path, content, backbone=backbone, dataset=dataset)
     chosen = _chosen(path, content, layer)
@@ -63,13 +65,17 @@ def import_archive(
     return write_store(out, _samples(content, dataset=names[1]), _layers(path, content, names[0], default=chosen))
 
 
-def _require_another(archive: Path, out: Path) -> None:
-    try:
-        same = out.samefile(archive)
-    except (OSError, ValueError):  # one of them is not there, which is found out where it is opened
+def _require_replaceable(out: Path, archive: Path) -> None:
+    """Refuse to write over the archive, over what is no store, and over a store that was not imported."""
+    require_outputs([Output(out, STORE)], inputs=[archive])
+    if not out.exists() or not out.stat().st_size:
         return
-    if same:
-        raise OutputError(f"{out} is the archive itself; give another path by -o")
+    with FeatureStore(out) as store:
+        imported = all("archive_sha256" in layer.provenance for layer in store.layers)
+    if not imported:
+        raise OutputError(
+            f"{out} is a store that was embedded, not imported, and is not written over; name another file by -o"
+        )
 
 
 def _bytes_of(content: ArchiveContent, *, dataset: str) -> int:

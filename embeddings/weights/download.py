@@ -16,6 +16,8 @@ from fewshot.embeddings.weights.resuming_download import PATIENCE_SECONDS, TIMEO
 if TYPE_CHECKING:
     from fewshot.embeddings.card import BackboneCard
 
+_OPTION = "FEWSHOT_WEIGHTS or --cache"
+
 
 def fetch(
     card: "BackboneCard",
@@ -80,7 +82,7 @@ def _fetched(
             f"{file.file} of backbone {card.name!r} is not in {folder}, and --offline fetches nothing; run "
             f"`fewshot weights fetch {card.name}` where there is a network, or copy the file there from {file.source}"
         )
-    target = make_folder(folder, option="FEWSHOT_WEIGHTS or --cache") / file.file
+    target = make_folder(folder, option=_OPTION) / file.file
     if file.repository:
         _from_hub(file, target, quiet=quiet, endpoint=endpoint)
     else:
@@ -148,7 +150,7 @@ def _name(got: Path, file: WeightFile, target: Path) -> None:
     try:
         publish(got, target)
     except OSError as error:
-        raise output_error(target, error, option="FEWSHOT_WEIGHTS or --cache") from error
+        raise output_error(target, error, option=_OPTION) from error
     if not file.sha256:
         verify(file, target)  # its hash is pinned
 

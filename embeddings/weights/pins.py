@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fewshot.core.errors import OutputError, WeightsError
 from fewshot.core.files import write_text
+from fewshot.core.outputs import PINNED
 from fewshot.core.regular_files import read_regular
 
 PINS = "pins.json"
@@ -37,4 +38,4 @@ def pin_file(path: Path, digest: str) -> None:
     """Record the digest beside the file; a folder that cannot be written to keeps no pins."""
     pins = {**pins_of(path.parent), path.name: digest}
     with suppress(OutputError):
-        write_text(path.parent / PINS, json.dumps(pins, indent=1, sort_keys=True))
+        write_text(path.parent / PINS, json.dumps(pins, indent=1, sort_keys=True), kind=PINNED)

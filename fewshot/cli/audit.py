@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fewshot.cli.options import STORE, json_option, seed_option, where_option
+from fewshot.cli.reporting import print_json, print_text
+from fewshot.core.control_characters import escape_control
 from fewshot.draws.near_bits import NEAR_BITS
 
 if TYPE_CHECKING:
@@ -46,8 +48,6 @@ _DUPLICATES = ("likeness", "pairs", "classes", "sources", "splits", "not of one 
 @json_option
 def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
     """Find what could mislead on STORE: file metadata that separates the classes, duplicates, leaks, imbalance."""
-    import json
-
     from fewshot.audit import audit
     from fewshot.core.errors import InputError
     from fewshot.embeddings.store.reader import FeatureStore
@@ -62,7 +62,10 @@ def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
         supports=_supports(options["report"]),
         seed=options["seed"],
     )
-    click.echo(json.dumps(found.to_json(), indent=1) if as_json else _text(opened, found))
+    if as_json:
+        print_json(found.to_json(), indent=1)
+    else:
+        print_text(_text(opened, found))
     if strict and found.warnings:
         raise InputError(f"{len(found.warnings)} warnings about {store}, and --strict was given; see above")
 
@@ -99,13 +102,14 @@ def _text(store: "FeatureStore", found: "Audit") -> str:
     parts.append(text_table(_DUPLICATES, [[str(cell) for cell in line] for line in cells]))
     if found.pairs:
         parts.append(_pairs(store, found))
-    parts.append("\n".join(f"warning: {one}" for one in found.warnings) or "no warning")
+    parts.append("\n".join(f"warning: {escape_control(one)}" for one in found.warnings) or "no warning")
     return "\n\n".join(parts)
 
 
 def _pairs(store: "FeatureStore", found: "Audit") -> str:
     keys = store.column("key")
-    listed = [f"  {pair.likeness:<5}  {keys[pair.first]}  {keys[pair.second]}" for pair in found.pairs[:_PAIRS_SHOWN]]
+    pairs = found.pairs[:_PAIRS_SHOWN]
+    listed = [escape_control(f"  {pair.likeness:<5}  {keys[pair.first]}  {keys[pair.second]}") for pair in pairs]
     more = len(found.pairs) - _PAIRS_SHOWN
     return "\n".join([*listed, f"  ... and {more} more (--json lists all)"] if more > 0 else listed)
 

@@ -1,7 +1,8 @@
 """Write a file whole or not at all, and hash one: every output of the package is written here.
 
 The content goes to a temporary file beside the target, which is flushed to the disk and then renamed over it. A write
-that fails, or a process that is killed, leaves the old file as it was.
+that fails, or a process that is killed, leaves the old file as it was. Where the target is a symbolic link, the link is
+replaced and the file that it names is left alone.
 """
 
 import errno
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fewshot.core.errors import OutputError
+from fewshot.core.outputs import FileKind, require_kind
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM)
@@ -25,37 +27,40 @@ _NAME_BYTES = 200  # file systems take names of 255 bytes
 
 
 @contextmanager
-def atomic_write(path: Path | str, *, option: str = "-o") -> Iterator[BinaryIO]:
+def atomic_write(path: Path | str, *, option: str = "-o", kind: FileKind | None = None) -> Iterator[BinaryIO]:
     """Yield a binary stream whose content becomes the file ``path`` when the block ends without an error.
 
     Args:
         path: the file to write; an existing one is replaced and keeps its permissions.
         option: what the user changes to write elsewhere, for the message.
+        kind: what is written; an existing file of another kind is not replaced. None for files that only we name.
 
     Raises:
         OutputError: the file cannot be written; the old one is untouched.
     """
-    with atomic_path(path, option=option) as temporary, temporary.open("r+b") as stream:
+    with atomic_path(path, option=option, kind=kind) as temporary, temporary.open("r+b") as stream:
         yield stream
 
 
 @contextmanager
-def atomic_path(path: Path | str, *, option: str = "-o") -> Iterator[Path]:
+def atomic_path(path: Path | str, *, option: str = "-o", kind: FileKind | None = None) -> Iterator[Path]:
     """Yield the path of an empty temporary file that becomes ``path`` when the block ends without an error.
 
     For writers that open their file by name. They must have closed it when the block ends.
 
     Args:
-        path, option: as for ``atomic_write``.
+        path, option, kind: as for ``atomic_write``.
 
     Raises:
         OutputError: the file cannot be written; the old one is untouched.
     """
     target = Path(path)
+    _require_kind(target, kind, option)
     try:
         temporary = create_temporary(target)
         try:
             yield temporary
+            _require_kind(target, kind, option)  # it may be there only since
             publish(temporary, target)
         except BaseException:
             with suppress(OSError):
@@ -89,22 +94,22 @@ def atomic_folder(path: Path, *, option: str = "-o") -> Iterator[Path]:
         raise output_error(path, error, option=option) from error
 
 
-def write_text(path: Path | str, text: str, *, option: str = "-o") -> Path:
+def write_text(path: Path | str, text: str, *, option: str = "-o", kind: FileKind | None = None) -> Path:
     """Write ``text`` as UTF-8 and return the path; see ``atomic_write``.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    return write_bytes(path, text.encode("utf-8"), option=option)
+    return write_bytes(path, text.encode("utf-8"), option=option, kind=kind)
 
 
-def write_bytes(path: Path | str, content: bytes, *, option: str = "-o") -> Path:
+def write_bytes(path: Path | str, content: bytes, *, option: str = "-o", kind: FileKind | None = None) -> Path:
     """Write ``content`` and return the path; see ``atomic_write``.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    with atomic_write(path, option=option) as stream:
+    with atomic_write(path, option=option, kind=kind) as stream:
         stream.write(content)
     return Path(path)
 
@@ -200,6 +205,8 @@ def _reason(path: Path, error: OSError, option: str) -> str:
         return "no space is left on its disk; free some and run the same command again"
     if error.errno in _NOT_ALLOWED:
         return f"you may not write to {path.parent}; give another path by {option}"
+    if error.errno == errno.EFBIG:
+        return f"files may not grow so large here; raise the limit (`ulimit -f`), or give another path by {option}"
     if error.errno == errno.EROFS:
         return f"its file system is read-only; give another path by {option}"
     if path.is_dir():
@@ -209,6 +216,11 @@ def _reason(path: Path, error: OSError, option: str) -> str:
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}; make it, or give another path by {option}"
     return f"{error.strerror or error}; give another path by {option}"
+
+
+def _require_kind(path: Path, kind: FileKind | None, option: str) -> None:
+    if kind is not None:
+        require_kind(path, kind, option=option)
 
 
 def _require_replaceable(path: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fewshot.core.errors import InputError, OptionError, WeightsError
 from fewshot.core.files import atomic_write
+from fewshot.core.outputs import HEAD
 
 _KEY = "head"  # of the header's metadata: the settings as one JSON text
 
@@ -146,7 +147,7 @@ def write(state: HeadState, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with atomic_write(path) as stream:
+    with atomic_write(path, kind=HEAD) as stream:
         stream.write(to_bytes(state))
 
 

@@ -1,6 +1,7 @@
 """Fetching from a server on this machine: whole, resumed, mirrored, damaged, and from a hub."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -159,6 +160,29 @@ def test_a_full_disk_is_an_output_error_and_no_fault_of_the_server(
 
     with pytest.raises(OutputError, match=r"net\.bin\.part cannot be written: no space is left on its disk"):
         fetch(card(file), cache=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "second name", "folder", "pipe"])
+def test_a_partial_download_that_is_no_file_of_its_own_is_not_written_to(
+    server: str, tmp_path: Path, kind: str
+) -> None:
+    part, victim = tmp_path / "net.bin.part", tmp_path / "victim"
+    if kind != "link to nothing":
+        victim.write_text("precious")
+    if kind == "second name":
+        os.link(victim, part)
+    elif kind == "folder":
+        part.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(part)
+    else:
+        part.symlink_to(victim)
+
+    with pytest.raises(OutputError, match=r"net\.bin\.part cannot be written: it is a link or no file"):
+        fetch(card(WeightFile("net.bin", url=f"{server}/net.bin", sha256=DIGEST)), cache=tmp_path)
+
+    assert victim.exists() == (kind != "link to nothing")
+    assert not victim.exists() or victim.read_text() == "precious"
 
 
 def test_a_mirror_is_asked_when_the_official_address_fails(server: str, tmp_path: Path) -> None:
