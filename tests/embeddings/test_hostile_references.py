@@ -148,3 +148,8 @@ def test_a_step_takes_no_numbers_of_others() -> None:
 
 def test_fields_of_later_versions_are_passed_over() -> None:
     assert BackboneReference.from_json({"name": "x", "later": [1]}, where="here") == BackboneReference("x")
+
+
+def test_the_home_of_nobody_is_a_sentence() -> None:
+    with pytest.raises(WeightsError, match=r"~nobody-of-this-name/x\.safetensors: .*; write the path out"):
+        create("~nobody-of-this-name/x.safetensors")
