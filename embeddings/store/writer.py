@@ -1,6 +1,7 @@
 """Write one feature store: every dataset checksummed, the whole file under a temporary name until it is sealed."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -79,8 +80,9 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._sealed:
-            with suppress(OSError, RuntimeError):  # closing flushes, which fails again where there is no room
+            with suppress(OSError, RuntimeError, ValueError):
                 if self.file is not None:
+                    _discard(self.file)
                     self.file.close()
             self._temporary.unlink(missing_ok=True)
         if is_write_error(error):
@@ -227,6 +229,15 @@ class StoreWriter:
                         f"{self._temporary}: {name} has {file[name].shape[0]} rows after writing {len(self.samples)}; "
                         f"the disk or file system is faulty, write elsewhere"
                     )
+
+
+def _discard(file: Any) -> None:
+    """Let what HDF5 still has to write go nowhere: where the disk refuses it, closing fails, and the library crashes."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    try:
+        os.dup2(nowhere, file.id.get_vfd_handle())
+    finally:
+        os.close(nowhere)
 
 
 def write_store(
