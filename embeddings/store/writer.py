@@ -1,7 +1,6 @@
 """Write one feature store: every dataset checksummed, the whole file under a temporary name until it is sealed."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray
 from fewshot.core.errors import StoreError
-from fewshot.core.files import create_temporary, output_error, publish
+from fewshot.core.files import create_temporary, output_error, publish, require_room
 from fewshot.core.provenance import provenance as run_provenance
 from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.store.chunk_writer import ChunkWriter
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BLOCK_ROWS = 8192
+_OVERHEAD_BYTES, _ROW_BYTES = 1 << 17, 64  # of HDF5 itself, and of the columns of a sample: a low estimate
 
 
 class StoreWriter:
@@ -65,6 +65,7 @@ class StoreWriter:
         self._require_columns()
         self._refuse_double_keys()
         try:
+            require_room(self.path.parent, _OVERHEAD_BYTES + _ROW_BYTES * len(self.samples))
             self._temporary = create_temporary(self.path)
         except OSError as error:
             raise output_error(self.path, error) from error
@@ -80,9 +81,8 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._sealed:
-            with suppress(OSError, RuntimeError, ValueError):
+            with suppress(OSError, RuntimeError):  # closing flushes, which fails again where there is no room
                 if self.file is not None:
-                    _discard(self.file)
                     self.file.close()
             self._temporary.unlink(missing_ok=True)
         if is_write_error(error):
@@ -98,8 +98,9 @@ class StoreWriter:
 
     def add_blocks(self, header: LayerHeader, blocks: Iterable[NDArray[Any]]) -> None:
         """Write one layer block by block: (n, D) each, in the order of the samples."""
-        dataset = self._dataset(header)
         rows, dtype = len(self.samples), np.dtype(header.dtype)
+        self._require_room(rows * header.dimension * dtype.itemsize)
+        dataset = self._dataset(header)
         present = np.ones(rows, bool) if header.present is None else np.asarray(header.present, bool)
         digest = layer_digest(self._sample_digest, header.key, dtype.name, present)
         written = self._write_blocks(dataset, _with_absent_rows(blocks, present, dtype), digest)
@@ -148,6 +149,13 @@ class StoreWriter:
             raise output_error(self.path, error) from error
         self._sealed = True
         return whole
+
+    def _require_room(self, size: int) -> None:
+        """Raise before HDF5 is told to write what cannot be written: it would crash when it closes the file."""
+        try:
+            require_room(self.path.parent, _OVERHEAD_BYTES + size, beside=self._temporary.stat().st_size)
+        except OSError as error:
+            raise output_error(self.path, error) from error
 
     # -- samples -------------------------------------------------------------------------------------------------------
 
@@ -229,15 +237,6 @@ class StoreWriter:
                         f"{self._temporary}: {name} has {file[name].shape[0]} rows after writing {len(self.samples)}; "
                         f"the disk or file system is faulty, write elsewhere"
                     )
-
-
-def _discard(file: Any) -> None:
-    """Let what HDF5 still has to write go nowhere: where the disk refuses it, closing fails, and the library crashes."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    try:
-        os.dup2(nowhere, file.id.get_vfd_handle())
-    finally:
-        os.close(nowhere)
 
 
 def write_store(

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import re
+import resource
 import secrets
 import shutil
 import stat
@@ -146,6 +147,23 @@ def create_temporary(path: Path) -> Path:
     finally:
         os.close(descriptor)
     return temporary
+
+
+def require_room(folder: Path, size: int, *, beside: int = 0) -> None:
+    """Raise where a folder's disk has no room for ``size`` bytes, or where no file may grow so large.
+
+    Args:
+        size: bytes that are still to be written; beside: bytes that the file has already.
+
+    Raises:
+        OSError: ENOSPC or EFBIG.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and size + beside > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(folder))
+    disk = os.statvfs(folder)
+    if disk.f_blocks and size > disk.f_bavail * disk.f_frsize:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def publish(temporary: Path, path: Path) -> None:
