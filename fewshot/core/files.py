@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import re
+import resource
 import secrets
 import shutil
 import stat
@@ -148,6 +149,23 @@ def create_temporary(path: Path) -> Path:
     return temporary
 
 
+def require_room(folder: Path, size: int, *, beside: int = 0) -> None:
+    """Raise where a folder's disk has no room for ``size`` bytes, or where no file may grow so large.
+
+    Args:
+        size: bytes that are still to be written; beside: bytes that the file has already.
+
+    Raises:
+        OSError: ENOSPC or EFBIG.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and size + beside > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(folder))
+    disk = os.statvfs(folder)
+    if disk.f_blocks and size > disk.f_bavail * disk.f_frsize:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
 def publish(temporary: Path, path: Path) -> None:
     """Flush a finished temporary file to the disk and rename it to ``path``, so that both survive a power cut.
 
@@ -200,14 +218,21 @@ def output_error(path: Path, error: OSError, *, option: str = "-o") -> OutputErr
     return OutputError(f"{path} cannot be written: {_reason(path, error, option)}")
 
 
+def _errno(error: OSError) -> int | None:
+    """Return the system's number of an error, also of one that another library only tells in words."""
+    told = (number for number in (*_NO_ROOM, errno.EFBIG, errno.EROFS) if os.strerror(number) in str(error))
+    return error.errno if error.errno is not None else next(told, None)
+
+
 def _reason(path: Path, error: OSError, option: str) -> str:
-    if error.errno in _NO_ROOM:
+    number = _errno(error)
+    if number in _NO_ROOM:
         return "no space is left on its disk; free some and run the same command again"
-    if error.errno in _NOT_ALLOWED:
+    if number in _NOT_ALLOWED:
         return f"you may not write to {path.parent}; give another path by {option}"
-    if error.errno == errno.EFBIG:
+    if number == errno.EFBIG:
         return f"files may not grow so large here; raise the limit (`ulimit -f`), or give another path by {option}"
-    if error.errno == errno.EROFS:
+    if number == errno.EROFS:
         return f"its file system is read-only; give another path by {option}"
     if path.is_dir():
         return f"it is a folder; give {option} the name of a file"
