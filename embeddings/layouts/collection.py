@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import final
 
 from fewshot.core.errors import InputError, OptionError
-from fewshot.core.names import is_kept, require_name, require_value
+from fewshot.core.names import require_name, require_value, value_fault
 from fewshot.embeddings.layouts.base import LAYOUTS, Layout, Sample
 from fewshot.embeddings.layouts.look_alikes import look_alike
 from fewshot.embeddings.layouts.names import require_distinct, require_source
@@ -137,7 +137,7 @@ def _checked(root: Path, layout: Layout) -> Iterator[Sample]:
 def _require_values(root: Path, sample: Sample) -> None:
     fields = {name: getattr(sample, name) for name in _TEXTS}
     texts = {**fields, **sample.extra}
-    if not is_kept("".join(texts.values())):
+    if value_fault("".join(texts.values())):
         for name, text in texts.items():
             require_value(text, what=name, where=f"{root}, {sample.path!r}")
 

@@ -49,6 +49,11 @@ def csv_rows(
         header_line = next(lines, "") if declared else first
         separator = next((each for each in _SEPARATORS if fits(_cells(header_line, each))), ",")
         header = _cells(header_line, separator)
+        if header_line.strip() and not header:
+            raise InputError(
+                f"the header of the table {file} cannot be read: a quote is open at its end, or a column's name holds a "
+                f"line break; write the names of all columns in one line"
+            )
         _require_header(header, file)
         named = [number for number, name in enumerate(header) if name.strip()]
         if len(named) < len(header):

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from fewshot.core.errors import InputError
+from fewshot.core.names import value_fault
 from fewshot.embeddings.layouts.labels import shortened
 
 # A cell of Excel holds 32,767 characters; in a store every row is as wide as the widest.
@@ -74,15 +75,8 @@ def require_text(text: str, *, where: str) -> None:
     """
     if len(text) > MAX_CELL:
         raise InputError(f"{where} has {len(text):,} characters, and at most {MAX_CELL:,} are kept; shorten it")
-    if text.isascii():
-        wrong = "\0" in text
-    else:
-        try:
-            wrong = "\0" in text or text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape") != text
-        except UnicodeEncodeError:
-            wrong = True
-    if wrong:
-        raise InputError(f"{where} {text[:80]!r} holds a NUL or half of a surrogate pair; write it again as UTF-8")
+    if fault := value_fault(text):
+        raise InputError(f"{where} {text[:80]!r} has {fault} in it, which no store can keep; write it again as UTF-8")
 
 
 def require_distinct(sources: Iterable[str], *, where: str) -> list[str]:

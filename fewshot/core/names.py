@@ -23,9 +23,14 @@ def require_name(name: object, *, what: str, where: str) -> str:
     return name
 
 
-def is_kept(text: str) -> bool:
-    """Return whether a store gives a text back as it is."""
-    return _NO_VALUE.search(text) is None
+def value_fault(text: str) -> str:
+    """Return what in a text a store cannot give back as it is; empty where there is nothing.
+
+    >>> value_fault("a\\0b"), value_fault("\\ud800"), value_fault("h\u00f6he")
+    ('a NUL', 'half a surrogate pair', '')
+    """
+    found = None if text.isascii() and "\0" not in text else _NO_VALUE.search(text)
+    return "" if found is None else "a NUL" if found[0] == "\0" else "half a surrogate pair"
 
 
 def require_value(value: str, *, what: str, where: str) -> None:
@@ -37,8 +42,7 @@ def require_value(value: str, *, what: str, where: str) -> None:
     Raises:
         InputError: it is such a text.
     """
-    if found := _NO_VALUE.search(value):
-        sign = "a NUL" if found[0] == "\0" else "half a surrogate pair"
+    if sign := value_fault(value):
         raise InputError(
             f"{where}: {what} {_short(value)} has {sign} in it, which no store can keep; correct the value"
         )
@@ -51,10 +55,8 @@ def _wrong_name(name: object) -> str:
         return "is empty"
     if name in (".", ".."):
         return "means a folder"
-    if "\0" in name:
-        return "has a NUL in it"
-    if _NO_VALUE.search(name):
-        return "has half a surrogate pair in it"
+    if sign := value_fault(name):
+        return f"has {sign} in it"
     if len(name.encode("utf-8", "surrogateescape")) > MOST_BYTES:
         return f"has more than {MOST_BYTES} bytes"
     return ""

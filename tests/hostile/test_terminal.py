@@ -19,6 +19,8 @@ from fewshot.embeddings.store.writer import LayerData, write_store
 from tests.embeddings import fakes
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp.\u2066\u200bexe\r\x7f\nfewshot: all is well"
+COLUMN = f"column{EVIL}".translate({13: None, 10: None})  # a table's header is one line
+UNSEEN = "\u202egnp.\u2066\u200bexe"  # what the source of a table may still hold: no control character
 ROOT = Path(fewshot.__file__).parent
 
 
@@ -42,15 +44,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images in folders and files with such names, and a table with such columns and values."""
     root = tmp_path_factory.mktemp("terminal") / f"root{EVIL}"
     rows = []
-    for synthetic, source in ((0, f"cam{EVIL}"), (1, f"gen{EVIL}"), (1, "plain")):
+    for synthetic, source in ((0, f"cam{UNSEEN}"), (1, f"gen{UNSEEN}"), (1, "plain")):
         for number in range(12):
             path = root / f"{source}-{number}{EVIL}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = np.random.default_rng(number + 100 * synthetic).integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(path)
-            rows.append({"path": path.name, "source": source, "synthetic": synthetic, f"column{EVIL}": f"value{EVIL}"})
+            rows.append({"path": path.name, "source": source, "synthetic": synthetic, COLUMN: f"value{EVIL}"})
     (root / f"broken{EVIL}.png").write_bytes(b"no image")
-    rows.append({"path": f"broken{EVIL}.png", "source": "plain", "synthetic": 1, f"column{EVIL}": ""})
+    rows.append({"path": f"broken{EVIL}.png", "source": "plain", "synthetic": 1, COLUMN: ""})
     pd.DataFrame(rows).to_csv(root / "manifest.csv")
     return root
 
@@ -61,7 +63,7 @@ def store(folder: Path) -> Path:
     out = folder.parent / f"store{EVIL}.h5"
     result = run("embed", folder, "-b", "mean-colour", "-o", out, "--workers", 0, "--view", "clean,jpeg:50")
     assert result.exit_code == 0, result.stderr
-    assert "left out: 1 x column without a name" in result.stderr
+    assert "left out: 1 x column of manifest.csv without a name" in result.stderr
     assert "failed: broken\\x1b]0;title" in result.stdout
     return out
 

@@ -313,7 +313,7 @@ def test_a_column_without_a_name_is_left_out_of_every_table(tmp_path: Path, suff
 def test_a_name_of_a_column_that_no_store_can_hold_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "manifest.jsonl").write_text(json.dumps({"path": "a.png", "source": "cam", "synthetic": 0, name: 1}))
 
-    with pytest.raises(InputError, match=r"the column .* holds a NUL or half of a surrogate pair"):
+    with pytest.raises(InputError, match=r"the column .* has (a NUL|half a surrogate pair) in it"):
         collect([tmp_path], one_class=True)
 
 
@@ -324,3 +324,9 @@ def test_a_source_that_is_not_utf8_is_refused_and_such_a_path_is_kept(tmp_path: 
     (tmp_path / "manifest.csv").write_bytes(b"path,source,synthetic\na.png,caf\xe9,0\n")
     with pytest.raises(InputError, match=r"row 1: the source .* is not UTF-8; save the file as UTF-8"):
         collect([tmp_path], one_class=True)
+
+
+def test_a_header_over_two_lines_is_refused_as_such(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('path,source,synthetic,"a\nb"\na.png,cam,0,x\n')
+    with pytest.raises(InputError, match=r"the header of the table .*t\.csv cannot be read: a quote is open at its end"):
+        collect([tmp_path / "t.csv"])
