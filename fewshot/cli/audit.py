@@ -94,6 +94,10 @@ def _text(store: "FeatureStore", found: "Audit") -> str:
         f"{found.images} images: {found.natural} natural, {found.synthetic} synthetic",
         text_table(_SOURCES, [_source_cells(one) for one in found.sources]),
     ]
+    if found.left_out:
+        parts.append("Images that hold more than the embedded pixels show (docs: Which pixels are embedded)")
+        counts = [[one.what, str(one.natural), str(one.synthetic)] for one in found.left_out]
+        parts.append(text_table(("left out", "natural", "synthetic"), counts))
     if found.confounds:
         parts.append("How well file metadata alone separates the classes (AUROC of a small tree; 0.5 = not at all)")
         parts.append(text_table(_CONFOUNDS, _confound_cells(found)))
