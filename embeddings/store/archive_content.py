@@ -173,7 +173,9 @@ def _whole_numbers(path: Path, field: str, values: Any, *, rows: int, domain: st
 
     listed = isinstance(values, (list, tuple)) and all(type(each) in (int, bool, float) for each in values)
     try:
-        given = torch.tensor(values, dtype=torch.float64 if _any_float(values) else torch.int64) if listed else values
+        given: Any = (
+            torch.tensor(values, dtype=torch.float64 if _any_float(values) else torch.int64) if listed else values
+        )
     except (OverflowError, RuntimeError, ValueError) as error:
         raise InputError(f"{path}: {field} must be {domain}, and holds numbers beyond 64 bits") from error
     if not _is_vector(given):
