@@ -1,4 +1,4 @@
-"""The schema of a report file, declared once: what is read has passed it, so that everything else may trust a report."""
+"""The schema of a report file, declared once: what is read has passed it, and everything else may trust a report."""
 
 import gc
 import hashlib
@@ -50,7 +50,9 @@ class ConfusionEntry(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if [len(row) for row in self.counts] != [len(self.names)] * len(self.names):
-            raise ValueError(f"a confusion of {len(self.names)} sources that is not a table of as many rows and columns")
+            raise ValueError(
+                f"a confusion of {len(self.names)} sources that is not a table of as many rows and columns"
+            )
 
 
 class StoreEntry(Struct, frozen=True):

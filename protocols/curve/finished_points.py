@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.files import atomic_write, make_folder
+from fewshot.core.npz import read_npz
 
 FORMAT = 2  # of the files; those of another format are not found
 _RECORD = "record_json"
+_POINT = re.compile(r"[0-9a-f]{24}\.npz(\.[0-9a-f]+\.tmp)?")  # a finished point's file, or one half written
 _Measured = Mapping[tuple[str, str], float]
 
 
@@ -84,8 +88,10 @@ class ResultCache:
         path = self._path(name)
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as archive:
-            return FinishedPoint.from_arrays({key: archive[key] for key in archive.files})
+        try:
+            return FinishedPoint.from_arrays(read_npz(path))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None  # damaged: it is computed again, and written over
 
     def put(self, name: str, point: FinishedPoint) -> None:
         """Keep a finished point.
@@ -107,8 +113,11 @@ class ResultCache:
 
 
 def clear_points(folder: Path) -> None:
-    """Remove a folder of finished points: those of a run that is saved, and of others like it."""
-    if folder.is_dir():
-        for path in [*folder.glob("*.npz"), *folder.glob("*.tmp")]:
+    """Remove the finished points of a run that is saved, and of others like it; other files stay, and their folder."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for path in folder.iterdir():
+        if _POINT.fullmatch(path.name):
             path.unlink()
+    with suppress(OSError):  # something else is in it
         folder.rmdir()
