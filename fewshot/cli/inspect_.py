@@ -31,7 +31,7 @@ def _report(file: Path, as_json: bool) -> str:
 
     report = Report.load(file)
     if as_json:
-        return json.dumps(report.to_json())
+        return json.dumps(report.to_file_json())
     made = {"config": report.config, "provenance": report.provenance}
     head = f"{file}: protocol {report.protocol}, {len(report.rows)} rows, supports of {len(report.supports)} draws kept"
     warnings = [f"warning  {warning}" for warning in report.warnings]

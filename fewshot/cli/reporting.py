@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def print_report(report: "Report", text: str, *, as_json: bool) -> None:
     """Print a report on stdout, as ``text`` or as JSON; the warnings beside a text go to stderr."""
     if as_json:
-        click.echo(json.dumps(report.to_json(), allow_nan=False))
+        click.echo(json.dumps(report.to_file_json(), allow_nan=False))
         return
     click.echo(text)
     print_warnings(report.warnings)
