@@ -92,7 +92,7 @@ class Attribution(Protocol):
         for share in self.fractions or ():
             if not 0 < share <= 1:
                 raise OptionError(f"a fraction is a share in (0, 1], not {share:g}; write for example 0.05% or 1%")
-        if self.fractions == () or any(count < 1 for count in (self.side_by_side, *filter(None, [self.trials]))):
+        if self.fractions == () or self.side_by_side < 1 or (self.trials is not None and self.trials < 1):
             raise OptionError("--fractions is empty, or --trials or --side-by-side below 1; leave it out")
 
     def run(self, store: FeatureStore, context: RunContext = QUIET) -> Result:

@@ -10,6 +10,7 @@ from fewshot.core.errors import OptionError, unknown_name
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
 
+_LEAST_FLOOR = 1e-6  # added to variances where the share is 0, as of equal images
 _CLASSES = ("natural", "synthetic")
 _SCALES = {"diag": "k D", "spherical": "k D", "full": "k D D", "tied": "1 D D"}  # the shape of ``scales_``
 
@@ -27,7 +28,7 @@ class Gmm(Head):
         components: number of Gaussians.
         covariance: ``diag``, ``full``, ``tied`` or ``spherical``.
         quantile: share of the class's own images that fall beyond the threshold.
-        floor: smallest variance, as a share of the mean variance of the class.
+        floor: smallest variance, as a share of the mean variance of the class; 1e-6 where that is 0.
         random_state: seed of k-means++ in the start of EM.
 
     Attributes:
@@ -66,8 +67,7 @@ class Gmm(Head):
         rows, positive = self._check_support(features, y)
         own = np.asarray(rows, dtype=np.float64)[positive == (self.fit_on == "synthetic")]
         self._require_usable(len(own))
-        variance = float(own.var(axis=0).mean())
-        floor = self.floor * variance if variance else 1e-6  # equal images have no variance to take a share of
+        floor = self.floor * float(own.var(axis=0).mean()) or _LEAST_FLOOR
         mixture = GaussianMixture(
             self.components,
             covariance_type=self.covariance,
@@ -110,7 +110,7 @@ class Gmm(Head):
             )
         if not 0 <= self.quantile <= 1 or not self.floor >= 0:
             raise OptionError(
-                f"quantile is {self.quantile} and floor {self.floor}; a share from 0 to 1 and one of 0 or more are wanted"
+                f"quantile is {self.quantile} and floor {self.floor}; shares from 0 to 1 and from 0 are wanted"
             )
 
     def _scales(self, mixture: Any) -> Float64Array:
