@@ -51,8 +51,8 @@ def csv_rows(
         header = _cells(header_line, separator)
         if header_line.strip() and not header:
             raise InputError(
-                f"the header of the table {file} cannot be read: a quote is open at its end, or a column's name holds a "
-                f"line break; write the names of all columns in one line"
+                f"the header of the table {file} cannot be read: a quote is open at its end, or a column's name holds "
+                f"a line break; write the names of all columns in one line"
             )
         _require_header(header, file)
         named = [number for number, name in enumerate(header) if name.strip()]

@@ -15,6 +15,7 @@ from fewshot.cli.options import (
     layers_option,
     pairs_option,
     quiet_option,
+    refuse_given,
     report_option,
     seed_option,
     split_commas,
@@ -155,6 +156,8 @@ def command(store: Path, out: Path | None, as_json: bool, **options: Any) -> Non
     from fewshot.protocols.base import RunContext
     from fewshot.protocols.curve.finished_points import clear_points
 
+    if options["figures"] is None:
+        refuse_given(("formats",), why="it is of --figures")
     keep_scores, figures = options["keep_scores"], options["figures"]
     require_report_file(out, keep_scores=keep_scores, inputs=[store])
     require_outputs(_figures_there(figures, options["formats"]))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fewshot.cli.options import STORE, json_option, seed_option, where_option
+from fewshot.cli.options import STORE, json_option, refuse_given, seed_option, where_option
 from fewshot.cli.reporting import print_json, print_text
 from fewshot.core.control_characters import escape_control
 from fewshot.draws.near_bits import NEAR_BITS
@@ -40,7 +40,11 @@ _DUPLICATES = ("likeness", "pairs", "classes", "sources", "splits", "not of one 
 @click.option("--backbone", "-b", help="Also look for near-duplicates by these features.")
 @click.option("--layer", help="Layer of --backbone.  [default: the backbone's own]")
 @click.option(
-    "--score", type=float, default=0.99, show_default=True, help="Least cosine of near-duplicates by --backbone."
+    "--score",
+    type=click.FloatRange(-1, 1),
+    default=0.99,
+    show_default=True,
+    help="Least cosine of near-duplicates by --backbone.",
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 when there is a warning.")
 @where_option
@@ -52,6 +56,8 @@ def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
     from fewshot.core.errors import InputError
     from fewshot.embeddings.store.reader import FeatureStore
 
+    if options["backbone"] is None:
+        refuse_given(("layer", "score"), why="they go with --backbone, whose features are searched")
     opened = FeatureStore(store)
     found = audit(
         opened,
@@ -82,9 +88,13 @@ def _index(store: "FeatureStore", options: dict[str, Any]) -> "SourceIndex | Non
 def _supports(report: Path | None) -> Mapping[str, Sequence[str]] | None:
     if report is None:
         return None
+    from fewshot.core.errors import ReportError
     from fewshot.results.report import Report
 
-    return Report.load(report).supports
+    supports = Report.load(report).supports
+    if not all(isinstance(keys, list) for keys in supports.values()):
+        raise ReportError(f"{report} keeps digests of its training images and not their names; leave --report out")
+    return supports
 
 
 def _text(store: "FeatureStore", found: "Audit") -> str:

@@ -37,7 +37,7 @@ def _report(file: Path, as_json: bool) -> None:
 
     report = Report.load(file)
     if as_json:
-        print_json(report.to_json())
+        print_json(report.to_file_json())
         return
     made = {"config": report.config, "provenance": report.provenance}
     head = f"{file}: protocol {report.protocol}, {len(report.rows)} rows, supports of {len(report.supports)} draws kept"

@@ -15,6 +15,7 @@ from fewshot.cli.options import (
     keep_scores_option,
     pairs_option,
     quiet_option,
+    refuse_given,
     report_option,
     seed_option,
     split_numbers,
@@ -87,7 +88,13 @@ _TABLES = {
     show_default=True,
     help="Exact search, or an approximate one whose recall is measured and shown.",
 )
-@click.option("--recall", type=float, default=0.95, show_default=True, help="Recall wanted of an approximate index.")
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.95,
+    show_default=True,
+    help="Recall wanted of an approximate index.",
+)
 @click.option("--index-file", type=_FILE, help="Load the index from here, or build it and save it here.")
 @click.option(
     "--unknown-rate",
@@ -113,6 +120,7 @@ def command(store: Path, images: tuple[Path, ...], query: Path | None, as_json: 
     """
     if sum(map(bool, (images, query, options["out"]))) != 1:
         raise click.UsageError("give IMAGE..., --query STORE or -o REPORT.json, one of the three")
+    _refuse_unused(query, options)
     _require_outputs(options, inputs=(store, *images, query))
     if options["out"]:
         _experiment(store, as_json, options)
@@ -138,6 +146,22 @@ def _require_outputs(options: dict[str, Any], *, inputs: Iterable[Path | None]) 
         described = Output(description_path(index), INDEX_DESCRIPTION, "--index-file")
         outputs += [Output(index, INDEX, "--index-file"), described]
     require_outputs(outputs, inputs=read)
+
+
+def _refuse_unused(query: Path | None, options: dict[str, Any]) -> None:
+    """Refuse options that would be passed over without a word."""
+    if options["out"]:
+        only = ("kind", "recall", "index_file", "gallery", "weights", "query_where", "per_source", "device")
+        refuse_given(only, why="-o runs the experiment by exact search on the images of STORE")
+        return
+    refuse_given(("shots", "trials"), why="they are of the experiment that -o runs")
+    if query is None:
+        refuse_given(("query_where", "per_source"), why="they choose images of --query")
+        refuse_given(("confusion",), why="nothing says of which source IMAGES are; --query does")
+    else:
+        refuse_given(("weights",), why="the features of --query are read and not computed")
+    if options["kind"] == "flat":
+        refuse_given(("recall",), why="an exact index finds all; it is of an approximate --index")
 
 
 def _experiment(store: Path, as_json: bool, options: dict[str, Any]) -> None:

@@ -13,7 +13,9 @@ from fewshot.cli.reporting import print_json, print_line, require_report_file
 @click.command(short_help="Run a report of any protocol again and compare the numbers.")
 @click.argument("report", type=click.Path(path_type=Path))
 @click.option("--store", "stores", multiple=True, type=STORE, help="Where the store lies now; repeat in order.")
-@click.option("--tolerance", type=float, default=1e-6, show_default=True, help="Largest difference that is equal.")
+@click.option(
+    "--tolerance", type=click.FloatRange(0), default=1e-6, show_default=True, help="Largest difference that is equal."
+)
 @report_option(text="Save the new report.")
 @json_option
 @click.pass_context

@@ -91,7 +91,7 @@ def flush_notes() -> None:
 def print_report(report: "Report", text: str, *, as_json: bool) -> None:
     """Print a report on stdout, as ``text`` or as JSON; the warnings beside a text go to stderr."""
     if as_json:
-        print_json(report.to_json())
+        print_json(report.to_file_json())
         return
     print_text(text)
     print_warnings(report.warnings)

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-_PART_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -55,16 +55,14 @@ def read_regular(path: Path | str, *, limit: int) -> bytes:
         OSError: as ``open_regular``.
     """
     with open_regular(path, limit=limit) as stream:
-        # Not read(limit + 1), which would allocate as much at once, for the smallest file.
-        content = stream.read(min(os.fstat(stream.fileno()).st_size, limit) + 1)
-        parts = [content]
-        while content and sum(map(len, parts)) <= limit:
-            content = stream.read(_PART_BYTES)
-            parts.append(content)
-    content = parts[0] if not any(parts[1:]) else b"".join(parts)
-    if len(content) > limit:
+        size = os.fstat(stream.fileno()).st_size
+        parts, left = [stream.read(size)], limit + 1 - size
+        while left > 0 and (part := stream.read(min(left, _BLOCK_BYTES))):  # a read sets all of its bytes aside at once
+            parts.append(part)
+            left -= len(part)
+    if left <= 0:
         raise _too_large(path, f"more than {_gigabytes(limit)}", limit)
-    return content
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _require(path: Path | str, status: os.stat_result, limit: int | None) -> None:

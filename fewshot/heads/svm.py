@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray, spans
+from fewshot.core.errors import unknown_name
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
 
@@ -86,6 +87,8 @@ class Svm(Head):
         from fewshot.solvers.batched import svm_scores
         from fewshot.solvers.prepared_pool import Supports
 
+        if isinstance(self.gamma, str) and self.gamma not in ("scale", "auto"):
+            raise unknown_name("gamma", self.gamma, ("scale", "auto"))
         return svm_scores(Supports(features, synthetic, supports, device), C=self.C, gamma=self.gamma)
 
 

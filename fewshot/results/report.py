@@ -144,11 +144,15 @@ class Report:
             else Confusion(tuple(found.confusion.names), tuple(map(tuple, found.confusion.counts))),
         )
 
-    def to_bytes(self) -> bytes:
-        """Return the content of the report's file: its JSON, with a digest of it among the provenance."""
+    def to_file_json(self) -> dict[str, Any]:
+        """Return what the report's file holds: ``to_json``, with a digest of it among the provenance."""
         document = self.to_json()
         document["provenance"][DIGEST] = digest_of(document)
-        return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode("utf-8")
+        return document
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the report's file."""
+        return (json.dumps(self.to_file_json(), indent=1, allow_nan=False) + "\n").encode("utf-8")
 
     def save(self, path: Path | str) -> Path:
         """Write the report as JSON, whole or not at all.

@@ -1,4 +1,4 @@
-"""The schema of a report file, declared once: what is read has passed it, so that everything else may trust a report."""
+"""The schema of a report file, declared once: what is read has passed it, and everything else may trust a report."""
 
 import gc
 import hashlib

@@ -57,7 +57,7 @@ def _newton(columns: Float64Array, signs: Float64Array, C: float) -> tuple[Float
             return weights, step
         curvature = C * wrong * -np.expm1(-np.logaddexp(0.0, margins))
         hessian = (columns.T * curvature) @ columns + np.diag(penalty)
-        moved = _halved(columns, signs, C, weights, np.linalg.solve(hessian, gradient))
+        moved = _halved(columns, signs, C, weights, np.asarray(np.linalg.solve(hessian, gradient)))
         if np.array_equal(moved, weights):
             return weights, step
         weights = moved

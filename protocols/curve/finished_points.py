@@ -5,6 +5,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from fewshot.core.files import atomic_write
 from fewshot.core.marked_folders import MARK, claim_folder, is_claimed
+from fewshot.core.npz import read_npz
 
 FORMAT = 2  # of the files; those of another format are not found
 PURPOSE = "the finished points of a data curve"
@@ -89,8 +91,10 @@ class ResultCache:
         path = self._path(name)
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as archive:
-            return FinishedPoint.from_arrays({key: archive[key] for key in archive.files})
+        try:
+            return FinishedPoint.from_arrays(read_npz(path))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None  # damaged: it is computed again, and written over
 
     def put(self, name: str, point: FinishedPoint) -> None:
         """Keep a finished point.
@@ -123,6 +127,7 @@ def clear_points(folder: Path) -> None:
             path.unlink()
     if [path.name for path in folder.iterdir()] == [MARK]:
         (folder / MARK).unlink()
+    with suppress(OSError):  # something else is in it
         folder.rmdir()
 
 

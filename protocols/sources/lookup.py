@@ -84,7 +84,9 @@ class Lookup:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the answers must know."""
         warning = confound_warning(self.index.store, self.index.rows)
-        return (warning,) if warning else ()
+        fewest = min((len(finding.neighbours) for finding in self.findings), default=self.k)
+        few = f"-k {self.k} was given and {fewest} applied, for a query has no more images to be near to"
+        return (*((few,) if fewest < self.k else ()), *((warning,) if warning else ()))
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""

@@ -1,6 +1,6 @@
 """Fits of one head on many supports, scoring a whole pool: all at once, or one after another."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -25,11 +25,13 @@ class HeadSolver:
         device: where the batched solver computes: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         tolerance: of single fits: ``optimum`` goes as far as the batched solver, in float64; ``published`` stops where
             scikit-learn stops, in the precision of the features, which for ``logistic`` is far from the optimum.
+        unsolved: gets the name of every head that the batched solver could not solve.
     """
 
     solver: Solver = "batched"
     device: str = "cpu"
     tolerance: Tolerance = "optimum"
+    unsolved: list[str] = field(default_factory=list, compare=False)
 
     def score(self, head: Head, trials: Trials, features: FloatArray, shots: int) -> FloatArray:
         """Return (T, n) scores of all images by the head fitted on every trial's support.
@@ -62,6 +64,7 @@ class HeadSolver:
         try:
             return head.score_draws(features, synthetic, supports, device=self._device())
         except NotSolvedError:
+            self.unsolved.append(head.name)
             return self._one_by_one(head, features, synthetic, supports)
 
     def _one_by_one(self, head: Head, features: FloatArray, synthetic: BoolArray, supports: IntArray) -> FloatArray:

@@ -1,5 +1,7 @@
 """Logistic regression has one optimum, and every way of fitting it arrives there: all draws at once, or one by one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -12,7 +14,7 @@ from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.solvers.logistic_optimum import fit_to_optimum
 from fewshot.stats.metrics import auroc
 
-HARD = {
+HARD: dict[str, dict[str, Any]] = {
     "few dimensions": {"dimension": 24},
     "many more dimensions than images": {"dimension": 2048},
     "far from the origin": {"dimension": 64, "offset": 100.0},
@@ -59,7 +61,7 @@ def test_logistic_scores_of_both_solvers_are_equal(name: str, C: float) -> None:
         HeadSolver(solver).score_supports(Logistic(C=C), features, synthetic, supports)
         for solver in ("batched", "sklearn")
     )
-    np.testing.assert_allclose(single, batched, rtol=0, atol=1e-5 * np.ptp(single))
+    np.testing.assert_allclose(single, batched, rtol=0, atol=1e-5 * float(np.ptp(single)))
     np.testing.assert_allclose(auroc(single, synthetic), auroc(batched, synthetic), rtol=0, atol=1e-12)
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from fewshot.embeddings.inputs.images import SUFFIXES, UnreadableImage, decode
-from fewshot.embeddings.layouts.tree import why_ignored
+from fewshot.embeddings.layouts.tree import not_an_image
 
 PAGE = Path(__file__).parents[3] / "docs/concepts/pixels.md"
 PHOTO = np.random.default_rng(0).integers(0, 256, size=(6, 9, 3), dtype=np.uint8)
@@ -89,7 +89,7 @@ def test_rotation_of_a_heic() -> None:
 
 
 def test_a_heic_without_its_reader_is_left_out_with_the_command_that_installs_it() -> None:
-    assert why_ignored("a.HEIC") == ".heic: pip install 'fewshot[heif]' reads HEIC and HEIF"
+    assert not_an_image("a.HEIC") == ".heic: pip install 'fewshot[heif]' reads HEIC and HEIF"
 
 
 @pytest.mark.parametrize("container", ["GIF", "PNG", "WEBP", "TIFF"])

@@ -31,7 +31,7 @@ def table(folder: Path, **columns: str) -> Path:
     ],
 )
 def test_a_column_of_an_unfit_name_is_refused(tmp_path: Path, name: str, why: str) -> None:
-    with pytest.raises(InputError, match=rf"t\.jsonl: (the )?column .* {why}(; give it another name|, which no store can keep)"):
+    with pytest.raises(InputError, match=rf"t\.jsonl: (the )?column .* {why}(;|, which no store can keep)"):
         collect([table(tmp_path, **{name: "x"})])
 
 
@@ -51,7 +51,8 @@ def test_any_other_name_is_kept(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("column", ["path", "source", "split", "group", "anything"])
 @pytest.mark.parametrize(("text", "why"), [("a\0", "a NUL"), ("a\ud800b", "half a surrogate pair")])
 def test_a_text_that_cannot_be_kept_is_refused_with_its_row(tmp_path: Path, column: str, text: str, why: str) -> None:
-    with pytest.raises(InputError, match=rf"t\.jsonl, row 1: .*{column}.* '.*' has {why} in it, which no store can keep|control character"):
+    kept = rf"t\.jsonl, row 1: .*{column}.* '.*' has {why} in it, which no store can keep"
+    with pytest.raises(InputError, match=f"{kept}|control character"):
         collect([table(tmp_path, **{column: text})])
 
 
