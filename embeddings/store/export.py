@@ -55,7 +55,7 @@ def _write(store: FeatureStore, folder: Path, backbones: tuple[str, ...]) -> lis
                 path = features_path(LayerKey(backbone, layer, view))
                 name = f"{path.removeprefix('/features/')}.npy"
                 (folder / name).parent.mkdir(exist_ok=True)
-                np.save(folder / name, store.file[path][:])
+                np.save(folder / name, store.read_padded(backbone, layer, view=view))
                 files.append(name)
     text = frame.select_dtypes("object").columns
     frame[text] = frame[text].map(lambda value: str(value).encode("utf-8", "backslashreplace").decode("utf-8"))

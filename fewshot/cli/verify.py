@@ -23,3 +23,5 @@ def command(stores: tuple[Path, ...], as_json: bool) -> None:
         if not as_json:
             size = f"{each.bytes_read / 1e6:.1f} MB of features"
             click.echo(f"{each.path}: sound, {each.images} images, {each.layers} layers, {size} reread")
+        for note in each.notes:
+            click.echo(f"note: {each.path}: {note}", err=True)
