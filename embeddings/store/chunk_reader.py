@@ -18,7 +18,8 @@ from numpy.typing import DTypeLike, NDArray
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import StoreError
 from fewshot.embeddings.store.fletcher import fletcher32
-from fewshot.embeddings.store.hdf5_objects import FLETCHER32, chunk_addresses
+from fewshot.embeddings.store.chunk_index import chunk_addresses
+from fewshot.embeddings.store.hdf5_objects import FLETCHER32
 from fewshot.embeddings.store.manifest import chunk_digest
 from fewshot.embeddings.store.schema import CHECKSUM_BYTES, unescape
 
@@ -130,7 +131,7 @@ def chunked_layer(dataset: Any, path: Path, *, recorded: str | None = None) -> C
     """Return where a dataset's chunks lie, None when another writer laid them out differently.
 
     Args:
-        dataset: an h5py dataset (N, D); path: its file.
+        dataset: an h5py dataset (N, D), in chunks, of at least one row; path: its file.
         recorded: the digest of where the chunks must lie, None when it is not known.
 
     Raises:
@@ -138,21 +139,20 @@ def chunked_layer(dataset: Any, path: Path, *, recorded: str | None = None) -> C
     """
     filters = dataset.id.get_create_plist()
     simple = (
-        dataset.chunks is not None
-        and dataset.chunks[1] == dataset.shape[1]
+        dataset.chunks[1] == dataset.shape[1]
         and filters.get_nfilters() == 1
         and filters.get_filter(0)[0] == FLETCHER32
         and dataset.dtype.isnative
         and dataset.chunks[0] * dataset.shape[1] * dataset.dtype.itemsize % 2 == 0
     )
-    if not simple:
-        return None
     offsets = chunk_addresses(dataset)
     if offsets is None or (recorded is not None and chunk_digest(offsets) != recorded):
         raise StoreError(
             f"{path}: {_title(dataset.name)} is damaged: its rows do not lie where they were written; restore the file "
             f"or embed again"
         )
+    if not simple:
+        return None
     rows, dimension = dataset.shape
     return ChunkedLayer(path, dataset.name, rows, dimension, dataset.dtype, dataset.chunks[0], offsets)
 

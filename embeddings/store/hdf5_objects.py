@@ -176,30 +176,6 @@ class Objects:
         )
 
 
-def chunk_addresses(dataset: Any) -> "np.ndarray[Any, np.dtype[np.int64]] | None":
-    """Return (chunks,) int64: the byte each chunk of whole rows begins at, in the order of its rows.
-
-    Args:
-        dataset: an h5py dataset, chunked by whole rows.
-
-    Returns:
-        None where a chunk is missing or was written past its filters.
-    """
-    addresses = np.full(-(-dataset.shape[0] // dataset.chunks[0]), -1, np.int64)
-    sound = True
-
-    def note(chunk: Any) -> None:
-        nonlocal sound
-        number, rest = divmod(chunk.chunk_offset[0], dataset.chunks[0])
-        if rest or any(chunk.chunk_offset[1:]) or not 0 <= number < len(addresses) or chunk.filter_mask:
-            sound = False
-        else:
-            addresses[number] = chunk.byte_offset
-
-    dataset.id.chunk_iter(note)
-    return addresses if sound and bool((addresses >= 0).all()) else None
-
-
 def open_hdf5(path: Path, mode: str) -> Any:
     """Open a file with h5py; without a lock where the file system knows none.
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fewshot.core.arrays import BoolArray, Float32Array, IntArray
 from fewshot.core.errors import InputError, StoreError, unknown_name
 from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
+from fewshot.embeddings.store.chunk_index import chunk_addresses
 from fewshot.embeddings.store.failures import Failure
 from fewshot.embeddings.store.layer_info import LayerInfo as LayerInfo
 from fewshot.embeddings.store.layer_rows import LayerDataset, read_rows, read_rows_into
@@ -329,7 +330,13 @@ class FeatureStore:
             StoreError: they cannot be read.
         """
         with naming_errors(self.path, path):
-            return np.asarray(self.file[path][:])
+            dataset = self.file[path]
+            if len(dataset) and chunk_addresses(dataset) is None:
+                raise StoreError(
+                    f"{self.path}: {path} is damaged: its values do not lie where they were written; restore the file "
+                    f"from a copy, or embed again"
+                )
+            return np.asarray(dataset[:])
 
     def _sealed_values(self, path: str) -> NDArray[Any]:
         """Return the same, once they are known to be those that were sealed."""

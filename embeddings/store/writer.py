@@ -17,10 +17,11 @@ from fewshot.core.errors import StoreError
 from fewshot.core.files import create_temporary, output_error, publish
 from fewshot.core.provenance import provenance as run_provenance
 from fewshot.embeddings.layer_key import LayerKey
+from fewshot.embeddings.store.chunk_index import chunk_addresses
 from fewshot.embeddings.store.chunk_writer import ChunkWriter
 from fewshot.embeddings.store.digests import layer_digest, sample_digest, store_digest
 from fewshot.embeddings.store.failures import Failure
-from fewshot.embeddings.store.hdf5_objects import chunk_addresses, open_hdf5
+from fewshot.embeddings.store.hdf5_objects import open_hdf5
 from fewshot.embeddings.store.layer_data import LayerData as LayerData
 from fewshot.embeddings.store.layer_data import LayerHeader as LayerHeader
 from fewshot.embeddings.store.manifest import chunk_digest, content_digest
