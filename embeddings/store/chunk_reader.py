@@ -17,8 +17,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import StoreError
-from fewshot.embeddings.store.fletcher import fletcher32
 from fewshot.embeddings.store.chunk_index import chunk_addresses
+from fewshot.embeddings.store.fletcher import fletcher32
 from fewshot.embeddings.store.hdf5_objects import FLETCHER32
 from fewshot.embeddings.store.manifest import chunk_digest
 from fewshot.embeddings.store.schema import CHECKSUM_BYTES, unescape
