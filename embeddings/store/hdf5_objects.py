@@ -16,6 +16,7 @@ import numpy as np
 from h5py import h5a, h5d, h5g, h5l, h5o, h5t
 
 from fewshot.core.errors import StoreError
+from fewshot.embeddings.store.heap_texts import HeapTexts
 from fewshot.embeddings.store.read_errors import NO_LOCKS, error_number
 
 Attribute = str | bool | int
@@ -24,7 +25,6 @@ FLETCHER32, DEFLATE, SHUFFLE = 3, 1, 2  # H5Z_FILTER_*
 FILTERS = {DEFLATE: "deflate", SHUFFLE: "shuffle", FLETCHER32: "fletcher32"}
 _MOST_LINKS = 100_000
 _MOST_ATTRIBUTES = 64
-_MOST_TEXT = 64 << 20  # bytes of a text attribute
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class Objects:
         self.path = path
         self.root: Any = file.id
         self._seen: set[int] = set()
+        self._texts = HeapTexts(path)
+
+    def close(self) -> None:
+        """Close what was opened beside the h5py file."""
+        self._texts.close()
 
     def links(self, group: Any, name: str) -> list[str]:
         """Return the names in a group, every one a hard link to an object that no other link leads to."""
@@ -138,11 +143,12 @@ class Objects:
         count = h5a.get_num_attrs(owner)
         if count > _MOST_ATTRIBUTES:
             raise self.refused(f"{where} has {count:,} attributes")
+        texts = self._texts.of(h5o.get_info(owner).addr) if count else {}
         found: dict[str, Attribute] = {}
         for number in range(count):
             attribute = h5a.open(owner, index=number)
             name = attribute.name.decode("utf-8", "backslashreplace")
-            found[name] = self._value(attribute, f"the attribute {name!r} of {where}")
+            found[name] = self._value(attribute, texts.get(name), f"the attribute {name!r} of {where}")
         return found
 
     def says(self, owner: Any, name: str, text: str) -> bool:
@@ -156,17 +162,31 @@ class Objects:
         """Return one attribute, None when there is none of that name."""
         if not h5a.exists(owner, name.encode()):
             return None
-        return self._value(h5a.open(owner, name.encode()), f"the attribute {name!r}")
+        text = self._texts.of(h5o.get_info(owner).addr).get(name)
+        return self._value(h5a.open(owner, name.encode()), text, f"the attribute {name!r}")
 
-    def _value(self, attribute: Any, where: str) -> Attribute:
+    def _value(self, attribute: Any, text: bytes | None, where: str) -> Attribute:
+        """Return an attribute's value; ``text`` is what the heap holds for it."""
         stored = attribute.get_type()
         if attribute.shape != () or stored.committed():
             raise self.refused(f"{where} is not one value")
         stored_class = stored.get_class()
-        for kind, known_class, known in _attribute_kinds():
-            if stored_class == known_class and stored == known:
-                return _read(attribute, kind, where=where, refused=self.refused)
-        raise self.refused(f"{where} has a type that no store has")
+        kind = next(
+            (kind for kind, known, type_ in _attribute_kinds() if stored_class == known and stored == type_), ""
+        )
+        if kind == "text" and text is not None:
+            return self._decoded(text, where)
+        if kind not in ("bool", "int64"):
+            raise self.refused(f"{where} has a type that no store has")
+        value = np.zeros((), kind)
+        attribute.read(value)
+        return bool(value) if kind == "bool" else int(value)
+
+    def _decoded(self, text: bytes, where: str) -> str:
+        try:
+            return text.decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.refused(f"{where} is not UTF-8") from None
 
     def refused(self, what: str) -> StoreError:
         """Return the error for a file that holds what no store holds."""
@@ -212,19 +232,3 @@ def _attribute_kinds() -> _Kinds:
     text = h5t.py_create(h5py.string_dtype(), logical=True)
     others = tuple(kind for kind in _kinds() if kind[0] in ("bool", "int64"))
     return (("text", text.get_class(), text), *others)
-
-
-def _read(attribute: Any, kind: str, *, where: str, refused: Any) -> Attribute:
-    if kind != "text":
-        value = np.zeros((), bool if kind == "bool" else np.int64)
-        attribute.read(value)
-        return bool(value) if kind == "bool" else int(value)
-    held = np.empty((), h5py.string_dtype())
-    attribute.read(held)
-    content: Any = held.item()
-    if not isinstance(content, bytes) or len(content) > _MOST_TEXT:
-        raise refused(f"{where} is no text")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise refused(f"{where} is not UTF-8") from None

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,15 +78,17 @@ def read_structure(file: Any, path: Path) -> StoreStructure:
     Raises:
         StoreError: it is not a sealed store of a known version, or differs from the schema or from its own manifest.
     """
-    with naming_errors(path, "its structure"):
-        return _Reading(file, path, _root_attributes(file, path)).structure()
+    with naming_errors(path, "its structure"), closing(Objects(file, path)) as objects:
+        return _Reading(objects, _root_attributes(objects)).structure()
 
 
 def manifest_of(file: Any, path: Path) -> str:
     """Return the manifest of a store that is being sealed: an open HDF5 file that has everything but the manifest."""
-    reading = _Reading(file, path, Objects(file, path).attributes(file.id, "/"))
-    reading.read_objects()
-    return manifest_digest(reading.root, reading.datasets)
+    file.flush()
+    with naming_errors(path, "its structure"), closing(Objects(file, path)) as objects:
+        reading = _Reading(objects, objects.attributes(file.id, "/"))
+        reading.read_objects()
+        return manifest_digest(reading.root, reading.datasets)
 
 
 def require_known(file: Any, path: Path) -> None:
@@ -94,13 +97,17 @@ def require_known(file: Any, path: Path) -> None:
     Raises:
         StoreError: it is none; the message says what it is instead.
     """
-    with naming_errors(path, "its structure"):
-        objects = Objects(file, path)
-        if not objects.says(file.id, "format", FORMAT):
-            raise StoreError(f"{path} is an HDF5 file but not a fewshot store; name one made by `fewshot embed`")
-        if objects.value(file.id, "sealed") is not True:
-            raise StoreError(f"{path} is not sealed; run the same `fewshot embed ... -o {path}` again")
-        version = objects.value(file.id, "version")
+    with naming_errors(path, "its structure"), closing(Objects(file, path)) as objects:
+        _require_known(objects)
+
+
+def _require_known(objects: Objects) -> None:
+    path = objects.path
+    if not objects.says(objects.root, "format", FORMAT):
+        raise StoreError(f"{path} is an HDF5 file but not a fewshot store; name one made by `fewshot embed`")
+    if objects.value(objects.root, "sealed") is not True:
+        raise StoreError(f"{path} is not sealed; run the same `fewshot embed ... -o {path}` again")
+    version = objects.value(objects.root, "version")
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= VERSION:
         raise StoreError(
             f"{path} has store version {version}, and this fewshot reads 1 to {VERSION}; install the "
@@ -108,10 +115,10 @@ def require_known(file: Any, path: Path) -> None:
         )
 
 
-def _root_attributes(file: Any, path: Path) -> dict[str, Attribute]:
+def _root_attributes(objects: Objects) -> dict[str, Attribute]:
     """Return the attributes of the root, which are those of a known version."""
-    require_known(file, path)
-    attributes = Objects(file, path).attributes(file.id, "/")
+    _require_known(objects)
+    path, attributes = objects.path, objects.attributes(objects.root, "/")
     wanted = dict(ROOT_ATTRIBUTES)
     if _number(attributes["version"]) >= SEALED_BY_MANIFEST:
         wanted |= MANIFEST_ATTRIBUTES
@@ -124,12 +131,12 @@ def _root_attributes(file: Any, path: Path) -> dict[str, Attribute]:
 class _Reading:
     """The reading of one file's structure."""
 
-    def __init__(self, file: Any, path: Path, root: Mapping[str, Attribute]) -> None:
-        self.path = path
-        self.objects = Objects(file, path)
+    def __init__(self, objects: Objects, root: Mapping[str, Attribute]) -> None:
+        self.path = objects.path
+        self.objects = objects
         self.root = root
         self.datasets: dict[str, StoredDataset] = {}
-        self.size = path.stat().st_size
+        self.size = objects.path.stat().st_size
 
     def structure(self) -> StoreStructure:
         self.read_objects()
@@ -299,7 +306,7 @@ class _Reading:
     def _converted(self, name: str, value: Any, kind: type[_Parsed]) -> _Parsed:
         try:
             return msgspec.convert(value, kind)
-        except (msgspec.ValidationError, RecursionError) as error:
+        except (msgspec.ValidationError, ValueError, RecursionError) as error:
             raise self.objects.refused(f"the attribute '{name}' says something else than it must ({error})") from error
 
 
