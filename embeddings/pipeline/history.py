@@ -83,6 +83,8 @@ class History:
 
     def _sound_parts(self) -> list[Part]:
         sound, damaged = self.folder.sound_parts()
+        damaged += [part.file for part in sound if not self._fits(part)]
+        sound = [part for part in sound if part.file not in damaged]
         if damaged:
             self.notes.append(f"{len(damaged)} damaged unfinished files in {self.folder.folder} are made again")
         stale = [part for part in sound if self._changed_since(part)]
@@ -90,6 +92,13 @@ class History:
             self.notes.append(f"images of {len(stale)} units changed since they were embedded; they are embedded again")
         self.folder.forget({*damaged, *(part.file for part in stale)})
         return [part for part in sound if part not in stale]
+
+    def _fits(self, part: Part) -> bool:
+        """Return whether a part is about images of the sample list."""
+        if not all(position < len(self.keys) for position in part.positions):
+            return False
+        with self.folder.open(part) as store:
+            return all(str(key) in self.position for key in store.column("key"))
 
     def _changed_since(self, part: Part) -> bool:
         with self.folder.open(part) as store:

@@ -32,7 +32,7 @@ from fewshot.embeddings.search.faiss_index import (
 )
 from fewshot.embeddings.search.files import read_description, require_same_layer, write_description
 from fewshot.embeddings.search.indexed_layer import IndexedLayer, Metric, Where
-from fewshot.embeddings.search.kinds import Choice, choose_kind
+from fewshot.embeddings.search.kinds import choose_kind
 from fewshot.embeddings.search.neighbours import Neighbours
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
 
@@ -106,11 +106,17 @@ class SourceIndex:
         description = read_description(path)
         self = cls.__new__(cls)
         opened = store if isinstance(store, FeatureStore) else FeatureStore(store)
-        chosen = {name: description[name] for name in ("backbone", "layer", "view", "metric")}
-        self.indexed = IndexedLayer.choose(opened, **chosen, where=description["where"] or None)
+        self.indexed = IndexedLayer.choose(
+            opened,
+            backbone=description.backbone,
+            layer=description.layer,
+            view=description.view,
+            metric=description.metric,
+            where=description.where or None,
+        )
         require_same_layer(path, description, self.indexed)
-        self.choice = Choice(**description["choice"])
-        self._index = read(path)
+        self.choice = description.chosen
+        self._index = read(path, self.indexed, self.choice.kind)
         self._longest = longest(vectors_of(self._index)) if self.choice.kind == "flat" else float("nan")
         self._searched = on_device(self._index, self.choice.kind, device)
         return self

@@ -13,7 +13,7 @@ from fewshot.core.path_names import distinct_path_names, path_name
 from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.embeddings.store.description import describe
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.store.schema import feature_name, features_path
+from fewshot.embeddings.store.schema import feature_name
 
 _SAMPLES, _FAILED, _DESCRIPTION = "samples.parquet", "failed.csv", "store.json"
 
@@ -62,7 +62,7 @@ def _write(store: FeatureStore, folder: Path, backbones: tuple[str, ...]) -> lis
             present = escape_control(f"present.{feature_name(backbone, view)}")
             frame[present] = store.present(backbone, view=view)
         for key, file in _matrix_files(store, backbone).items():
-            np.save(folder / inside / file, store.file[features_path(key)][:])
+            np.save(folder / inside / file, store.read_padded(backbone, key.layer, view=key.view))
             named[f"{inside}/{file}"] = {"backbone": backbone, "layer": key.layer, "view": key.view}
     frame.to_parquet(folder / _SAMPLES, index=False)
     store.failed().to_csv(folder / _FAILED, index=False, errors="surrogateescape")

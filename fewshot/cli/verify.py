@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fewshot.cli.options import STORE, json_option
-from fewshot.cli.reporting import print_json, print_line
+from fewshot.cli.reporting import print_json, print_line, print_note
 
 
 @click.command()
@@ -23,3 +23,5 @@ def command(stores: tuple[Path, ...], as_json: bool) -> None:
         if not as_json:
             size = f"{each.bytes_read / 1e6:.1f} MB of features"
             print_line(f"{each.path}: sound, {each.images} images, {each.layers} layers, {size} reread")
+        for note in each.notes:
+            print_note(f"note: {each.path}: {note}")

@@ -328,7 +328,5 @@ def test_a_source_that_is_not_utf8_is_refused_and_such_a_path_is_kept(tmp_path: 
 
 def test_a_header_over_two_lines_is_refused_as_such(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text('path,source,synthetic,"a\nb"\na.png,cam,0,x\n')
-    with pytest.raises(
-        InputError, match=r"the header of the table .*t\.csv cannot be read: a quote is open"
-    ):
+    with pytest.raises(InputError, match=r"the header of the table .*t\.csv cannot be read: a quote is open"):
         collect([tmp_path / "t.csv"])
