@@ -38,7 +38,6 @@ attribute s.h5 -o s.h5
 robustness s.h5 -o s.h5
 nearest s.h5 -o s.h5
 nearest s.h5 --query t.h5 --confusion t.h5
-nearest s.h5 --query t.h5 --gallery t.h5
 nearest s.h5 q.png --gallery q.png
 replay r.json -o r.json
 replay r.json -o link.json
