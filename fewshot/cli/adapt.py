@@ -22,6 +22,7 @@ from fewshot.cli.options import (
     trials_option,
     where_option,
 )
+from fewshot.cli.reporting import print_report, require_report_file
 
 if TYPE_CHECKING:
     from fewshot.results.report import Report
@@ -109,9 +110,10 @@ def command(stores: tuple[Path, ...], as_json: bool, **options: Any) -> None:
 
     The table leads with the range in which a single draw lands nine times of ten.
     """
-    from fewshot.cli.reporting import print_report
     from fewshot.protocols.across_stores import adapt_and_save
 
+    inputs = [*stores, options["query"], options["support"]]
+    require_report_file(options["out"], keep_scores=options["keep_scores"], inputs=inputs)
     report = adapt_and_save(stores, **options)
     print_report(report, _text(report), as_json=as_json)
 

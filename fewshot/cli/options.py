@@ -53,7 +53,8 @@ def where_option(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="COLUMN=VALUE",
         callback=pairs_option,
-        help="Only images whose column has this value; repeatable, and commas mean any of the values.",
+        help="Only images whose column has this value; commas mean any of the values, and double quotes take a value "
+        'as it stands: source=cam,"a, b". Repeatable for other columns.',
     )(command)
 
 
@@ -176,11 +177,13 @@ def split_commas(_: click.Context, __: click.Parameter, values: tuple[str, ...] 
 
 
 def pairs_option(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Return repeated ``COLUMN=VALUE`` options as a dictionary."""
-    pairs = {}
+    """Return repeated ``COLUMN=VALUE`` options as a dictionary; the same column twice is refused."""
+    pairs: dict[str, str] = {}
     for value in values:
         name, equals, wanted = value.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"{value!r} is not COLUMN=VALUE", param=parameter)
+        if name in pairs:
+            raise click.BadParameter(f"{name!r} is given twice ({pairs[name]!r} and {wanted!r})", param=parameter)
         pairs[name] = wanted
     return pairs

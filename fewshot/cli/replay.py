@@ -1,6 +1,5 @@
 """``fewshot replay``: run a report again and compare the numbers."""
 
-import json
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import click
 
 from fewshot.cli.options import STORE, json_option, report_option
+from fewshot.cli.reporting import print_json, print_line, require_report_file
 
 
 @click.command(short_help="Run a report of any protocol again and compare the numbers.")
@@ -29,6 +29,7 @@ def command(
     from fewshot.protocols.replay import replay
     from fewshot.results.report import Report
 
+    require_report_file(out, keep_scores=False, inputs=[report, *stores])
     found = replay(Report.load(report), stores=stores, tolerance=tolerance)
     if out is not None:
         found.report.save(out)
@@ -36,7 +37,7 @@ def command(
         difference = asdict(found.difference)
         difference["largest"] = difference["largest"] if isfinite(difference["largest"]) else None
         document = {**difference, "supports_equal": found.supports_equal, "changed": found.changed}
-        click.echo(json.dumps({**document, "equal": found.equal}))
+        print_json({**document, "equal": found.equal})
     else:
-        click.echo(str(found))
+        print_line(found)
     context.exit(0 if found.equal else 1)

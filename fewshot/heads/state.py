@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fewshot.core.errors import InputError, OptionError, WeightsError
 from fewshot.core.files import atomic_write
+from fewshot.core.outputs import HEAD
 from fewshot.core.regular_files import read_regular
 
 MOST_BYTES = 4 << 30  # of a saved head
@@ -189,7 +190,7 @@ def write(state: HeadState, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with atomic_write(path) as stream:
+    with atomic_write(path, kind=HEAD) as stream:
         stream.write(to_bytes(state))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fewshot.audit import Audit
 from fewshot.core.files import write_text
+from fewshot.core.outputs import PAGE
 from fewshot.page.charts import Chart, charts
 from fewshot.page.downloads import Download, downloads
 from fewshot.page.render import render
@@ -66,7 +67,8 @@ def write_page(
     Raises:
         OutputError: the file cannot be written.
     """
-    return write_text(path, page_html(reports, title=title, note=note, audit=audit, beside=beside, more=more))
+    html = page_html(reports, title=title, note=note, audit=audit, beside=beside, more=more)
+    return write_text(path, html, kind=PAGE)
 
 
 def page_html(

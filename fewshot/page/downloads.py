@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fewshot.core.path_names import path_name
 from fewshot.page.render import data_address
 from fewshot.page.table import COLUMNS
 from fewshot.results.report import Report
@@ -26,10 +27,11 @@ def downloads(name: str, report: Report) -> tuple[Download, ...]:
     Args:
         name: the report as the page names it; the files are named after it.
     """
-    stem = Path(name).stem or "report"
+    stem = path_name(Path(name).stem) if name else "report"
+    table = csv_text(report).encode("utf-8", "backslashreplace")
     return (
         Download(f"{stem}.json", "JSON", data_address(report.to_bytes(), kind="application/json")),
-        Download(f"{stem}.csv", "CSV", data_address(csv_text(report).encode(), kind="text/csv")),
+        Download(f"{stem}.csv", "CSV", data_address(table, kind="text/csv")),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from fewshot.core.errors import ReportError
 from fewshot.core.files import write_bytes
+from fewshot.core.outputs import REPORT
 from fewshot.results.legacy_names import entry_of_today, head_of_today
 from fewshot.results.report_file import DIGEST, SCHEMA, RowEntry, checked, digest_of, read_document
 from fewshot.results.row import Row as Row
@@ -159,7 +160,7 @@ class Report:
         Raises:
             OutputError: the file cannot be written.
         """
-        return write_bytes(path, self.to_bytes())
+        return write_bytes(path, self.to_bytes(), kind=REPORT)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:

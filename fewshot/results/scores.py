@@ -13,6 +13,7 @@ from fewshot.core.arrays import FloatArray
 from fewshot.core.errors import ReportError
 from fewshot.core.files import atomic_write
 from fewshot.core.npz import read_npz
+from fewshot.core.outputs import SCORES
 from fewshot.results.legacy_names import entry_of_today
 from fewshot.results.row import Row
 from fewshot.stats.two_way import TrialMasks
@@ -26,7 +27,7 @@ def save_scores(path: Path, arrays: Arrays) -> Path:
     Raises:
         OutputError: the file cannot be written.
     """
-    with atomic_write(path) as stream:
+    with atomic_write(path, kind=SCORES) as stream:
         named: dict[str, Any] = dict(arrays)
         np.savez_compressed(stream, **named)
     return path

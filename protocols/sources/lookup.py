@@ -7,6 +7,7 @@ from math import inf, isfinite
 from typing import Any
 
 from fewshot.audit import confound_warning
+from fewshot.core.control_characters import escape_control
 from fewshot.embeddings.search.index import SourceIndex
 from fewshot.embeddings.search.lookup import Finding, look_up
 from fewshot.embeddings.search.neighbours import spoken_score
@@ -144,7 +145,7 @@ def _answer(finding: Finding) -> str:
         text_table(["source", "votes", "share", "nearest"], sources),
         text_table(["score", "source", "nearest images"], near),
     ]
-    return "\n\n".join([f"{finding.image}: {verdict} (share {best.share:.2f}{known})", *tables])
+    return "\n\n".join([escape_control(f"{finding.image}: {verdict} (share {best.share:.2f}{known})"), *tables])
 
 
 def _accuracy(counts: Mapping[str, int], measured: ClosedSet) -> str:

@@ -136,8 +136,7 @@ FEATURES, LABELS = np.random.default_rng(0).normal(size=(8, 3)), np.arange(8) % 
     "head",
     [
         Gmm(components=9), Gmm(components=0), Gmm().set_params(fit_on="Synthetic"),
-        Gmm().set_params(covariance="round"),
-        Gmm(quantile=1.5),
+        Gmm().set_params(covariance="round"), Gmm(quantile=1.5),
         Gmm(floor=-1.0), Mahalanobis(shrinkage=1.5), Mahalanobis(shrinkage="most"), NystromSvm(components=0),
         Acm(validation=-0.5), Acm(validation=1.0), Vib(steps=0), Vib(hidden=0), Knn(k=0),
     ],
