@@ -13,6 +13,7 @@ import msgspec
 
 from fewshot.core.errors import StoreError
 from fewshot.embeddings.layer_key import LayerKey
+from fewshot.embeddings.store.digests import store_digest
 from fewshot.embeddings.store.hdf5_objects import Attribute, Objects, StoredDataset
 from fewshot.embeddings.store.layer_info import LayerInfo, Provenance
 from fewshot.embeddings.store.manifest import manifest_digest
@@ -151,6 +152,11 @@ class _Reading:
                 f"from a copy, or embed again"
             )
         layers = tuple(self._layer(path) for path in self.datasets if path.startswith("/features/"))
+        if store_digest({features_path(info.key): info.digest for info in layers}) != root["digest"]:
+            raise StoreError(
+                f"{self.path} is damaged: the digest of the store does not follow from those of its layers; restore it "
+                f"from a copy, or embed again"
+            )
         present = frozenset(path for path in self.datasets if path.startswith("/present/"))
         if {present_path(info.key) for info in layers} != present:
             raise self.objects.refused("the masks in /present are not those of the layers in /features")
