@@ -99,8 +99,7 @@ def test_no_flipped_bit_in_an_index_file_changes_an_answer_silently(
     store: Path, tmp_path: Path, kind: str, part: str
 ) -> None:
     path = tmp_path / "a.faiss"
-    options = {"backbone": "npr", "layer": "pooled", "device": "cpu"}
-    index = SourceIndex(store, index=kind, where={"source": "camera"}, **options)
+    index = SourceIndex(store, backbone="npr", layer="pooled", index=kind, where={"source": "camera"}, device="cpu")
     index.save(path)
     queries = index.features(np.arange(6))
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from fewshot.embeddings.verify import verify
 from tests.hostile.small_store import ROWS, as_first_version, everything, write_small_store
 
 SECRET = b"root:x:0:0:secret line of another file\n" * 40
-Forge = Callable[[h5py.File, str, Path], None]
+Forge = Callable[..., None]
+Change = Callable[[h5py.File], Any]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def objects(path: Path, *, groups: bool = False) -> list[str]:
     return found
 
 
-def forged(original: Path, case: Path, change: Callable[[h5py.File], None]) -> Path:
+def forged(original: Path, case: Path, change: Change) -> Path:
     shutil.copy(original, case)
     with h5py.File(case, "r+") as file:
         change(file)
@@ -73,7 +75,7 @@ def require_refused(path: Path, name: str = "") -> str:
 # -- datasets and groups ---------------------------------------------------------------------------------------------
 
 
-def remove(file: h5py.File, name: str, _: Path) -> None:
+def remove(file: h5py.File, name: str, outside: Path) -> None:
     del file[name]
 
 
@@ -88,18 +90,18 @@ def external_link(file: h5py.File, name: str, outside: Path) -> None:
     file[name] = h5py.ExternalLink(str(outside), "/x")
 
 
-def soft_link(file: h5py.File, name: str, _: Path) -> None:
+def soft_link(file: h5py.File, name: str, outside: Path) -> None:
     file.move(name, "elsewhere")
     file[name] = h5py.SoftLink("/elsewhere")
 
 
-def second_hard_link(file: h5py.File, name: str, _: Path) -> None:
+def second_hard_link(file: h5py.File, name: str, outside: Path) -> None:
     other = "failed/key" if name != "failed/key" else "failed/view"
     del file[name]
     file[name] = file[other]
 
 
-def cycle(file: h5py.File, name: str, _: Path) -> None:
+def cycle(file: h5py.File, name: str, outside: Path) -> None:
     del file[name]
     file[name] = file["/"]
 
@@ -112,57 +114,57 @@ def virtual(file: h5py.File, name: str, outside: Path) -> None:
     file.create_virtual_dataset(name, layout)
 
 
-def committed_type(file: h5py.File, name: str, _: Path) -> None:
+def committed_type(file: h5py.File, name: str, outside: Path) -> None:
     del file[name]
     file[name] = np.dtype("f8")
 
 
-def references(file: h5py.File, name: str, _: Path) -> None:
+def references(file: h5py.File, name: str, outside: Path) -> None:
     shape = file[name].shape
     del file[name]
     file.create_dataset(name, shape, h5py.ref_dtype, fletcher32=True, chunks=True)
 
 
-def texts_of_any_length(file: h5py.File, name: str, _: Path) -> None:
+def texts_of_any_length(file: h5py.File, name: str, outside: Path) -> None:
     shape = file[name].shape
     del file[name]
     file.create_dataset(name, shape, h5py.string_dtype(), chunks=True)
 
 
-def another_type(file: h5py.File, name: str, _: Path) -> None:
+def another_type(file: h5py.File, name: str, outside: Path) -> None:
     shape = file[name].shape
     del file[name]
     file.create_dataset(name, data=np.zeros(shape, np.complex64), fletcher32=True, chunks=True)
 
 
-def another_length(file: h5py.File, name: str, _: Path) -> None:
+def another_length(file: h5py.File, name: str, outside: Path) -> None:
     values = file[name][:]
     replace(file, name, np.concatenate([values, values]))
 
 
-def more_dimensions(file: h5py.File, name: str, _: Path) -> None:
+def more_dimensions(file: h5py.File, name: str, outside: Path) -> None:
     replace(file, name, file[name][:][..., None])
 
 
-def a_group(file: h5py.File, name: str, _: Path) -> None:
+def a_group(file: h5py.File, name: str, outside: Path) -> None:
     del file[name]
     file.create_group(name)
 
 
-def without_checksums(file: h5py.File, name: str, _: Path) -> None:
+def without_checksums(file: h5py.File, name: str, outside: Path) -> None:
     values = file[name][:]
     del file[name]
     file[name] = values
 
 
-def huge(file: h5py.File, name: str, _: Path) -> None:
+def huge(file: h5py.File, name: str, outside: Path) -> None:
     shape, dtype, attributes = file[name].shape, file[name].dtype, dict(file[name].attrs)
     del file[name]
     made = file.create_dataset(name, (2**40, *shape[1:]), dtype, fletcher32=True, chunks=(1024, *shape[1:]))
     made.attrs.update(attributes)
 
 
-def unknown_filter(file: h5py.File, name: str, _: Path) -> None:
+def unknown_filter(file: h5py.File, name: str, outside: Path) -> None:
     shape, dtype = file[name].shape, file[name].dtype
     del file[name]
     created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -210,14 +212,14 @@ def test_a_forged_dataset_is_refused_whichever_it_is(first: Path, tmp_path: Path
             continue  # a store without this column is one
         if forgery == "another_length" and name.startswith("failed/"):
             continue  # below, all four at once are a store with other failures
-        case = forged(first, tmp_path / "a.h5", lambda file, name=name: forge(file, name, outside))  # type: ignore[misc]
+        case = forged(first, tmp_path / "a.h5", partial(forge, name=name, outside=outside))
         require_refused(case, name)
 
 
 def test_a_column_without_checksums_is_refused(first: Path, tmp_path: Path) -> None:
     for name in objects(first):
         if not name.startswith("features/"):
-            case = forged(first, tmp_path / "a.h5", lambda file, name=name: without_checksums(file, name, tmp_path))  # type: ignore[misc]
+            case = forged(first, tmp_path / "a.h5", partial(without_checksums, name=name, outside=tmp_path))
             require_refused(case, name)
 
 
@@ -226,9 +228,8 @@ def test_a_group_that_is_gone_or_something_else_is_refused(first: Path, tmp_path
         if name == "samples/extra":
             continue
         for forge in (remove, soft_link, external_link):
-            require_refused(
-                forged(first, tmp_path / "a.h5", lambda file, f=forge, n=name: f(file, n, Path("/etc/passwd")))
-            )  # type: ignore[misc]
+            change = partial(forge, name=name, outside=Path("/etc/passwd"))
+            require_refused(forged(first, tmp_path / "a.h5", change))
 
 
 @pytest.mark.parametrize(
@@ -297,7 +298,7 @@ def test_what_an_attribute_says_is_covered_by_the_manifest(sound: Path, tmp_path
         file["features/npr/pooled"].attrs["facts"] = json.dumps({**facts, "weights": {"net": "b" * 64}})
 
     layer = "features/npr/pooled"
-    for change in (
+    changes: tuple[Change, ...] = (
         lambda file: file[layer].attrs.update(normalised=True),
         lambda file: (file[layer].attrs.update(default=False), file["features/npr/block"].attrs.update(default=True)),
         with_facts,
@@ -307,7 +308,8 @@ def test_what_an_attribute_says_is_covered_by_the_manifest(sound: Path, tmp_path
         lambda file: file.move("samples/extra/track", "samples/extra/other"),
         lambda file: file.attrs.update(version=1),
         lambda file: file.attrs.__delitem__("manifest"),
-    ):
+    )
+    for change in changes:
         require_refused(forged(sound, tmp_path / "a.h5", change))
 
 
