@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Waiting threads sleep, so that two cores shared with other work are not burnt in waiting.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test test-slow cards check gpu parity results experiments notebooks docs clean
+.PHONY: demo test test-slow fuzz cards check gpu parity results experiments notebooks docs clean
 
 demo: $(READY)
 	$(BIN)/fewshot demo
@@ -16,6 +16,11 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/pytest -m "slow and not gpu"
+
+# Damaged files at every door, SECONDS each; `make test-slow` does the same for 30 seconds.
+SECONDS ?= 600
+fuzz: $(READY)
+	FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -m slow --timeout 1200 tests/hostile/test_fuzz.py
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import QUIET, Protocol, Result, RunContext
+from fewshot.protocols.trials.applied import of_device, of_false_positive_rate, of_folds, of_heads, recorded
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.protocols.trials.head_sweep import MeasuredHeads
@@ -122,7 +123,7 @@ class Robustness(Protocol):
             for backbone, names in views.items():
                 sweep = _ViewSweep(self, trials, backbone, tuple(names))
                 rows += sweep.pretrained_rows()
-                for name in self.head:
+                for name in dict.fromkeys(self.head):
                     for label, head in _heads(name):
                         found = sweep.on_head(label, head, keep_scores=context.keep_scores)
                         rows += found.rows
@@ -138,6 +139,14 @@ class Robustness(Protocol):
             "store": trials.pool.support_store.digest,
             "stores": trials.pool.stores_read(self._keys_read(trials, views)),
         }
+        heads = [head for name in self.head for _, head in _heads(name)]
+        applied = (
+            *of_heads(heads, trials, [self.shots]),
+            *of_device(heads, self.device, one_by_one=False),
+            *of_folds(self.layer, trials, [self.shots]),
+            *of_false_positive_rate(trials, "at-most"),
+        )
+        config |= {"applied": recorded(applied)}
         keys = trials.pool.keys
         return Report(
             protocol=self.name,
@@ -146,6 +155,7 @@ class Robustness(Protocol):
             supports={str(drawn.trial): keys[drawn.support(self.shots)].tolist() for drawn in trials.draws},
             warnings=(
                 *trials.pool.warnings,
+                *dict.fromkeys(map(str, applied)),
                 *draw_caveats(trials.draws),
                 *row_caveats(clean),
                 *interval_caveats(clean, trials, kind="trials"),

@@ -1,14 +1,18 @@
 """Prepare images in worker processes and hand the results on in order.
 
-A worker is a fresh interpreter without torch (``core/child.py``). One that dies, or that works on one image for longer
-than the deadline, is replaced: its image gets a second trial, then it is listed as failed and the others go on.
+A worker is a fresh interpreter without torch (``core/child.py``) with a limit on its memory. One that dies, or that
+works on one image for longer than the deadline, is replaced: its image gets a second trial, then it is listed as failed
+and the others go on. Without workers, images whose decoding is certain to end soon are decoded in this process, and the
+others in one that is started for the first of them.
 """
 
 import queue
+import resource
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from multiprocessing.connection import wait
 from typing import Any
@@ -17,14 +21,17 @@ import numpy as np
 
 from fewshot.core.child import Child, connected
 from fewshot.core.errors import FewshotError
-from fewshot.embeddings.pipeline.prepare import Job, Preparation, Prepared, prepare
-from fewshot.embeddings.pipeline.settings import DECODE_SECONDS
+from fewshot.embeddings.inputs.decoders import decoder_of
+from fewshot.embeddings.inputs.images import pillow_formats
+from fewshot.embeddings.pipeline.prepare import Job, Preparation, Prepared, prepare, prepare_light
+from fewshot.embeddings.pipeline.settings import DECODE_BYTES, DECODE_SECONDS
 
 _READY = "ready"
 _BLOCK_JOBS = 4
 _BLOCKS_AHEAD = 2
 _WINDOW_BYTES = 256 << 20
-_STARTS = 3  # workers in a row that may end before they spoke
+_START_SECONDS = 20.0  # at least, for a worker to speak: a busy machine starts an interpreter slowly
+_STARTS = 3  # workers in a row, in one's place, that may end before they spoke
 
 
 def prepared_in_order(
@@ -33,31 +40,58 @@ def prepared_in_order(
     """Yield what became of every job, in the jobs' order.
 
     Args:
-        workers: processes; 0 works in this one, where no deadline can be kept.
-        decode_seconds: what one image may take, from its bytes to its arrays.
+        workers: processes; 0 decodes in this one what is certain to end soon, and the rest in one process.
+        decode_seconds: what one image may take in a process of its own, from its bytes to its arrays.
     """
     if workers == 0:
-        for job in jobs:
-            yield prepare(preparation, job)
+        yield from _prepared_here(preparation, jobs, decode_seconds)
         return
     with WorkerPool(preparation, workers, decode_seconds=decode_seconds) as pool:
         yield from pool.run(jobs)
 
 
-class WorkerPool:
-    """Some worker processes with one preparation; use as a context manager."""
+def _prepared_here(preparation: Preparation, jobs: Iterable[Job], decode_seconds: float) -> Iterator[Prepared]:
+    with ExitStack() as stack:
+        pool: WorkerPool | None = None
+        for job in jobs:
+            light = prepare_light(preparation, job)
+            if light is not None:
+                yield light
+                continue
+            if pool is None:
+                pool = stack.enter_context(WorkerPool(preparation, 1, decode_seconds=decode_seconds))
+            yield from pool.run([job])
 
-    def __init__(self, preparation: Preparation, workers: int, *, decode_seconds: float = DECODE_SECONDS) -> None:
+
+class WorkerPool:
+    """Some worker processes with one preparation; use as a context manager.
+
+    Args:
+        workers: how many. decode_seconds, decode_bytes: what one image may take.
+    """
+
+    def __init__(
+        self,
+        preparation: Preparation,
+        workers: int,
+        *,
+        decode_seconds: float = DECODE_SECONDS,
+        decode_bytes: int = DECODE_BYTES,
+    ) -> None:
         self.preparation = preparation
         self.count = workers
         self.decode_seconds = decode_seconds
+        self.decode_bytes = decode_bytes
         self._workers: list[_Worker] = []
         self._bytes_each = 0.0
-        self._silent_ends = 0
 
     def __enter__(self) -> "WorkerPool":
-        self._workers = [_Worker(self.preparation, self.decode_seconds) for _ in range(self.count)]
+        self._workers = [self._started() for _ in range(self.count)]
         return self
+
+    def _started(self, *, silent_ends: int = 0) -> "_Worker":
+        start = (self.preparation, self.decode_bytes)
+        return _Worker(start, decode_seconds=self.decode_seconds, silent_ends=silent_ends)
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
@@ -133,22 +167,22 @@ class WorkerPool:
                 results += self._replace(worker, f"damaged: the decoder process died twice ({worker.child.ending})")
             except BlockingIOError:  # stopped while it sent
                 continue
-        for worker in [worker for worker in self._workers if worker.seconds() > self.decode_seconds]:
+        late = f"timeout: not decoded within {self.decode_seconds:g} s, twice; --decode-seconds allows more"
+        for worker in [worker for worker in self._workers if worker.late(self.decode_seconds)]:
             worker.child.kill()
             worker.child.close()
-            late = f"timeout: not decoded within {self.decode_seconds:g} s, twice; --decode-seconds allows more"
             results += self._replace(worker, late)
         return results
 
     def _replace(self, dead: "_Worker", failure: str) -> list[Prepared]:
         """Start a new worker in a dead one's place; the job it worked on is tried once more, then given up."""
-        self._silent_ends = 0 if dead.spoke else self._silent_ends + 1
-        if self._silent_ends >= _STARTS:
+        silent_ends = 0 if dead.spoke else dead.silent_ends + 1
+        if silent_ends >= _STARTS:
             raise FewshotError(
                 f"{_STARTS} worker processes in a row ended at their start ({dead.child.ending}); their message is "
                 f"above. Run again with --workers 0 to work in one process"
             )
-        fresh = _Worker(self.preparation, self.decode_seconds)
+        fresh = self._started(silent_ends=silent_ends)
         self._workers[self._workers.index(dead)] = fresh
         left = list(dead.pending)
         given_up = []
@@ -196,14 +230,15 @@ class _Window:
 class _Worker:
     """This process's end of one worker."""
 
-    def __init__(self, preparation: Preparation, decode_seconds: float) -> None:
+    def __init__(self, start: tuple[Preparation, int], *, decode_seconds: float, silent_ends: int) -> None:
         self.child = Child("fewshot.embeddings.pipeline.decode_pool", "serve")
-        self.child.limit_receiving(decode_seconds)
+        self.child.limit_transfers(decode_seconds)
+        self.silent_ends = silent_ends  # of those before it in its place
         self.pending: deque[Job] = deque()
         self.retried: set[int] = set()
         self.spoke = False
         self._since = time.monotonic()
-        self.child.send(preparation)
+        self.child.send(start)
 
     def give(self, jobs: list[Job]) -> None:
         """Send more jobs."""
@@ -212,9 +247,10 @@ class _Worker:
         self.pending.extend(jobs)
         self.child.send(jobs)
 
-    def seconds(self) -> float:
-        """Return how long it has been at its first job; 0 without one."""
-        return time.monotonic() - self._since if self.pending else 0.0
+    def late(self, decode_seconds: float) -> bool:
+        """Return whether it has been at its first job, or at its start, for longer than it may."""
+        allowed = decode_seconds if self.spoke else max(decode_seconds, _START_SECONDS)
+        return bool(self.pending) and time.monotonic() - self._since > allowed
 
     def receive(self) -> list[Prepared]:
         """Return the next result, none for a greeting: a header, then the bytes of each array in turn."""
@@ -242,13 +278,25 @@ def serve(descriptor: int) -> None:
     """Prepare jobs until the other side closes; the body of a worker process."""
     stream, connection = connected(descriptor)
     try:
-        preparation: Preparation = connection.recv()
+        preparation, decode_bytes = connection.recv()
+        decoder_of(preparation.pixels.decoder)  # readers are loaded now, at no image's expense
+        pillow_formats()
+        _limit_memory(preparation, decode_bytes)
         connection.send(_READY)
         while True:
             for job in connection.recv():
                 _answer(connection, stream, prepare(preparation, job))
     except (EOFError, ConnectionError):
         return
+
+
+def _limit_memory(preparation: Preparation, most_bytes: int) -> None:
+    """Let an allocation beyond the limit raise MemoryError; a CUDA decoder maps more than that without using it."""
+    if preparation.pixels.decoder == "nvjpeg":
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = most_bytes if hard == resource.RLIM_INFINITY else min(most_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 def _answer(connection: Any, stream: Any, result: Prepared) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import StoreError
+from fewshot.embeddings.inputs.images import UnreadableImage
 from fewshot.embeddings.layouts.collection import Collection
 from fewshot.embeddings.pipeline.ledger import Part, PartsFolder
 from fewshot.embeddings.pipeline.units import Known, Task
@@ -122,7 +123,7 @@ class History:
             if status.st_mtime_ns == mtime and same_size:
                 return False
             return hashlib.sha256(layout.read(folder, sample)).hexdigest() != digest
-        except OSError:
+        except (OSError, UnreadableImage):
             return False  # it cannot be read now; reading it for a new backbone will say so
 
     def known(self) -> dict[str, Known]:

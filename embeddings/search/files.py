@@ -11,6 +11,7 @@ import msgspec
 
 from fewshot.core.errors import StoreError
 from fewshot.core.files import file_sha256, write_text
+from fewshot.core.outputs import INDEX_DESCRIPTION
 from fewshot.core.regular_files import read_regular, require_regular
 from fewshot.embeddings.search.indexed_layer import IndexedLayer, Metric
 from fewshot.embeddings.search.kinds import Choice, Kind
@@ -78,7 +79,9 @@ def write_description(path: Path, layer: IndexedLayer, choice: Choice) -> None:
         "choice": asdict(choice),
     }
     description[_OWN_HASH] = _digest(description)
-    write_text(description_path(path), json.dumps(description, indent=1) + "\n", option="--index-file")
+    write_text(
+        description_path(path), json.dumps(description, indent=1) + "\n", option="--index-file", kind=INDEX_DESCRIPTION
+    )
 
 
 def read_description(path: Path) -> Description:

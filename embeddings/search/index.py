@@ -15,6 +15,7 @@ import numpy as np
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray, spans
 from fewshot.core.errors import InputError, OptionError
 from fewshot.core.files import atomic_path
+from fewshot.core.outputs import INDEX
 from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.search.exact import NONE, exact_scores, ranked, rounding_bound, scan, searched_value
 from fewshot.embeddings.search.faiss_index import (
@@ -127,7 +128,7 @@ class SourceIndex:
             OutputError: it cannot be written.
         """
         path = Path(path)
-        with atomic_path(path, option="--index-file") as temporary:
+        with atomic_path(path, option="--index-file", kind=INDEX) as temporary:
             try:
                 write(self._index, temporary)
             except RuntimeError as error:  # what the disk refused, as FAISS reports it

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float32Array, IntArray
-from fewshot.core.errors import InputError, StoreError, unknown_name
+from fewshot.core.errors import StoreError, unknown_name
 from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.embeddings.store.chunk_index import chunk_addresses
 from fewshot.embeddings.store.failures import Failure
@@ -21,6 +21,7 @@ from fewshot.embeddings.store.manifest import content_digest
 from fewshot.embeddings.store.opening import open_file, require_sealed
 from fewshot.embeddings.store.read_errors import naming_errors
 from fewshot.embeddings.store.schema import COLUMNS, column_path, features_path, present_path
+from fewshot.embeddings.store.selection import rows_where
 from fewshot.embeddings.store.structure import StoreStructure, read_structure
 
 if TYPE_CHECKING:
@@ -176,26 +177,15 @@ class FeatureStore:
     def select(self, where: Mapping[str, str | Sequence[str]] | None = None, **columns: str) -> IntArray:
         """Return the rows whose columns have the given values, ascending: (n,) int64.
 
-        Values are compared as text; a sequence of values, or text with commas, means any of them. ``synthetic`` is
-        ``0`` or ``1``.
+        Values are compared as text; a sequence of values, or text with commas, means any of them. In text, a value in
+        double quotes is taken as it stands, with its commas. ``synthetic`` is ``0`` or ``1``.
 
         Raises:
             UnknownNameError: no such column.
-            InputError: no row is left; the message lists the values that the column has.
+            OptionError: quotes that do not fit.
+            InputError: no row is left, or no row has one of the values; the message lists those that the column has.
         """
-        keep = np.ones(len(self), bool)
-        for name, wanted in {**(where or {}), **columns}.items():
-            values = self.column(name)
-            text = values.astype(int).astype(str) if values.dtype.kind == "b" else values.astype(str)
-            choices = wanted.split(",") if isinstance(wanted, str) else list(wanted)
-            matching = np.isin(text, choices)
-            if not matching.any():
-                seen = ", ".join(sorted(set(text))[:20])
-                raise InputError(f"no image of {self.path} has {name}={','.join(choices)}; the column holds: {seen}")
-            keep &= matching
-        if not keep.any():
-            raise InputError(f"no image of {self.path} fits all of {dict(where or {}, **columns)}")
-        return np.flatnonzero(keep).astype(np.int64)
+        return rows_where(self, {**(where or {}), **columns}, what=str(self.path))
 
     def failures(self) -> tuple[Failure, ...]:
         """Return the images, and the features of single backbones, that are missing, with the reasons."""

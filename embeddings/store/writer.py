@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray
 from fewshot.core.errors import StoreError
-from fewshot.core.files import create_temporary, output_error, publish
+from fewshot.core.files import create_temporary, output_error, publish, require_room
 from fewshot.core.provenance import provenance as run_provenance
 from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.store.chunk_index import chunk_addresses
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BLOCK_ROWS = 8192
+_OVERHEAD_BYTES, _ROW_BYTES = 1 << 17, 64  # of HDF5 itself, and of the columns of a sample: a low estimate
 _FAULTY_DISK = "the disk or file system is faulty, write elsewhere"
 
 
@@ -72,6 +73,7 @@ class StoreWriter:
         self._require_columns()
         self._refuse_double_keys()
         try:
+            require_room(self.path.parent, _OVERHEAD_BYTES + _ROW_BYTES * len(self.samples))
             self._temporary = create_temporary(self.path)
         except OSError as error:
             raise output_error(self.path, error) from error
@@ -104,8 +106,9 @@ class StoreWriter:
 
     def add_blocks(self, header: LayerHeader, blocks: Iterable[NDArray[Any]]) -> None:
         """Write one layer block by block: (n, D) each, in the order of the samples."""
-        dataset = self._dataset(header)
         rows, dtype = len(self.samples), np.dtype(header.dtype)
+        self._require_room(rows * header.dimension * dtype.itemsize)
+        dataset = self._dataset(header)
         present = np.ones(rows, bool) if header.present is None else np.asarray(header.present, bool)
         digest = layer_digest(self._sample_digest, header.key, dtype.name, present)
         written = self._write_blocks(dataset, _with_absent_rows(blocks, present, dtype), digest)
@@ -168,6 +171,13 @@ class StoreWriter:
             raise output_error(self.path, error) from error
         self._sealed = True
         return whole
+
+    def _require_room(self, size: int) -> None:
+        """Raise before HDF5 is told to write what cannot be written: it would crash when it closes the file."""
+        try:
+            require_room(self.path.parent, _OVERHEAD_BYTES + size, beside=self._temporary.stat().st_size)
+        except OSError as error:
+            raise output_error(self.path, error) from error
 
     # -- samples -------------------------------------------------------------------------------------------------------
 
