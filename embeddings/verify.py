@@ -111,8 +111,9 @@ def _column(store: FeatureStore, name: str) -> Any:
 
 def _layer(store: FeatureStore, info: LayerInfo, samples: bytes) -> _Layer:
     """Read one layer block by block, through HDF5 itself."""
-    dataset = store.file[features_path(info.key)]
     try:
+        with naming_errors(store.path, str(info.key)):
+            dataset = store.dataset(features_path(info.key))
         store.require_chunks(info)
         present = np.asarray(store.stored_values(present_path(info.key)), dtype=bool)
         digest = layer_digest(samples, info.key, info.dtype, present)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +15,7 @@ from fewshot.core.errors import StoreError, unknown_name
 from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.embeddings.store.chunk_index import chunk_addresses
 from fewshot.embeddings.store.failures import Failure
+from fewshot.embeddings.store.hdf5_objects import described_by_hdf5, refused
 from fewshot.embeddings.store.layer_info import LayerInfo as LayerInfo
 from fewshot.embeddings.store.layer_rows import LayerDataset, read_rows, read_rows_into
 from fewshot.embeddings.store.manifest import content_digest
@@ -53,6 +54,7 @@ class FeatureStore:
         self._file: Any = None
         self._pid = -1
         self._checked: _Checked | None = None
+        self._compared: set[str] = set()  # paths of datasets that HDF5 was asked about
         require_sealed(self.path)
 
     @property
@@ -75,6 +77,7 @@ class FeatureStore:
         state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         if self._checked is None or self._checked.state != state:
             self._checked = _Checked(state, read_structure(file, self.path))
+            self._compared.clear()
 
     @property
     def structure(self) -> StoreStructure:
@@ -96,7 +99,7 @@ class FeatureStore:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_pid": -1, "_checked": None}
+        return {"path": self.path, "_file": None, "_pid": -1, "_checked": None, "_compared": set()}
 
     def __len__(self) -> int:
         return self.structure.rows
@@ -301,7 +304,21 @@ class FeatureStore:
 
     def _layer_dataset(self, info: LayerInfo) -> LayerDataset:
         path = features_path(info.key)
-        return LayerDataset(self.file[path], self.path, self.structure.contents.get(path))
+        return LayerDataset(self.dataset(path), self.path, self.structure.contents.get(path))
+
+    def dataset(self, path: str) -> Any:
+        """Return an h5py dataset, which HDF5 sees as the structure describes it.
+
+        Raises:
+            StoreError: it is something else to HDF5.
+        """
+        found = self.file[path]
+        if path not in self._compared:
+            seen = described_by_hdf5(found.id, self.path, path)
+            if replace(self.structure.datasets[path], attributes={}) != seen:
+                raise refused(self.path, f"{path} is described in two ways")
+            self._compared.add(path)
+        return found
 
     def require_chunks(self, info: LayerInfo) -> None:
         """Raise unless the chunks of a layer are all there, and lie where they were written.
@@ -320,7 +337,7 @@ class FeatureStore:
             StoreError: they cannot be read.
         """
         with naming_errors(self.path, path):
-            dataset = self.file[path]
+            dataset = self.dataset(path)
             if len(dataset) and chunk_addresses(dataset) is None:
                 raise StoreError(
                     f"{self.path}: {path} is damaged: its values do not lie where they were written; restore the file "

@@ -54,6 +54,7 @@ class StoreStructure:
         layers: every layer, sorted by its names in the file.
         present: paths of the masks.
         contents: {path: digest of its values, or of its chunks' addresses}; empty in version 1.
+        datasets: {path: what it is}.
     """
 
     version: int
@@ -66,6 +67,7 @@ class StoreStructure:
     layers: tuple[LayerInfo, ...]
     present: frozenset[str]
     contents: Mapping[str, str]
+    datasets: Mapping[str, StoredDataset]
 
     @property
     def covered(self) -> bool:
@@ -87,7 +89,7 @@ def manifest_of(file: Any, path: Path) -> str:
     """Return the manifest of a store that is being sealed: an open HDF5 file that has everything but the manifest."""
     file.flush()
     with naming_errors(path, "its structure"), closing(Objects(file, path)) as objects:
-        reading = _Reading(objects, objects.attributes(file.id, "/"))
+        reading = _Reading(objects, objects.attributes("/"))
         reading.read_objects()
         return manifest_digest(reading.root, reading.datasets)
 
@@ -104,11 +106,11 @@ def require_known(file: Any, path: Path) -> None:
 
 def _require_known(objects: Objects) -> None:
     path = objects.path
-    if not objects.says(objects.root, "format", FORMAT):
+    if objects.value("/", "format") != FORMAT:
         raise StoreError(f"{path} is an HDF5 file but not a fewshot store; name one made by `fewshot embed`")
-    if objects.value(objects.root, "sealed") is not True:
+    if objects.value("/", "sealed") is not True:
         raise StoreError(f"{path} is not sealed; run the same `fewshot embed ... -o {path}` again")
-    version = objects.value(objects.root, "version")
+    version = objects.value("/", "version")
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= VERSION:
         raise StoreError(
             f"{path} has store version {version}, and this fewshot reads 1 to {VERSION}; install the "
@@ -119,7 +121,7 @@ def _require_known(objects: Objects) -> None:
 def _root_attributes(objects: Objects) -> dict[str, Attribute]:
     """Return the attributes of the root, which are those of a known version."""
     _require_known(objects)
-    path, attributes = objects.path, objects.attributes(objects.root, "/")
+    path, attributes = objects.path, objects.attributes("/")
     wanted = dict(ROOT_ATTRIBUTES)
     if _number(attributes["version"]) >= SEALED_BY_MANIFEST:
         wanted |= MANIFEST_ATTRIBUTES
@@ -174,6 +176,7 @@ class _Reading:
             layers=layers,
             present=present,
             contents=contents,
+            datasets=self.datasets,
         )
 
     # -- what there is -------------------------------------------------------------------------------------------------
@@ -185,31 +188,31 @@ class _Reading:
         failed = self._group("/failed")
         self._require_names("/failed", self.objects.links(failed, "/failed"), required=FAILED)
         for name in FAILED:
-            self._dataset(failed, name, f"/failed/{name}", kinds=("text",))
+            self._dataset(f"/failed/{name}", kinds=("text",))
         if "present" in names:
             self._present(self._group("/present"))
         if "features" in names:
             self._features(self._group("/features"))
 
     def _group(self, where: str) -> Any:
-        group = self.objects.group(self.objects.root, where, where)
-        self._require_no_attributes(group, where)
+        group = self.objects.group(where)
+        self._require_no_attributes(where)
         return group
 
     def _samples(self, group: Any) -> None:
         names = self.objects.links(group, "/samples")
         self._require_names("/samples", names, required=tuple(COLUMNS), optional=("extra",))
         for name, column in COLUMNS.items():
-            self._dataset(group, name, f"/samples/{name}", kinds=(column.kind,))
+            self._dataset(f"/samples/{name}", kinds=(column.kind,))
         if "extra" in names:
             extra = self._group("/samples/extra")
             for name in sorted(self.objects.links(extra, "/samples/extra")):
                 self._require_escaped("/samples/extra", name)
-                self._dataset(extra, name, f"/samples/extra/{name}", kinds=("text",))
+                self._dataset(f"/samples/extra/{name}", kinds=("text",))
 
     def _present(self, group: Any) -> None:
         for name in sorted(self.objects.links(group, "/present")):
-            self._dataset(group, name, f"/present/{name}", kinds=("bool",))
+            self._dataset(f"/present/{name}", kinds=("bool",))
 
     def _features(self, group: Any) -> None:
         for backbone in sorted(self.objects.links(group, "/features")):
@@ -220,10 +223,10 @@ class _Reading:
                 path = f"{where}/{name}"
                 if features_path(_key(path)) != path:
                     raise self.objects.refused(f"{path} has a name that no layer has")
-                self._dataset(layers, name, path, kinds=FEATURE_KINDS)
+                self._dataset(path, kinds=FEATURE_KINDS)
 
-    def _dataset(self, parent: Any, name: str, path: str, *, kinds: Sequence[str]) -> None:
-        found = self.objects.dataset(parent, name, path)
+    def _dataset(self, path: str, *, kinds: Sequence[str]) -> None:
+        found = self.objects.dataset(path)
         if found.kind not in kinds:
             raise self.objects.refused(f"{path} is of type {found.kind}, and must be {' or '.join(kinds)}")
         wanted = LAYER_ATTRIBUTES if path.startswith("/features/") else {}
@@ -244,8 +247,8 @@ class _Reading:
         if not name or escape(unescape(name)) != name:
             raise self.objects.refused(f"{where} holds the name {name!r}, which is not escaped")
 
-    def _require_no_attributes(self, group: Any, where: str) -> None:
-        _require_attributes(self.path, where, self.objects.attributes(group, where), {})
+    def _require_no_attributes(self, where: str) -> None:
+        _require_attributes(self.path, where, self.objects.attributes(where), {})
 
     # -- whether it fits together --------------------------------------------------------------------------------------
 
