@@ -106,16 +106,16 @@ def _samples(store: FeatureStore) -> _Samples:
 
 
 def _column(store: FeatureStore, name: str) -> Any:
-    return store.stored_values(store.column_path(name))
+    return store.storage.stored_values(store.column_path(name))
 
 
 def _layer(store: FeatureStore, info: LayerInfo, samples: bytes) -> _Layer:
     """Read one layer block by block, through HDF5 itself."""
     try:
         with naming_errors(store.path, str(info.key)):
-            dataset = store.dataset(features_path(info.key))
-        store.require_chunks(info)
-        present = np.asarray(store.stored_values(present_path(info.key)), dtype=bool)
+            dataset = store.storage.dataset(features_path(info.key))
+        store.storage.require_chunks(info)
+        present = np.asarray(store.storage.stored_values(present_path(info.key)), dtype=bool)
         digest = layer_digest(samples, info.key, info.dtype, present)
         agree = True
         for block, there in _blocks(store, dataset, present):
@@ -156,7 +156,7 @@ def _content_problems(store: FeatureStore) -> Iterator[str]:
         if path in layers:
             continue
         try:
-            if content_digest(store.stored_values(path)) != recorded:
+            if content_digest(store.storage.stored_values(path)) != recorded:
                 yield f"the values of {path} are not those that were sealed"
         except StoreError as error:
             yield str(error)
