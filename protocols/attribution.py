@@ -118,7 +118,7 @@ class Attribution(Protocol):
         return super().from_config(
             {
                 **config,
-                "layer": [wanted] if isinstance(wanted, str) else list(wanted),
+                "layer": [wanted] if isinstance(wanted, str) else wanted,
                 "validation": HELD_OUT if validation == _FORMER_HELD_OUT else validation,
             }
         )

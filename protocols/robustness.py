@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, FloatArray
-from fewshot.core.errors import InputError, unknown_name
+from fewshot.core.errors import InputError, ReportError, unknown_name
 from fewshot.core.provenance import provenance
 from fewshot.draws.episodes import Per
 from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
@@ -96,7 +96,9 @@ class Robustness(Protocol):
         measured = config.get("view")
         if not isinstance(measured, Mapping):
             return super().from_config(config)
-        lists = {tuple(views) for views in measured.values()}
+        if not all(isinstance(views, list) for views in measured.values()):
+            raise ReportError(f"the report's configuration cannot be used (views {str(measured)[:80]}); run it again")
+        lists = {tuple(map(str, views)) for views in measured.values()}
         named = lists.pop() if len(lists) == 1 else ()  # views that differ were all those of the store
         return super().from_config({**config, "view": list(named)})
 

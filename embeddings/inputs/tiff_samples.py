@@ -56,9 +56,8 @@ def _is_ours(page: tiff.TiffDirectory) -> bool:
 def _eight_bits(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
     """Return the high 8 bits of each sample; fewer bits are spread over 0 to 255."""
     if bits >= 8:
-        high: NDArray[np.uint16] = np.right_shift(samples, np.uint16(bits - 8), dtype=np.uint16)
-        return high
-    return np.rint(samples * (255 / ((1 << bits) - 1))).astype(np.uint16)
+        return np.asarray(samples >> (bits - 8), dtype=np.uint16)
+    return np.asarray(np.rint(samples * (255 / ((1 << bits) - 1))), dtype=np.uint16)
 
 
 def _not_read(page: tiff.TiffDirectory, what: str) -> UnreadableImage:

@@ -313,6 +313,8 @@ def test_supports_of_an_edited_report_are_refused(tmp_path: Path) -> None:
         ("nearest", {"k": None}),
         ("nearest", {"metric": "hamming"}),
         ("robustness", {"shots": [10]}),
+        ("robustness", {"view": {"net": 3}}),
+        ("attribution", {"layers": 3}),
         ("attribution", {"recipe": 3}),
         ("attribution", {"fractions": ["half"]}),
     ],

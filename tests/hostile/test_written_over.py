@@ -38,7 +38,6 @@ attribute s.h5 -o s.h5
 robustness s.h5 -o s.h5
 nearest s.h5 -o s.h5
 nearest s.h5 --query t.h5 --confusion t.h5
-nearest s.h5 q.png --confusion q.png
 nearest s.h5 q.png --gallery q.png
 replay r.json -o r.json
 replay r.json -o link.json
@@ -51,7 +50,7 @@ embed photos -b npr --weights npr=w.pt -o w.pt
 """
 TWICE = """\
 nearest s.h5 --query s.h5 --gallery x.png --confusion x.png
-nearest s.h5 -o x.json --index-file x
+nearest s.h5 --query s.h5 --gallery x.html --index-file x.html
 nearest s.h5 -o x.npz --keep-scores
 adapt s.h5 -o x.npz --keep-scores
 """
