@@ -10,7 +10,7 @@ import numpy as np
 from fewshot.core.arrays import BoolArray, spans
 from fewshot.core.errors import StoreError
 from fewshot.embeddings.pipeline.ledger import PartsFolder
-from fewshot.embeddings.store.digests import layer_digest, sample_digest, store_digest
+from fewshot.embeddings.store.digests import layer_digest, sample_digest
 from fewshot.embeddings.store.manifest import content_digest
 from fewshot.embeddings.store.read_errors import naming_errors
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
@@ -106,15 +106,16 @@ def _samples(store: FeatureStore) -> _Samples:
 
 
 def _column(store: FeatureStore, name: str) -> Any:
-    return store.stored_values(store.column_path(name))
+    return store.storage.stored_values(store.column_path(name))
 
 
 def _layer(store: FeatureStore, info: LayerInfo, samples: bytes) -> _Layer:
     """Read one layer block by block, through HDF5 itself."""
-    dataset = store.file[features_path(info.key)]
     try:
-        store.require_chunks(info)
-        present = np.asarray(store.stored_values(present_path(info.key)), dtype=bool)
+        with naming_errors(store.path, str(info.key)):
+            dataset = store.storage.dataset(features_path(info.key))
+        store.storage.require_chunks(info)
+        present = np.asarray(store.storage.stored_values(present_path(info.key)), dtype=bool)
         digest = layer_digest(samples, info.key, info.dtype, present)
         agree = True
         for block, there in _blocks(store, dataset, present):
@@ -136,8 +137,6 @@ def _blocks(store: FeatureStore, dataset: Any, present: BoolArray) -> Iterator[t
 
 
 def _whole_problems(store: FeatureStore, samples: _Samples) -> Iterator[str]:
-    if store_digest({features_path(info.key): info.digest for info in store.layers}) != store.digest:
-        yield "the digest of the store does not follow from those of its layers"
     try:
         unread = {failure.key for failure in store.failures() if failure.of_image}
     except StoreError as error:
@@ -157,7 +156,7 @@ def _content_problems(store: FeatureStore) -> Iterator[str]:
         if path in layers:
             continue
         try:
-            if content_digest(store.stored_values(path)) != recorded:
+            if content_digest(store.storage.stored_values(path)) != recorded:
                 yield f"the values of {path} are not those that were sealed"
         except StoreError as error:
             yield str(error)

@@ -7,7 +7,7 @@ from fewshot.core.errors import StoreError
 from fewshot.core.regular_files import require_regular
 from fewshot.embeddings.store.hdf5_objects import open_hdf5
 from fewshot.embeddings.store.read_errors import cannot_read
-from fewshot.embeddings.store.structure import require_known
+from fewshot.embeddings.store.root import require_known
 
 
 def require_sealed(path: Path) -> None:

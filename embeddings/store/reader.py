@@ -1,8 +1,7 @@
 """Read one sealed feature store: samples, and the features of any backbone, layer and view."""
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,27 +12,17 @@ from numpy.typing import NDArray
 from fewshot.core.arrays import BoolArray, Float32Array, IntArray
 from fewshot.core.errors import StoreError, unknown_name
 from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
-from fewshot.embeddings.store.chunk_index import chunk_addresses
 from fewshot.embeddings.store.failures import Failure
 from fewshot.embeddings.store.layer_info import LayerInfo as LayerInfo
-from fewshot.embeddings.store.layer_rows import LayerDataset, read_rows, read_rows_into
-from fewshot.embeddings.store.manifest import content_digest
-from fewshot.embeddings.store.opening import open_file, require_sealed
-from fewshot.embeddings.store.read_errors import naming_errors
-from fewshot.embeddings.store.schema import COLUMNS, column_path, features_path, present_path
+from fewshot.embeddings.store.layer_rows import read_rows, read_rows_into
+from fewshot.embeddings.store.opening import require_sealed
+from fewshot.embeddings.store.schema import COLUMNS, column_path, present_path
 from fewshot.embeddings.store.selection import rows_where
-from fewshot.embeddings.store.structure import StoreStructure, read_structure
+from fewshot.embeddings.store.store_file import StoreFile
+from fewshot.embeddings.store.structure import StoreStructure
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """A structure, and the state of the file it was read from: device, inode, bytes, time of change."""
-
-    state: tuple[int, int, int, int]
-    structure: StoreStructure
 
 
 class FeatureStore:
@@ -50,53 +39,28 @@ class FeatureStore:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._file: Any = None
-        self._pid = -1
-        self._checked: _Checked | None = None
+        self.storage = StoreFile(self.path)
         require_sealed(self.path)
 
     @property
     def file(self) -> Any:
         """The open HDF5 file of this process, whose structure was checked."""
-        if self._file is None or self._pid != os.getpid():
-            file = open_file(self.path)
-            try:
-                self._check(file)
-            except BaseException:
-                file.close()
-                raise
-            self._file, self._pid = file, os.getpid()
-        return self._file
-
-    def _check(self, file: Any) -> None:
-        """Check the structure, unless the very same file was checked before."""
-        with naming_errors(self.path):
-            status = self.path.stat()
-        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        if self._checked is None or self._checked.state != state:
-            self._checked = _Checked(state, read_structure(file, self.path))
+        return self.storage.file
 
     @property
     def structure(self) -> StoreStructure:
         """What the store holds, without its values."""
-        _ = self.file
-        assert self._checked is not None
-        return self._checked.structure
+        return self.storage.structure
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""
-        if self._file is not None and self._pid == os.getpid():
-            self._file.close()
-        self._file = None
+        self.storage.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_pid": -1, "_checked": None}
 
     def __len__(self) -> int:
         return self.structure.rows
@@ -141,7 +105,7 @@ class FeatureStore:
         """Return the same as it lies in the file, text as UTF-8 bytes (``S`` dtype)."""
         if name not in self.columns:
             raise unknown_name("column", name, self.columns)
-        return self._sealed_values(self.column_path(name))
+        return self.storage.sealed_values(self.column_path(name))
 
     def column_path(self, name: str) -> str:
         """Return the path of a column's dataset."""
@@ -191,7 +155,7 @@ class FeatureStore:
         """Return the images, and the features of single backbones, that are missing, with the reasons."""
         columns = []
         for each in fields(Failure):
-            stored = self._sealed_values(f"/failed/{each.name}")
+            stored = self.storage.sealed_values(f"/failed/{each.name}")
             columns.append([value.decode("utf-8", "surrogateescape") for value in stored])
         return tuple(Failure(*values) for values in zip(*columns, strict=True))
 
@@ -261,7 +225,7 @@ class FeatureStore:
     def present(self, backbone: str, *, view: str = CLEAN) -> BoolArray:
         """Return (N,) bool: which images this backbone has under this view."""
         key = self._of_view(backbone, view)[0].key
-        return np.asarray(self._sealed_values(present_path(key)), dtype=bool)
+        return np.asarray(self.storage.sealed_values(present_path(key)), dtype=bool)
 
     def read(self, rows: IntArray | None, backbone: str, layer: str, *, view: str = CLEAN) -> Float32Array:
         """Return the features of some rows, in their order: (n, D) float32, raw as stored.
@@ -286,8 +250,8 @@ class FeatureStore:
         info = self.info(backbone, layer, view=view)
         wanted = self._require_present(info, rows)
         assert wanted is not None
-        with naming_errors(self.path, f"layer {info.layer!r} of {info.backbone!r}"):
-            read_rows_into(out, self._layer_dataset(info), wanted)
+        with self.storage.reading(info) as dataset:
+            read_rows_into(out, dataset, wanted)
 
     def read_padded(self, backbone: str, layer: str, *, view: str = CLEAN, rows: slice | None = None) -> NDArray[Any]:
         """Return a layer as it lies in the file, absent rows NaN: (N, D) of its stored type, or a slice of the rows."""
@@ -296,48 +260,8 @@ class FeatureStore:
         return self._read(wanted, info, dtype=np.dtype(info.dtype))
 
     def _read(self, rows: IntArray | None, info: LayerInfo, *, dtype: np.dtype[Any]) -> NDArray[Any]:
-        with naming_errors(self.path, f"layer {info.layer!r} of {info.backbone!r}"):
-            return read_rows(self._layer_dataset(info), rows, dtype=dtype)
-
-    def _layer_dataset(self, info: LayerInfo) -> LayerDataset:
-        path = features_path(info.key)
-        return LayerDataset(self.file[path], self.path, self.structure.contents.get(path))
-
-    def require_chunks(self, info: LayerInfo) -> None:
-        """Raise unless the chunks of a layer are all there, and lie where they were written.
-
-        Raises:
-            StoreError: the message names the layer.
-        """
-        with naming_errors(self.path, f"layer {info.layer!r} of {info.backbone!r}"):
-            if len(self):
-                self._layer_dataset(info).chunks()
-
-    def stored_values(self, path: str) -> NDArray[Any]:
-        """Return the values of a dataset that is not a layer, without comparing them with their digest.
-
-        Raises:
-            StoreError: they cannot be read.
-        """
-        with naming_errors(self.path, path):
-            dataset = self.file[path]
-            if len(dataset) and chunk_addresses(dataset) is None:
-                raise StoreError(
-                    f"{self.path}: {path} is damaged: its values do not lie where they were written; restore the file "
-                    f"from a copy, or embed again"
-                )
-            return np.asarray(dataset[:])
-
-    def _sealed_values(self, path: str) -> NDArray[Any]:
-        """Return the same, once they are known to be those that were sealed."""
-        values = self.stored_values(path)
-        recorded = self.structure.contents.get(path)
-        if recorded is not None and content_digest(values) != recorded:
-            raise StoreError(
-                f"{self.path} is damaged: the values of {path} are not those that were sealed; restore it from a copy, "
-                f"or embed again"
-            )
-        return values
+        with self.storage.reading(info) as dataset:
+            return read_rows(dataset, rows, dtype=dtype)
 
     def _require_present(self, info: LayerInfo, rows: IntArray | None) -> IntArray | None:
         """Return the rows as int64; raise where the backbone has no features of one."""

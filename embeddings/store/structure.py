@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,22 +12,19 @@ import msgspec
 
 from fewshot.core.errors import StoreError
 from fewshot.embeddings.layer_key import LayerKey
+from fewshot.embeddings.store.digests import store_digest
 from fewshot.embeddings.store.hdf5_objects import Attribute, Objects, StoredDataset
 from fewshot.embeddings.store.layer_info import LayerInfo, Provenance
 from fewshot.embeddings.store.manifest import manifest_digest
 from fewshot.embeddings.store.read_errors import naming_errors
+from fewshot.embeddings.store.root import require_attributes, require_hex, root_attributes, whole_number
 from fewshot.embeddings.store.schema import (
     CHECKSUM_BYTES,
     COLUMNS,
     FAILED,
     FEATURE_KINDS,
-    FORMAT,
     LAYER_ATTRIBUTES,
-    MANIFEST_ATTRIBUTES,
-    ROOT_ATTRIBUTES,
     SEALED_BY_MANIFEST,
-    VERSION,
-    AttributeKind,
     escape,
     features_path,
     present_path,
@@ -36,7 +32,6 @@ from fewshot.embeddings.store.schema import (
     unescape,
 )
 
-_HEX = re.compile(r"[0-9a-f]{64}")
 _MOST_DEFLATED = 1032  # no deflate stream grows by more, zlib's technical notes; only layers of other writers have one
 _Parsed = TypeVar("_Parsed")
 
@@ -53,6 +48,7 @@ class StoreStructure:
         layers: every layer, sorted by its names in the file.
         present: paths of the masks.
         contents: {path: digest of its values, or of its chunks' addresses}; empty in version 1.
+        datasets: {path: what it is}.
     """
 
     version: int
@@ -65,6 +61,7 @@ class StoreStructure:
     layers: tuple[LayerInfo, ...]
     present: frozenset[str]
     contents: Mapping[str, str]
+    datasets: Mapping[str, StoredDataset]
 
     @property
     def covered(self) -> bool:
@@ -79,53 +76,16 @@ def read_structure(file: Any, path: Path) -> StoreStructure:
         StoreError: it is not a sealed store of a known version, or differs from the schema or from its own manifest.
     """
     with naming_errors(path, "its structure"), closing(Objects(file, path)) as objects:
-        return _Reading(objects, _root_attributes(objects)).structure()
+        return _Reading(objects, root_attributes(objects)).structure()
 
 
 def manifest_of(file: Any, path: Path) -> str:
     """Return the manifest of a store that is being sealed: an open HDF5 file that has everything but the manifest."""
     file.flush()
     with naming_errors(path, "its structure"), closing(Objects(file, path)) as objects:
-        reading = _Reading(objects, objects.attributes(file.id, "/"))
+        reading = _Reading(objects, objects.attributes("/"))
         reading.read_objects()
         return manifest_digest(reading.root, reading.datasets)
-
-
-def require_known(file: Any, path: Path) -> None:
-    """Raise unless an open HDF5 file says that it is a sealed store of a known version; nothing else is read.
-
-    Raises:
-        StoreError: it is none; the message says what it is instead.
-    """
-    with naming_errors(path, "its structure"), closing(Objects(file, path)) as objects:
-        _require_known(objects)
-
-
-def _require_known(objects: Objects) -> None:
-    path = objects.path
-    if not objects.says(objects.root, "format", FORMAT):
-        raise StoreError(f"{path} is an HDF5 file but not a fewshot store; name one made by `fewshot embed`")
-    if objects.value(objects.root, "sealed") is not True:
-        raise StoreError(f"{path} is not sealed; run the same `fewshot embed ... -o {path}` again")
-    version = objects.value(objects.root, "version")
-    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= VERSION:
-        raise StoreError(
-            f"{path} has store version {version}, and this fewshot reads 1 to {VERSION}; install the "
-            f"fewshot that made it, or embed again"
-        )
-
-
-def _root_attributes(objects: Objects) -> dict[str, Attribute]:
-    """Return the attributes of the root, which are those of a known version."""
-    _require_known(objects)
-    path, attributes = objects.path, objects.attributes(objects.root, "/")
-    wanted = dict(ROOT_ATTRIBUTES)
-    if _number(attributes["version"]) >= SEALED_BY_MANIFEST:
-        wanted |= MANIFEST_ATTRIBUTES
-    _require_attributes(path, "/", attributes, wanted)
-    for name in sorted(set(wanted) & {"digest", "samples_digest", "manifest"}):
-        _require_hex(path, f"the attribute {name!r}", attributes[name])
-    return attributes
 
 
 class _Reading:
@@ -144,13 +104,18 @@ class _Reading:
         rows = self.datasets["/samples/key"].shape[0] if self.datasets["/samples/key"].shape else 0
         self._require_shapes(rows)
         self._require_sizes()
-        covered = _number(root["version"]) >= SEALED_BY_MANIFEST
+        covered = whole_number(root["version"]) >= SEALED_BY_MANIFEST
         if covered and manifest_digest(root, self.datasets) != root["manifest"]:
             raise StoreError(
                 f"{self.path} is damaged: its attributes, names or types are not those that were sealed; restore it "
                 f"from a copy, or embed again"
             )
         layers = tuple(self._layer(path) for path in self.datasets if path.startswith("/features/"))
+        if store_digest({features_path(info.key): info.digest for info in layers}) != root["digest"]:
+            raise StoreError(
+                f"{self.path} is damaged: the digest of the store does not follow from those of its layers; restore it "
+                f"from a copy, or embed again"
+            )
         present = frozenset(path for path in self.datasets if path.startswith("/present/"))
         if {present_path(info.key) for info in layers} != present:
             raise self.objects.refused("the masks in /present are not those of the layers in /features")
@@ -158,7 +123,7 @@ class _Reading:
         if covered and set(contents) != set(self.datasets):
             raise self.objects.refused("the attribute 'contents' names other datasets than there are")
         return StoreStructure(
-            version=_number(root["version"]),
+            version=whole_number(root["version"]),
             rows=rows,
             digest=str(root["digest"]),
             samples_digest=str(root["samples_digest"]),
@@ -168,6 +133,7 @@ class _Reading:
             layers=layers,
             present=present,
             contents=contents,
+            datasets=self.datasets,
         )
 
     # -- what there is -------------------------------------------------------------------------------------------------
@@ -179,31 +145,31 @@ class _Reading:
         failed = self._group("/failed")
         self._require_names("/failed", self.objects.links(failed, "/failed"), required=FAILED)
         for name in FAILED:
-            self._dataset(failed, name, f"/failed/{name}", kinds=("text",))
+            self._dataset(f"/failed/{name}", kinds=("text",))
         if "present" in names:
             self._present(self._group("/present"))
         if "features" in names:
             self._features(self._group("/features"))
 
     def _group(self, where: str) -> Any:
-        group = self.objects.group(self.objects.root, where, where)
-        self._require_no_attributes(group, where)
+        group = self.objects.group(where)
+        self._require_no_attributes(where)
         return group
 
     def _samples(self, group: Any) -> None:
         names = self.objects.links(group, "/samples")
         self._require_names("/samples", names, required=tuple(COLUMNS), optional=("extra",))
         for name, column in COLUMNS.items():
-            self._dataset(group, name, f"/samples/{name}", kinds=(column.kind,))
+            self._dataset(f"/samples/{name}", kinds=(column.kind,))
         if "extra" in names:
             extra = self._group("/samples/extra")
             for name in sorted(self.objects.links(extra, "/samples/extra")):
                 self._require_escaped("/samples/extra", name)
-                self._dataset(extra, name, f"/samples/extra/{name}", kinds=("text",))
+                self._dataset(f"/samples/extra/{name}", kinds=("text",))
 
     def _present(self, group: Any) -> None:
         for name in sorted(self.objects.links(group, "/present")):
-            self._dataset(group, name, f"/present/{name}", kinds=("bool",))
+            self._dataset(f"/present/{name}", kinds=("bool",))
 
     def _features(self, group: Any) -> None:
         for backbone in sorted(self.objects.links(group, "/features")):
@@ -214,14 +180,14 @@ class _Reading:
                 path = f"{where}/{name}"
                 if features_path(_key(path)) != path:
                     raise self.objects.refused(f"{path} has a name that no layer has")
-                self._dataset(layers, name, path, kinds=FEATURE_KINDS)
+                self._dataset(path, kinds=FEATURE_KINDS)
 
-    def _dataset(self, parent: Any, name: str, path: str, *, kinds: Sequence[str]) -> None:
-        found = self.objects.dataset(parent, name, path)
+    def _dataset(self, path: str, *, kinds: Sequence[str]) -> None:
+        found = self.objects.dataset(path)
         if found.kind not in kinds:
             raise self.objects.refused(f"{path} is of type {found.kind}, and must be {' or '.join(kinds)}")
         wanted = LAYER_ATTRIBUTES if path.startswith("/features/") else {}
-        _require_attributes(self.path, path, found.attributes, wanted)
+        require_attributes(self.path, path, found.attributes, wanted)
         self.datasets[path] = found
 
     def _require_names(
@@ -238,8 +204,8 @@ class _Reading:
         if not name or escape(unescape(name)) != name:
             raise self.objects.refused(f"{where} holds the name {name!r}, which is not escaped")
 
-    def _require_no_attributes(self, group: Any, where: str) -> None:
-        _require_attributes(self.path, where, self.objects.attributes(group, where), {})
+    def _require_no_attributes(self, where: str) -> None:
+        require_attributes(self.path, where, self.objects.attributes(where), {})
 
     # -- whether it fits together --------------------------------------------------------------------------------------
 
@@ -276,7 +242,7 @@ class _Reading:
     def _layer(self, path: str) -> LayerInfo:
         dataset, key = self.datasets[path], _key(path)
         attributes = dataset.attributes
-        _require_hex(self.path, f"the attribute 'digest' of {path}", attributes["digest"])
+        require_hex(self.path, f"the attribute 'digest' of {path}", attributes["digest"])
         facts = self._parsed(f"facts' of '{path}", attributes["facts"], dict[str, Any])
         self._converted(f"facts' of '{path}", facts, Provenance)
         return LayerInfo(
@@ -308,34 +274,6 @@ class _Reading:
             return msgspec.convert(value, kind)
         except (msgspec.ValidationError, ValueError, RecursionError) as error:
             raise self.objects.refused(f"the attribute '{name}' says something else than it must ({error})") from error
-
-
-def _require_attributes(
-    path: Path, where: str, found: Mapping[str, Attribute], wanted: Mapping[str, AttributeKind]
-) -> None:
-    for name in {**wanted, **found}:
-        if name not in found:
-            problem = f"{where} has no attribute {name!r}"
-        elif name not in wanted:
-            problem = f"{where} has an attribute {name!r}"
-        elif type(found[name]) is not wanted[name]:
-            problem = f"the attribute {name!r} of {where} is of another type than {wanted[name].__name__}"
-        else:
-            continue
-        raise StoreError(
-            f"{path} was refused unread: {problem}; no fewshot writes such a store. Restore it from a copy, or embed "
-            f"again"
-        )
-
-
-def _require_hex(path: Path, what: str, value: Attribute) -> None:
-    if not _HEX.fullmatch(str(value)):
-        raise StoreError(f"{path} is damaged: {what} is not 64 hex digits; restore it from a copy, or embed again")
-
-
-def _number(value: Attribute) -> int:
-    assert isinstance(value, int)
-    return value
 
 
 def _key(path: str) -> LayerKey:

@@ -131,7 +131,7 @@ class StoreWriter:
         """
         name = features_path(key)
         info = source.info(key.backbone, key.layer, view=key.view)
-        source.require_chunks(info)
+        source.storage.require_chunks(info)
         with naming_errors(source.path, f"layer {key.layer!r} of {key.backbone!r}"):
             self.file.require_group(name.rpartition("/")[0])
             source.file.copy(name, self.file, name=name)
