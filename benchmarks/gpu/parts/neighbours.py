@@ -10,7 +10,6 @@ import pandas as pd
 
 from benchmarks.gpu.line import Line
 from benchmarks.gpu.sizes import Sizes
-from fewshot.embeddings.search.index import SourceIndex
 from fewshot.embeddings.store.writer import LayerData, write_store
 
 NEIGHBOURS = 10
@@ -59,6 +58,8 @@ def _samples(rows: int) -> pd.DataFrame:
 
 def _searched(path: Path, queries: np.ndarray, device: str) -> tuple[np.ndarray, float]:
     """Return the rows found (Q, k) and the seconds of the search, after one that warms up."""
+    from fewshot.embeddings.search.index import SourceIndex  # imports FAISS
+
     index = SourceIndex(path, device=device)
     index.nearest(queries[:8], k=NEIGHBOURS)
     started = time.perf_counter()
