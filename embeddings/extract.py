@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fewshot.core.errors import InputError, OptionError, OutputError, StoreError
+from fewshot.core.outputs import STORE, Output, require_outputs
 from fewshot.core.progress import Progress
 from fewshot.embeddings.embedder import ImagesDone
 from fewshot.embeddings.engines.base import ENGINES, Engine, UnitDone
@@ -88,6 +89,7 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     expect_count: int | None = None,
     expect_sources: Iterable[str] = (),
     one_class: bool = False,
+    skip_unlabelled: bool = False,
     strict: bool = False,
     store_dtype: Literal["float32", "float16"] = "float32",
     match_format: str | None = None,
@@ -111,7 +113,8 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         workers: decoding processes; 0 decodes in the networks' process. decode_seconds: what one image may take there.
         shard: (i, n), i from 1: do only this share of the work; the last share to end seals the store.
         limit: at most so many images, spread evenly; expect_count, expect_sources: what a published split must hold.
-        one_class: accept images of one class; strict: an image that cannot be used is an error.
+        one_class: accept images of one class; skip_unlabelled: leave out rows of neither class, counted.
+        strict: an image that cannot be used is an error.
         store_dtype: type of stored features; float16 refuses overflow.
         match_format: a pixel view done to every image of both classes first, for example ``jpeg:90``;
             fiser_compat: the same with FiSeR's ``jpeg:75``.
@@ -125,7 +128,7 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         DeviceError, OptionError, UnknownNameError: an option's value cannot be used.
     """
     started = time.perf_counter()
-    path = _output_of(out)
+    path = _output_of(out, inputs=_files_read(roots, backbones, weights))
     devices = devices_of(device)
     runner = _engine(engine, devices)
     compute = ComputeSettings(
@@ -139,7 +142,9 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     pixels = PixelSettings(decoder, _reencoding(match_format, fiser_compat))
     decoder_of(decoder)
     _require_shard(shard)
-    collection = collect(_several(roots), layout=layout, limit=limit, one_class=one_class)
+    collection = collect(
+        _several(roots), layout=layout, limit=limit, one_class=one_class, skip_unlabelled=skip_unlabelled
+    )
     require_expected(collection, count=expect_count, sources=expect_sources)
     progress = Progress(None, label="embed", unit="images", quiet=quiet)
     for line in collection.describe():
@@ -171,7 +176,9 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         run.all(runner, work)
         outcome = run.seal(tasks, options=_options(plan, layout, runner))
     _require_some(outcome, path)
-    return Extraction(outcome, len(_positions(work)), run.timing, plan.compute, run.batch_size)
+    return Extraction(
+        outcome, len(_positions(work)), run.timing, plan.compute, run.batch_size, left_out=collection.left_out()
+    )
 
 
 class _Run:
@@ -294,13 +301,25 @@ def _require_shard(shard: tuple[int, int] | None) -> None:
         raise OptionError(f"--shard {shard[0]}/{shard[1]}: give i/n with i from 1 to n")
 
 
-def _output_of(out: Path | str) -> Path:
+def _output_of(out: Path | str, *, inputs: Iterable[Path | str]) -> Path:
     path = Path(out).expanduser().absolute()
     if not path.parent.is_dir():
         raise OutputError(f"{path} cannot be written: there is no folder {path.parent}; make it, or give another -o")
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give -o the name of a file, for example {path / 'store.h5'}")
+    require_outputs([Output(path, STORE)], inputs=inputs)
     return path
+
+
+def _files_read(
+    roots: Path | str | Sequence[Path | str],
+    backbones: str | Sequence[str],
+    weights: Mapping[str, Path | str] | Sequence[str],
+) -> list[Path]:
+    """Return the files that a run reads, as far as they are named: tables or archives, and weight files."""
+    named = [backbones] if isinstance(backbones, str) else backbones
+    given = weights.values() if isinstance(weights, Mapping) else [one.partition("=")[2] for one in weights]
+    return [Path(one).expanduser() for one in (*_several(roots), *named, *given)]
 
 
 def _workers(workers: int | str, work: Sequence[Unit], devices: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """What a run of ``extract`` did, as JSON and in lines."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from fewshot.embeddings.pipeline.sealing import Outcome
@@ -16,6 +17,7 @@ class Extraction:
 
     Args:
         embedded: images that went through a network; batch_size: the smallest that memory allowed, 0 without any.
+        left_out: what lay among the images and was not taken, in words -> how many.
     """
 
     outcome: Outcome
@@ -23,6 +25,7 @@ class Extraction:
     timing: Timing
     compute: ComputeSettings
     batch_size: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return what was done as JSON values."""
@@ -35,6 +38,7 @@ class Extraction:
             "rows": outcome.rows,
             "failures": dict(outcome.failures),
             "lacking": outcome.lacking,
+            "left_out": dict(self.left_out),
             "embedded": self.embedded,
             "changed": outcome.changed,
             "notes": list(outcome.notes),
@@ -49,6 +53,7 @@ class Extraction:
         """Return what was done in lines; the last one counts: images in = rows + failures."""
         outcome = self.outcome
         lines = [f"note: {note}" for note in outcome.notes]
+        lines += [f"left out: {count} x {what}" for what, count in self.left_out.items()]
         lines += [f"failed: {key}: {reason}" for key, reason in list(outcome.failures.items())[:_FAILURES_SHOWN]]
         if len(outcome.failures) > _FAILURES_SHOWN:
             lines.append(f"... and {len(outcome.failures) - _FAILURES_SHOWN} more; `fewshot inspect` lists them all")

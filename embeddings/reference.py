@@ -3,13 +3,15 @@
 A store records a reference with every layer; a weight file of ours carries one in its header. JSON both ways.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Required, Self, TypedDict
 
 from fewshot.core.errors import WeightsError
 
-_TEXTS = ("name", "input", "base", "layer", "head_layer", "licence", "digest", "note")
+_MOST_CHARACTERS = 10_000
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,48 @@ class BackboneReference:
             where: the file or layer it stands in, for the message.
 
         Raises:
-            WeightsError: a field is missing or of another type.
+            WeightsError: a field is missing, of another type, or text that no line can show.
         """
+        import msgspec
+
         if not isinstance(document, Mapping) or not isinstance(document.get("name"), str):
             raise WeightsError(f"{where} holds no reference of a backbone (a JSON object with a name); write it again")
-        wrong = [name for name in _TEXTS if not isinstance(document.get(name, ""), str)]
-        wrong += [name for name in ("weights", "rule") if not isinstance(document.get(name, {}), Mapping)]
-        layers = document.get("layers", ())
-        if wrong or not isinstance(layers, (list, tuple)) or not all(isinstance(each, str) for each in layers):
+        try:
+            found: dict[str, Any] = dict(msgspec.convert(dict(document), _Document))
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise WeightsError(f"{where}: the reference is not readable ({error}); write it again") from error
+        if unfit := [text[:80] for text in _texts(found) if not is_line(text)]:
             raise WeightsError(
-                f"{where}: {', '.join(wrong) or 'layers'} of the reference is not readable; write it again"
+                f"{where}: {unfit[0]!r} in the reference has control characters or no end; write it again"
             )
-        weights = {str(part): str(digest) for part, digest in document.get("weights", {}).items()}
-        texts = {name: str(document.get(name, "")) for name in _TEXTS}
-        return cls(layers=tuple(layers), weights=weights, rule=dict(document.get("rule", {})), **texts)
+        return cls(**{**found, "layers": tuple(found.get("layers", ()))})
+
+
+class _Document(TypedDict, total=False):
+    """The JSON form; fields that later versions add are passed over."""
+
+    name: Required[str]
+    layers: list[str]
+    weights: dict[str, str]
+    input: str
+    base: str
+    rule: dict[str, Any]
+    layer: str
+    head_layer: str
+    licence: str
+    digest: str
+    note: str
+
+
+def is_line(text: str) -> bool:
+    """Whether a text can stand in one line of a message or a report."""
+    return len(text) <= _MOST_CHARACTERS and _UNFIT.search(text) is None
+
+
+def _texts(document: Mapping[str, Any]) -> list[str]:
+    weights = document.get("weights", {})
+    single = [value for value in document.values() if isinstance(value, str)]
+    return [*single, *document.get("layers", []), *weights, *weights.values()]
 
 
 def _plain(value: Any) -> Any:

@@ -10,9 +10,11 @@ import numpy as np
 from fewshot.core.arrays import BoolArray, spans
 from fewshot.core.errors import StoreError
 from fewshot.embeddings.pipeline.ledger import PartsFolder
-from fewshot.embeddings.store.digests import layer_digest, sample_digest, store_digest
+from fewshot.embeddings.store.digests import layer_digest, sample_digest
+from fewshot.embeddings.store.manifest import content_digest
+from fewshot.embeddings.store.read_errors import naming_errors
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
-from fewshot.embeddings.store.schema import COLUMNS, features_path
+from fewshot.embeddings.store.schema import COLUMNS, features_path, present_path
 
 _BLOCK_ROWS = 8192
 _SHOWN_DIGITS = 16
@@ -20,13 +22,14 @@ _SHOWN_DIGITS = 16
 
 @dataclass(frozen=True)
 class Verification:
-    """What a rereading found: ``problems`` in sentences, and how much was read."""
+    """What a rereading found: ``problems`` and ``notes`` in sentences, and how much was read."""
 
     path: Path
     images: int
     layers: int
     bytes_read: int
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -66,7 +69,7 @@ def verify(path: Path | str) -> Verification:
             *(f"unfinished file {name} is damaged" for name in PartsFolder(store.path).sound_parts()[1]),
         ]
         bytes_read = sum(layer.bytes_read for layer in layers)
-        return Verification(store.path, len(store), len(layers), bytes_read, tuple(problems))
+        return Verification(store.path, len(store), len(layers), bytes_read, tuple(problems), tuple(_notes(store)))
 
 
 def require_sound(found: Verification) -> None:
@@ -81,31 +84,44 @@ def require_sound(found: Verification) -> None:
         )
 
 
+def _notes(store: FeatureStore) -> Iterator[str]:
+    if not store.structure.covered:
+        yield (
+            "its attributes (default layers, weights, roots, failures) are covered by no digest, as fewshot wrote it "
+            "before stores had a manifest; embed another view or backbone into it, or the images again, to add one"
+        )
+
+
 def _samples(store: FeatureStore) -> _Samples:
     try:
-        digest = sample_digest((name, store.raw_column(name)) for name in (*COLUMNS, *sorted(store.extra_columns)))
-    except OSError as error:
+        digest = sample_digest((name, _column(store, name)) for name in (*COLUMNS, *sorted(store.extra_columns)))
+    except StoreError as error:
         return _Samples(b"", (f"the samples cannot be read: {error}",))
     problems = []
-    recorded = str(store.file.attrs["samples_digest"])
-    if digest.hex() != recorded:
-        problems.append(f"the samples have {_digests(digest.hex(), recorded)}")
-    if len(set(store.raw_column("key").tolist())) != len(store):
+    if digest.hex() != store.structure.samples_digest:
+        problems.append(f"the samples have {_digests(digest.hex(), store.structure.samples_digest)}")
+    if len(set(_column(store, "key").tolist())) != len(store):
         problems.append("two samples have one key")
     return _Samples(digest, tuple(problems))
 
 
+def _column(store: FeatureStore, name: str) -> Any:
+    return store.storage.stored_values(store.column_path(name))
+
+
 def _layer(store: FeatureStore, info: LayerInfo, samples: bytes) -> _Layer:
-    """Read one layer block by block."""
-    dataset = store.file[features_path(info.key)]
+    """Read one layer block by block, through HDF5 itself."""
     try:
-        present = store.present(info.backbone, view=info.view)
+        with naming_errors(store.path, str(info.key)):
+            dataset = store.storage.dataset(features_path(info.key))
+        store.storage.require_chunks(info)
+        present = np.asarray(store.storage.stored_values(present_path(info.key)), dtype=bool)
         digest = layer_digest(samples, info.key, info.dtype, present)
         agree = True
-        for block, there in _blocks(dataset, present):
+        for block, there in _blocks(store, dataset, present):
             agree = agree and not np.isnan(block[there]).any() and bool(np.isnan(block[~there]).all())
             digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes())
-    except OSError as error:
+    except StoreError as error:
         return _Layer(0, (f"{info.key} cannot be read: {error}",))
     problems = [] if agree else [f"{info.key}: absent rows and NaN do not agree"]
     if digest.hexdigest() != info.digest:
@@ -113,22 +129,37 @@ def _layer(store: FeatureStore, info: LayerInfo, samples: bytes) -> _Layer:
     return _Layer(int(dataset.size * dataset.dtype.itemsize), tuple(problems))
 
 
-def _blocks(dataset: Any, present: BoolArray) -> Iterator[tuple[Any, BoolArray]]:
+def _blocks(store: FeatureStore, dataset: Any, present: BoolArray) -> Iterator[tuple[Any, BoolArray]]:
     for start, stop in spans(len(present), _BLOCK_ROWS):
-        yield dataset[start:stop], present[start:stop]
+        with naming_errors(store.path, dataset.name):
+            block = dataset[start:stop]
+        yield block, present[start:stop]
 
 
 def _whole_problems(store: FeatureStore, samples: _Samples) -> Iterator[str]:
-    if store_digest({features_path(info.key): info.digest for info in store.layers}) != store.digest:
-        yield "the digest of the store does not follow from those of its layers"
     try:
         unread = {failure.key for failure in store.failures() if failure.of_image}
-    except OSError as error:
+    except StoreError as error:
         yield f"the failures cannot be read: {error}"
         return
-    both = unread & set(store.column("key").tolist()) if samples.digest else set()
+    keys = _column(store, "key").tolist() if samples.digest else []
+    both = unread.intersection(key.decode("utf-8", "surrogateescape") for key in keys)
     if both:
         yield f"{len(both)} images are listed both as samples and as failures"
+    yield from _content_problems(store)
+
+
+def _content_problems(store: FeatureStore) -> Iterator[str]:
+    """Yield which datasets beside the layers hold other values than were sealed."""
+    layers = {features_path(info.key) for info in store.layers}
+    for path, recorded in store.structure.contents.items():
+        if path in layers:
+            continue
+        try:
+            if content_digest(store.storage.stored_values(path)) != recorded:
+                yield f"the values of {path} are not those that were sealed"
+        except StoreError as error:
+            yield str(error)
 
 
 def _digests(found: str, recorded: str) -> str:

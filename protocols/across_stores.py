@@ -33,6 +33,7 @@ def adapt_across(
     runs: list[tuple[FeatureStore, Fiser]] = [(store, protocol) for store in opened]
     if cross:
         runs += [(a, replace(protocol, query=str(b.path))) for a in opened for b in opened if b is not a]
+    _require_distinct(opened)
     results = [one.run(store, context) for store, one in runs]
     return results[0] if len(results) == 1 else _joined(results)
 
@@ -74,12 +75,27 @@ def adapt_and_save(
     return result.report
 
 
+def _require_distinct(opened: Sequence[FeatureStore]) -> None:
+    """Refuse a store that is given twice: its rows and supports would stand under one name."""
+    paths = [store.path.resolve() for store in opened]
+    twice = next((path for number, path in enumerate(paths) if path in paths[:number]), None)
+    if twice is not None:
+        raise OptionError(f"the store {twice} is given twice; name every store once")
+
+
 def _title(report: Report) -> str:
     return report.rows[0].dataset
 
 
 def _joined(results: Sequence[Result]) -> Result:
     reports = [result.report for result in results]
+    titles = [_title(report) for report in reports]
+    if len(set(titles)) < len(titles):
+        again = next(title for number, title in enumerate(titles) if title in titles[:number])
+        raise OptionError(
+            f"two stores hold the data set {again!r}, and their rows could not be told apart; run them one by one, or "
+            f"name another data set in one of them"
+        )
     supports: dict[str, Any] = {}
     warnings: list[str] = []
     scores: dict[str, NDArray[Any]] = {}

@@ -6,12 +6,14 @@ from typing import Any, ClassVar, Self, final
 
 from fewshot.core.errors import OptionError, unknown_name
 from fewshot.core.provenance import provenance
+from fewshot.draws.seeds import require_seed
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.protocols.base import QUIET, Protocol, Result, RunContext
 from fewshot.protocols.curve.layers import LayerCurves, run_layers
 from fewshot.protocols.curve.model import HELD_OUT
 from fewshot.protocols.curve.settings import CurveSettings
 from fewshot.protocols.curve.split import SplitRule
+from fewshot.protocols.trials.applied import recorded
 from fewshot.protocols.trials.layers import require_consistent
 from fewshot.protocols.trials.stores_read import StoreRead
 from fewshot.reconstruction.training_settings import TrainingSettings
@@ -78,8 +80,20 @@ class Attribution(Protocol):
         if not self.fit_on:
             raise OptionError("nothing to fit on; give natural, synthetic or a source")
         require_consistent(self.layer)
+        require_seed(self.seed)
+        self._require_shares()
         if "support-cv" in self.layer and self.validation == "none":
             raise OptionError("--layer support-cv chooses on held-out images, and --validation none holds out no image")
+
+    def _require_shares(self) -> None:
+        for name in ("train_share", "validation_share"):
+            if not 0 < getattr(self, name) < 1:
+                raise OptionError(f"{name} is {getattr(self, name)}; give a share between 0 and 1")
+        for share in self.fractions or ():
+            if not 0 < share <= 1:
+                raise OptionError(f"a fraction is a share in (0, 1], not {share:g}; write for example 0.05% or 1%")
+        if self.fractions == () or self.side_by_side < 1 or (self.trials is not None and self.trials < 1):
+            raise OptionError("--fractions is empty, or --trials or --side-by-side below 1; leave it out")
 
     def run(self, store: FeatureStore, context: RunContext = QUIET) -> Result:
         """Run every point that the context's cache does not hold yet, and report all.
@@ -104,7 +118,7 @@ class Attribution(Protocol):
         return super().from_config(
             {
                 **config,
-                "layer": [wanted] if isinstance(wanted, str) else list(wanted),
+                "layer": [wanted] if isinstance(wanted, str) else wanted,
                 "validation": HELD_OUT if validation == _FORMER_HELD_OUT else validation,
             }
         )
@@ -151,7 +165,9 @@ class Attribution(Protocol):
         read = StoreRead.of(store, [curve.key for curve in found.curves])
         return Report(
             protocol=self.name,
-            config=self.to_config() | {"layers": list(self.layer), **measured, "stores": [read.to_json()]},
+            config=self.to_config()
+            | {"layers": list(self.layer), **measured, "stores": [read.to_json()]}
+            | {"applied": recorded(found.main.applied())},
             rows=rows,
             supports=main.supports(),
             warnings=found.warnings(rows),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -112,8 +113,8 @@ class Protocol(ABC):
         known = {item.name for item in fields(cls)}
         given = {name: _frozen(value) for name, value in config.items() if name in known}
         try:
-            return cls(**given)
-        except TypeError as error:
+            return msgspec.convert(given, cls)
+        except (ValueError, TypeError, RecursionError) as error:
             raise ReportError(f"the report's configuration cannot be used ({error}); run it again") from error
 
     def reading(self, others: Sequence[Path | str]) -> Self:

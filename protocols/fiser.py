@@ -4,7 +4,7 @@ What the published evaluation chooses on query labels (layer, k) is fixed here, 
 gets it beside the honest number (evaluate.py @ ad2637c; docs/decisions/0003-selection.md).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, final
@@ -17,6 +17,15 @@ from fewshot.draws.episodes import Per
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import QUIET, Protocol, Replayed, Result, RunContext
+from fewshot.protocols.trials.applied import (
+    Applied,
+    of_device,
+    of_false_positive_rate,
+    of_folds,
+    of_heads,
+    of_solver,
+    recorded,
+)
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.head_solver import HeadSolver, Solver
 from fewshot.protocols.trials.head_sweep import HeadSweep
@@ -55,7 +64,8 @@ class Fiser(Protocol):
             ``kcenter``.
         stratified: spread a class's shots over its sources.
         tpr: TPR at the largest FPR of at most 5 %, or at the ROC point nearest to it.
-        solver: ``batched``, or ``sklearn`` for one fit after another at scikit-learn's tolerance.
+        solver: ``batched``, or ``sklearn`` for one fit after another: to the same optimum, or with ``draw="fiser"`` at
+            scikit-learn's tolerance, as published.
         k: neighbours of the head ``knn``; ``oracle`` for the best of 1 .. 51 on query labels.
         rule: rule of the head ``knn``.
         device: where batched heads compute.
@@ -143,16 +153,35 @@ class Fiser(Protocol):
             heads=tuple(_head(name, self) for name in dict.fromkeys(self.head)),
             shots=self.shots,
             layer=self.layer,
-            solver=HeadSolver(self.solver, self.device),
+            solver=HeadSolver(self.solver, self.device, "published" if self.draw == "fiser" else "optimum"),
             tpr=self.tpr,
             interval=self.interval,
             seed=self.seed,
             best_k_up_to=LARGEST_K if self.k == "oracle" else None,
         )
 
+    def _applied(self, sweep: HeadSweep) -> Iterator[Applied]:
+        """Yield the options that these trials do not allow as given."""
+        trials, heads = sweep.trials, sweep.heads
+        yield from of_heads(heads, trials, self.shots)
+        yield from of_device(heads, self.device, one_by_one=self.solver == "sklearn")
+        yield from of_folds(self.layer, trials, self.shots)
+        yield from of_false_positive_rate(trials, self.tpr)
+        yield from of_solver(sweep.solver.unsolved)
+        if KNN not in self.head:
+            for option, given, usual in (("-k", self.k, HONEST_K), ("--rule", self.rule, "legacy")):
+                if given != usual:
+                    yield Applied(option, given, None, f"it is of the head {KNN}, which is not fitted")
+        if self.support and self.trials not in (len(self.support), type(self).trials):
+            yield Applied("--trials", self.trials, len(self.support), "a support file has one list a trial")
+        if self.support and self.draw != "nested":
+            yield Applied("--draw", self.draw, None, "the supports are given")
+
     def _report(self, sweep: HeadSweep, rows: Sequence[Row]) -> Report:
+        applied = tuple(self._applied(sweep))
         trials, read = sweep.trials, [key for name in self.backbone for key in sweep.keys_read(name)]
         config = {"ddof": 0 if self.draw == "fiser" else 1, "stores": trials.pool.stores_read(read)}
+        config |= {"applied": recorded(applied)}
         supports = zip(trials.draws, trials.support_keys(), strict=True)
         return Report(
             protocol=self.name,
@@ -161,6 +190,7 @@ class Fiser(Protocol):
             supports={str(drawn.trial): list(keys) for drawn, keys in supports},
             warnings=(
                 *trials.pool.warnings,
+                *map(str, applied),
                 *(unused_images(self.support, trials) if self.support else ()),
                 *draw_caveats(trials.draws),
                 *row_caveats(rows),

@@ -7,8 +7,10 @@ from typing import Any, ClassVar, final
 from numpy.typing import NDArray
 
 from fewshot.audit import confound_warning
+from fewshot.core.errors import OptionError
 from fewshot.core.progress import Progress
 from fewshot.core.provenance import provenance
+from fewshot.draws.seeds import require_seed
 from fewshot.embeddings.search.index import SourceIndex
 from fewshot.embeddings.search.indexed_layer import Metric
 from fewshot.embeddings.search.openset import require_rate
@@ -18,6 +20,7 @@ from fewshot.protocols.sources.known_sources import KnownSources, known_source_r
 from fewshot.protocols.sources.new_source import new_source_rows, new_sources, support_keys
 from fewshot.protocols.sources.open_set import open_set_rows
 from fewshot.protocols.sources.searched_store import SearchedStore, SearchSettings
+from fewshot.protocols.trials.applied import Applied, recorded
 from fewshot.protocols.trials.stores_read import StoreRead
 from fewshot.results.report import Confusion, Report
 
@@ -64,6 +67,7 @@ class Nearest(Protocol):
             EpisodeError: fewer than two sources, or no source has enough images for the smallest shot count.
         """
         require_rate(self.rate)
+        self._require_usable()
         searched = self._searched(store)
         steps = 1 + (2 if len(searched.names) > 2 else 1) * len(searched.names)
         with context.progress(steps, label="nearest", unit="steps") as progress:
@@ -71,6 +75,14 @@ class Nearest(Protocol):
             progress.advance(note="every source known")
             report = self._report(searched, known, progress)
         return Result(report, _scores(searched, known) if context.keep_scores else None)
+
+    def _require_usable(self) -> None:
+        require_seed(self.seed)
+        for option, count in (("-k", self.k), ("--trials", self.trials), *(("--shots", count) for count in self.shots)):
+            if count < 1:
+                raise OptionError(f"{option} must be at least 1, and is {count}")
+        if not self.shots or self.most_queries < 1:
+            raise OptionError(f"--shots is empty, or most_queries ({self.most_queries}) below 1; give at least one")
 
     def _searched(self, store: FeatureStore) -> SearchedStore:
         index = SourceIndex(
@@ -90,7 +102,8 @@ class Nearest(Protocol):
         named = replace(self, backbone=key.backbone, layer=key.layer)
         return Report(
             protocol=self.name,
-            config=named.to_config() | {"stores": [StoreRead.of(store, [key]).to_json()]},
+            config=named.to_config()
+            | {"stores": [StoreRead.of(store, [key]).to_json()], "applied": recorded(_applied(searched))},
             rows=(
                 *known_source_rows(searched, known),
                 *new_source_rows(searched, new),
@@ -103,7 +116,18 @@ class Nearest(Protocol):
         )
 
 
+def _applied(searched: SearchedStore) -> Iterator[Applied]:
+    """Yield the options that the index does not allow as given."""
+    images, k = len(searched.index), searched.settings.k
+    if len(searched.names) > 2:
+        images -= max(searched.index.counts.values())
+    most = images - max(map(len, searched.excluded))
+    if k > most:
+        yield Applied("-k", k, most, f"an image can have that few others as neighbours, of {len(searched.index)}")
+
+
 def _warnings(searched: SearchedStore) -> Iterator[str]:
+    yield from map(str, _applied(searched))
     if warning := confound_warning(searched.index.store, searched.index.rows):
         yield warning
     yield from searched.too_small()

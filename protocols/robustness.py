@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, FloatArray
-from fewshot.core.errors import InputError, unknown_name
+from fewshot.core.errors import InputError, ReportError, unknown_name
 from fewshot.core.provenance import provenance
 from fewshot.draws.episodes import Per
 from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import QUIET, Protocol, Result, RunContext
+from fewshot.protocols.trials.applied import of_device, of_false_positive_rate, of_folds, of_heads, recorded
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.protocols.trials.head_sweep import MeasuredHeads
@@ -95,7 +96,9 @@ class Robustness(Protocol):
         measured = config.get("view")
         if not isinstance(measured, Mapping):
             return super().from_config(config)
-        lists = {tuple(views) for views in measured.values()}
+        if not all(isinstance(views, list) for views in measured.values()):
+            raise ReportError(f"the report's configuration cannot be used (views {str(measured)[:80]}); run it again")
+        lists = {tuple(map(str, views)) for views in measured.values()}
         named = lists.pop() if len(lists) == 1 else ()  # views that differ were all those of the store
         return super().from_config({**config, "view": list(named)})
 
@@ -122,7 +125,7 @@ class Robustness(Protocol):
             for backbone, names in views.items():
                 sweep = _ViewSweep(self, trials, backbone, tuple(names))
                 rows += sweep.pretrained_rows()
-                for name in self.head:
+                for name in dict.fromkeys(self.head):
                     for label, head in _heads(name):
                         found = sweep.on_head(label, head, keep_scores=context.keep_scores)
                         rows += found.rows
@@ -138,6 +141,14 @@ class Robustness(Protocol):
             "store": trials.pool.support_store.digest,
             "stores": trials.pool.stores_read(self._keys_read(trials, views)),
         }
+        heads = [head for name in self.head for _, head in _heads(name)]
+        applied = (
+            *of_heads(heads, trials, [self.shots]),
+            *of_device(heads, self.device, one_by_one=False),
+            *of_folds(self.layer, trials, [self.shots]),
+            *of_false_positive_rate(trials, "at-most"),
+        )
+        config |= {"applied": recorded(applied)}
         keys = trials.pool.keys
         return Report(
             protocol=self.name,
@@ -146,6 +157,7 @@ class Robustness(Protocol):
             supports={str(drawn.trial): keys[drawn.support(self.shots)].tolist() for drawn in trials.draws},
             warnings=(
                 *trials.pool.warnings,
+                *dict.fromkeys(map(str, applied)),
                 *draw_caveats(trials.draws),
                 *row_caveats(clean),
                 *interval_caveats(clean, trials, kind="trials"),

@@ -11,14 +11,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fewshot.core.errors import OptionError, WeightsError, unknown_name
-from fewshot.core.files import file_sha256
 from fewshot.core.registry import Registry
 from fewshot.embeddings.card import BackboneCard, PartWeights, RandomWeights, WeightFile, Weights
 from fewshot.embeddings.inputs.transforms import AtLeast, CenterCrop, TileTo
 from fewshot.embeddings.layer_key import LOGIT
 from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.weights.checkpoint import State, fill_seeded, fill_strictly, read_checkpoint
-from fewshot.embeddings.weights.locate import missing
+from fewshot.embeddings.weights.locate import missing, sha256_of
 from fewshot.embeddings.weights.unset import UnsetParameters
 
 CLASSES = "classes"  # both outputs of a two-class head, for comparison only; ``logit`` is their difference
@@ -169,9 +168,18 @@ class Backbone(ABC):
             what = f"random weights for {self.card.name}"
         else:
             state = read_checkpoint(given)
-            self.weights_sha256[name] = file_sha256(given)
+            self.weights_sha256[name] = sha256_of(given)
             what = f"{given} for backbone {self.card.name!r}"
-        fill_strictly(part, self.adapt(state, part=name), ignorable=self.ignorable, what=what)
+        fill_strictly(part, self._adapted(state, part=name, what=what), ignorable=self.ignorable, what=what)
+
+    def _adapted(self, state: State, *, part: str, what: str) -> State:
+        try:
+            return self.adapt(state, part=part)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            why = (str(error) or type(error).__name__).splitlines()[0]
+            raise WeightsError(
+                f"{what} does not fit the network ({type(error).__name__}: {why}); give this detector's own checkpoint"
+            ) from error
 
     def _require_optional(self, file: WeightFile) -> None:
         if not file.optional:

@@ -12,7 +12,7 @@ from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.rule import InputRule
 from fewshot.embeddings.inputs.transforms import CLIP_MEAN, CLIP_STD, CenterCrop, ShorterSide
 from fewshot.embeddings.networks.clip_hf import TEXT_TOWER, image_tower_l14
-from fewshot.embeddings.weights.checkpoint import State
+from fewshot.embeddings.weights.checkpoint import State, renamed
 
 # peft's names of a tuned layer: the fixed matrix, and two factors under the adapter's name
 _FIXED = re.compile(r"(.*)\.base_layer\.(weight|bias)")
@@ -66,9 +66,10 @@ class C2pclip(Backbone):
         Raises:
             WeightsError: factors of another rank than 6, whose scale the file does not say, or one without the other.
         """
-        named = {key.replace("base_model.model.", ""): tensor for key, tensor in state.items()}
+        named = renamed(state, lambda key: key.replace("base_model.model.", ""))
         factors = {found.groups(): tensor for key, tensor in named.items() if (found := _FACTOR.fullmatch(key))}
-        merged = {_FIXED.sub(r"\1.\2", key): tensor for key, tensor in named.items() if not _FACTOR.fullmatch(key)}
+        others = {key: tensor for key, tensor in named.items() if not _FACTOR.fullmatch(key)}
+        merged = renamed(others, lambda key: _FIXED.sub(r"\1.\2", key))
         for layer in sorted({layer for layer, _ in factors}):
             down, up = factors.get((layer, "A")), factors.get((layer, "B"))
             weight = merged.get(f"{layer}.weight")

@@ -17,7 +17,7 @@ from fewshot.embeddings.inputs.transforms import (
     Squash,
 )
 from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower, from_hugging_face
-from fewshot.embeddings.weights.checkpoint import State
+from fewshot.embeddings.weights.checkpoint import State, renamed
 
 
 @final
@@ -66,9 +66,8 @@ class Clipdetection(Backbone):
         if not any(key.startswith("backbone.") for key in state):
             return state
         tower = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
-        head = {
-            key.replace("classifier.", "fc."): value for key, value in state.items() if not key.startswith("backbone.")
-        }
+        others = {key: value for key, value in state.items() if not key.startswith("backbone.")}
+        head = renamed(others, lambda key: key.replace("classifier.", "fc."))
         return {**{f"model.{key}": value for key, value in from_hugging_face(tower).items()}, **head}
 
     def features(self, batch: Tensor) -> dict[str, Tensor]:

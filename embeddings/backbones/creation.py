@@ -22,10 +22,17 @@ def create(spec: str, *, layers: tuple[str, ...] | None = None) -> Backbone:
         WeightsError: the file is not there, or was not written by us.
     """
     if spec.endswith(SUFFIX):
-        return Trained.of_file(Path(spec).expanduser(), layers=layers)
+        return Trained.of_file(_path(spec), layers=layers)
     name, _, variant = spec.partition(":")
     member: type[Backbone] = BACKBONES.load(name)
     return member(variant or None, layers=layers)
+
+
+def _path(spec: str) -> Path:
+    try:
+        return Path(spec).expanduser()
+    except RuntimeError as error:  # ~NAME of nobody
+        raise WeightsError(f"--backbone {spec}: {error}; write the path out") from error
 
 
 def recreate(reference: BackboneReference, *, weights: Weights) -> Backbone:

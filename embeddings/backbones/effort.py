@@ -90,6 +90,8 @@ class Effort(Backbone):
                 merged[own.removesuffix("_main")] = tensor + left @ torch.diag(values) @ right
             elif not leaf.endswith("_residual"):
                 merged[own] = tensor
+        if mixed := [key for key in state if key.endswith(".weight_main") and key.removesuffix("_main") in state]:
+            raise ValueError(f"{mixed[0]} stands beside {mixed[0].removesuffix('_main')}")
         return merged
 
     def features(self, batch: Tensor) -> dict[str, Tensor]:

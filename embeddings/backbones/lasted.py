@@ -10,7 +10,7 @@ from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.rule import InputRule
 from fewshot.embeddings.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, PadTo
 from fewshot.embeddings.networks.clip import TEXT_TOWER, ImageTower
-from fewshot.embeddings.weights.checkpoint import State
+from fewshot.embeddings.weights.checkpoint import State, renamed
 
 SIZE = 448
 
@@ -53,7 +53,7 @@ class Lasted(Backbone):
 
     def adapt(self, state: State, *, part: str) -> State:
         """Take the CLIP model out of the authors' module."""
-        return {key.removeprefix("clip_model."): value for key, value in state.items()}
+        return renamed(state, lambda key: key.removeprefix("clip_model."))
 
     def features(self, batch: Tensor) -> dict[str, Tensor]:
         return {"feature": torch.nn.functional.normalize(self.network(batch), dim=1)}

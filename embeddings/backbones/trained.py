@@ -17,16 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from fewshot.core.errors import OptionError, OutputError, WeightsError
+from fewshot.core.regular_files import require_regular
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
-from fewshot.embeddings.inputs.rule import rule_from_json
+from fewshot.embeddings.inputs.rule import InputRule, rule_from_json
 from fewshot.embeddings.layer_key import LOGIT
-from fewshot.embeddings.reference import BackboneReference
+from fewshot.embeddings.reference import BackboneReference, is_line
 from fewshot.embeddings.weights.checkpoint import State
 from fewshot.embeddings.weights.tensors import write_tensors
 
 SUFFIX = ".safetensors"
 _HEADER = "fewshot"
+_HEADER_SHA256 = "fewshot_sha256"  # of that text; older files have none
+_MOST_HEADER_BYTES = 1 << 20
+_MOST_NAME_BYTES = 255
 _NETWORK, _HEAD = "network", "head"
 
 
@@ -60,6 +64,7 @@ class Trained(Backbone):
             UnknownNameError: a base or layer that is not there.
         """
         reference = read_reference(file)
+        _require_consistent(reference, file)
         name, _, variant = reference.base.partition(":")
         member: type[Backbone] = BACKBONES.load(name)
         wanted = tuple(layer for layer in reference.layers if layer != LOGIT or not reference.head_layer)
@@ -78,13 +83,20 @@ class Trained(Backbone):
             name=reference.name,
             layers={layer: self.base.dimension(layer) or 0 for layer in layers},
             layer=reference.layer or card.layer,
-            input=rule_from_json(reference.rule) if reference.rule else card.input,
+            input=self._rule() or card.input,
             weights=(WeightFile(self.file.name, path=str(self.file), licence=reference.licence),),
             has_logit=LOGIT in reference.layers,
             equality="unverified",
             licence=reference.licence,
             note=reference.note or f"a weight file of yours, on the network of {card.name}",
         )
+
+    def _rule(self) -> InputRule | None:
+        rule = self.reference_of_file.rule
+        try:
+            return rule_from_json(rule) if rule else None
+        except OptionError as error:
+            raise WeightsError(f"the header of {self.file}: {error}; pack it again") from error
 
     def build(self) -> nn.Module:
         reference, base = self.reference_of_file, self.base
@@ -128,21 +140,29 @@ def read_reference(file: Path) -> BackboneReference:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not file.is_file():
-        raise WeightsError(f"there is no weight file {file}; check the path given to --backbone or --weights")
+    try:
+        require_regular(file)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise WeightsError(
+            f"there is no weight file {file} ({why}); check the path given to --backbone or --weights"
+        ) from error
     try:
         with safe_open(str(file), framework="numpy") as opened:
-            header = (opened.metadata() or {}).get(_HEADER)
+            metadata = opened.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{file} is damaged or not a safetensors file ({error}); copy or pack it again") from error
+    header = metadata.get(_HEADER)
     if header is None:
         raise WeightsError(
             f"{file} does not say which network it fills; if it is a checkpoint of a known backbone, give --backbone "
             f"NAME --weights NAME={file}, or make a file that says so with `fewshot weights pack NAME`"
         )
+    if metadata.get(_HEADER_SHA256, _sha256(header)) != _sha256(header) or len(header) > _MOST_HEADER_BYTES:
+        raise WeightsError(f"the header of {file} is not the one written with it: it is damaged; pack it again")
     try:
         document = json.loads(header)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"the header of {file} cannot be read ({error}); copy or pack it again") from error
     reference = BackboneReference.from_json(document, where=f"the header of {file}")
     if not (reference.base and reference.layers and reference.digest):
@@ -166,7 +186,7 @@ def write_weight_file(
         OptionError: a name that is empty or a registered backbone's.
         OutputError: the file exists or cannot be written.
     """
-    _require_target(path, name)
+    require_target(path, name)
     state = {f"{_NETWORK}.{key}": value for key, value in backbone.network.state_dict().items()}
     if head is not None:
         state |= {f"{_HEAD}.{key}": value for key, value in head.state_dict().items()}
@@ -185,7 +205,8 @@ def write_weight_file(
         digest=state_digest(tensors),
         note=note,
     )
-    write_tensors(path, tensors, metadata={_HEADER: json.dumps(reference.to_json())})
+    header = json.dumps(reference.to_json())
+    write_tensors(path, tensors, metadata={_HEADER: header, _HEADER_SHA256: _sha256(header)})
     return reference
 
 
@@ -200,8 +221,49 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _require_target(path: Path, name: str) -> None:
-    if not name or name.partition(":")[0] in BACKBONES.names():
+def _require_consistent(reference: BackboneReference, file: Path) -> None:
+    """Raise where a header contradicts itself, or passes the file off as a backbone of fewshot."""
+    layers = [layer for layer in reference.layers if layer != LOGIT]
+    faults = {
+        f"its name {reference.name!r} is a backbone's of fewshot": _is_taken(reference.name),
+        f"its name {reference.name[:80]!r} is none": not _is_name(reference.name),
+        "a layer stands there twice": len(set(reference.layers)) < len(reference.layers),
+        f"its default layer {reference.layer!r} is not among them": bool(reference.layer)
+        and reference.layer not in layers,
+        f"its head reads {reference.head_layer!r}, which is not among them": bool(reference.head_layer)
+        and reference.head_layer not in layers,
+    }
+    for fault, there in faults.items():
+        if there:
+            raise WeightsError(f"the header of {file} cannot be used: {fault} (layers {', '.join(reference.layers)})")
+
+
+def _is_name(name: str) -> bool:
+    usable = bool(name.strip()) and name not in (".", "..") and is_line(name)
+    return usable and len(name.encode()) <= _MOST_NAME_BYTES
+
+
+def _is_taken(name: str) -> bool:
+    return name.partition(":")[0] in BACKBONES.names()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def require_target(path: Path, name: str) -> None:
+    """Refuse, before weights are read, a name or a path that ``write_weight_file`` does not take.
+
+    Raises:
+        OptionError: the name.
+        OutputError: the path.
+    """
+    if not name.strip() or _is_taken(name):
         raise OptionError(f"--name {name!r} is empty or names a backbone of fewshot; choose a name of your own")
+    if not _is_name(name):
+        raise OptionError(
+            f"--name {name[:80]!r} means a folder, has control characters, or more than {_MOST_NAME_BYTES} bytes; "
+            f"choose another"
+        )
     if path.suffix != SUFFIX or path.exists():
         raise OutputError(f"{path}: the target must be a new file whose name ends in {SUFFIX}")

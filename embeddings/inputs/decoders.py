@@ -14,7 +14,16 @@ import numpy as np
 from PIL import Image
 
 from fewshot.core.errors import DeviceError, unknown_name
-from fewshot.embeddings.inputs.images import ImageMetadata, decode, decoder_version, metadata_of, open_header
+from fewshot.embeddings.inputs.images import (
+    ImageMetadata,
+    UnreadableImage,
+    as_unreadable,
+    decode,
+    decoder_version,
+    metadata_of,
+    open_header,
+)
+from fewshot.embeddings.inputs.integrity import require_sound
 from fewshot.embeddings.inputs.transforms import Interpolation, Resize, pillow_resize
 
 if TYPE_CHECKING:
@@ -47,12 +56,17 @@ def decoder_of(name: str) -> Decoder:
     _require(name, device)
 
     def fast(encoded: bytes) -> tuple[Image.Image, ImageMetadata]:
-        image = open_header(encoded)
-        pixels = _pixels(image, encoded, device)
-        if pixels is None or pixels.shape != (image.height, image.width, 3):
+        try:
+            image = open_header(encoded)
+        except UnreadableImage:  # the reference says what it is, and may read it in another way
             return decode(encoded)
-        rgb = Image.fromarray(pixels)
-        return rgb, metadata_of(image, rgb, encoded)
+        with as_unreadable(encoded):
+            pixels = _pixels(image, encoded, device)
+            if pixels is None or pixels.shape != (image.height, image.width, 3):
+                return decode(encoded)
+            require_sound(image, encoded)
+            rgb = Image.fromarray(pixels)
+            return rgb, metadata_of(image, rgb, encoded)
 
     return fast
 
@@ -92,8 +106,7 @@ def _require(name: str, device: str) -> None:
 
 def _pixels(image: Image.Image, encoded: bytes, device: str) -> "np.ndarray[Any, np.dtype[np.uint8]] | None":
     """Return (H, W, 3) uint8, or None where the reference must decode."""
-    still = getattr(image, "n_frames", 1) == 1
-    if image.format not in ("JPEG", "WEBP") or image.mode not in _FAST_MODES or not still:
+    if image.format not in ("JPEG", "WEBP") or image.mode not in _FAST_MODES or getattr(image, "n_frames", 1) != 1:
         return None
     try:
         tensor = _read(image.format, encoded, device)

@@ -1,54 +1,56 @@
-"""Decode image files to RGB pixels: what counts as unreadable or hostile, and what a file says of itself.
+"""Decode image files to RGB pixels, and say what a file is; what counts as unreadable or hostile is refused.
 
-Pixels are exactly Pillow's ``convert("RGB")`` of the first frame, without turning by EXIF. A truncated, empty or
-over-large file is an error with a reason; nothing is ever padded or filled.
+Pixels are Pillow's ``convert("RGB")`` of the first frame, not turned by EXIF; ``depth.py`` says where samples above
+8 bits are read otherwise. A file that is cut, or whose damage its decoder, its checksums or its structure shows, is an
+error with a reason and is never padded; damage that leaves no such trace cannot be told (``integrity.py``).
 """
 
 import hashlib
 import io
+import logging
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, Literal
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError, features
 from PIL import __version__ as pillow_version
 
 from fewshot.core.arrays import ByteArray, Float64Array
+from fewshot.embeddings.inputs import integrity
+from fewshot.embeddings.inputs.bounds import require_bounded
+from fewshot.embeddings.inputs.depth import own_rgb, require_readable, rgb_of
+from fewshot.embeddings.inputs.file_metadata import jpeg_quality, metadata_kinds, not_in_pixels, quantisation_digest
+from fewshot.embeddings.inputs.libtiff_messages import libtiff_messages
+from fewshot.embeddings.inputs.png_chunks import SIGNATURE, text_kinds, without_text
+from fewshot.embeddings.inputs.png_chunks import require_sound as require_sound_png
+from fewshot.embeddings.inputs.signatures import container_of
+from fewshot.embeddings.inputs.tiff_directory import tiff_directory
+from fewshot.embeddings.inputs.unreadable import MAX_PIXELS as MAX_PIXELS
+from fewshot.embeddings.inputs.unreadable import Reason as Reason
+from fewshot.embeddings.inputs.unreadable import UnreadableImage as UnreadableImage
 
-Reason = Literal["missing", "unreadable", "empty", "not-an-image", "truncated", "damaged", "bomb", "mode", "changed"]
-
+HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+HEIF_MISSING = "pip install 'fewshot[heif]' reads HEIC and HEIF"
+_HEIF_HERE = find_spec("pillow_heif") is not None
 # Raster formats only: Pillow's EPS reader would start another program, and it has no PDF reader.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO")
 _SUFFIXES = "jpg jpeg jpe jfif mpo png apng webp gif bmp tif tiff jp2 j2k avif ppm pgm pbm tga ico"
-SUFFIXES = frozenset(f".{suffix}" for suffix in re.split(" ", _SUFFIXES))
-MAX_PIXELS = 178_956_970  # twice Pillow's default warning limit (89,478,485), the size at which Pillow itself refuses
-# ITU-T T.81 table K.1
-_IJG_LUMINANCE = (
-    "16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 "
-    "14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62 "
-    "18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 "
-    "49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99 "
+SUFFIXES = frozenset(f".{suffix}" for suffix in re.split(" ", _SUFFIXES)) | (
+    HEIF_SUFFIXES if _HEIF_HERE else frozenset()
 )
 _HASH_SIZE, _HASH_SAMPLES = 8, 32
-
-
-class UnreadableImage(Exception):
-    """One image cannot be used; ``reason`` is the kind and the text says what was found."""
-
-    def __init__(self, reason: Reason, text: str) -> None:
-        super().__init__(f"{reason}: {text}")
-        self.reason = reason
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # its plug-ins log what they refuse; we say it ourselves
 
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """What a store keeps of one image file; the fields are columns of ``schema.COLUMNS``.
+    """What a store keeps of one image file; the fields are columns of ``schema.COLUMNS``, but for the last.
 
     Args:
         id: SHA-256 of height, width and RGB pixels (hex).
@@ -56,8 +58,10 @@ class ImageMetadata:
         format: container format as Pillow names it; mode: Pillow's mode before conversion, for example ``CMYK``.
         jpeg_quality: nearest quality of the IJG tables, -1 when not JPEG.
         quantisation: first 16 hex digits of the SHA-256 of the quantisation tables, empty when not JPEG.
-        metadata: what else the file carries, comma-separated: exif, icc, xmp, c2pa, text, frames=N.
+        metadata: what else the file carries, comma-separated: exif, icc, xmp, c2pa, text, frames=N; and unread, where
+            some of it could not be read.
         width, height: pixels. file_size: bytes. file_sha256: of the bytes (hex).
+        not_in_pixels: orientation=N and alpha, see ``file_metadata.not_in_pixels``; a column where it is not empty.
     """
 
     id: str
@@ -71,28 +75,37 @@ class ImageMetadata:
     height: int
     file_size: int
     file_sha256: str
+    not_in_pixels: str = ""
 
     def columns(self) -> dict[str, Any]:
         """Return {column: value}."""
-        return asdict(self)
+        values = asdict(self)
+        return values if self.not_in_pixels else {name: values[name] for name in values if name != "not_in_pixels"}
 
 
 def decode(encoded: bytes) -> tuple[Image.Image, ImageMetadata]:
     """Return the RGB image and the metadata of one file's bytes, decoded by Pillow, the reference.
 
     Raises:
-        UnreadableImage: empty, not an image, truncated, damaged, of too many pixels, or of a mode without a range.
+        UnreadableImage: empty, not an image, truncated, damaged, of too many pixels or scans, of a depth that is not
+            read, or too large for the memory.
     """
-    image = open_image(encoded)
-    rgb = _rgb(image)
-    return rgb, metadata_of(image, rgb, encoded)
+    with as_unreadable(encoded):
+        _require_usual(encoded)
+        own = own_rgb(encoded)
+        if own is not None:
+            return own, metadata_of(_described(encoded, own), own, encoded)
+        image, unread = _loaded(encoded)
+        rgb = rgb_of(image)
+        return rgb, metadata_of(image, rgb, encoded, unread=unread)
 
 
-def metadata_of(image: Image.Image, rgb: Image.Image, encoded: bytes) -> ImageMetadata:
+def metadata_of(image: Image.Image, rgb: Image.Image, encoded: bytes, *, unread: bool = False) -> ImageMetadata:
     """Return the metadata of one file.
 
     Args:
         image: as Pillow opened it; rgb: its pixels, whoever decoded them; encoded: the file's bytes.
+        unread: whether the file has metadata that had to be left out.
     """
     return ImageMetadata(
         id=pixel_id(np.asarray(rgb)),
@@ -101,68 +114,121 @@ def metadata_of(image: Image.Image, rgb: Image.Image, encoded: bytes) -> ImageMe
         mode=image.mode,
         jpeg_quality=jpeg_quality(image),
         quantisation=quantisation_digest(image),
-        metadata=metadata_kinds(image, encoded),
+        metadata=metadata_kinds(image, encoded, unread=unread),
         width=rgb.width,
         height=rgb.height,
         file_size=len(encoded),
         file_sha256=hashlib.sha256(encoded).hexdigest(),
+        not_in_pixels=not_in_pixels(image),
     )
 
 
 def open_image(encoded: bytes) -> Image.Image:
     """Return the first frame, fully decoded, in the file's own mode; raise UnreadableImage with the reason."""
-    image = open_header(encoded)
-    # Another library in this process may have switched the padding of truncated files on; grey padding is a signal.
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
-    with _as_unreadable(encoded):
-        image.load()
-    return image
+    with as_unreadable(encoded):
+        return _loaded(encoded)[0]
 
 
 def open_header(encoded: bytes) -> Image.Image:
     """Return the image with its header read and its pixels not yet; raise UnreadableImage with the reason."""
-    if not encoded:
-        raise UnreadableImage("empty", "the file has no bytes")
-    with _as_unreadable(encoded):
-        image = Image.open(io.BytesIO(encoded), formats=_formats())
+    with as_unreadable(encoded):
+        _require_usual(encoded)
+        image = Image.open(io.BytesIO(encoded), formats=_formats(encoded))
         if image.width * image.height > MAX_PIXELS:
             raise UnreadableImage("bomb", f"{image.width}x{image.height} pixels, and the limit is {MAX_PIXELS}")
-    return image
+        return image
 
 
 @contextmanager
-def _as_unreadable(encoded: bytes) -> Iterator[None]:
-    """Turn whatever Pillow raises into UnreadableImage with its reason."""
+def as_unreadable(encoded: bytes) -> Iterator[None]:
+    """Turn whatever is raised of one image into UnreadableImage with its reason."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # oddities that Pillow can read; bombs are judged by their size
+            warnings.simplefilter("ignore")  # oddities that Pillow can read; damage is judged by integrity.py
             yield
-    except UnidentifiedImageError as error:
-        raise UnreadableImage("not-an-image", f"{len(encoded)} bytes of no known format") from error
-    except Image.DecompressionBombError as error:
-        raise UnreadableImage("bomb", str(error)) from error
     except UnreadableImage:
         raise
+    except UnidentifiedImageError as error:
+        raise _unidentified(encoded) from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage("bomb", str(error)) from error
+    except MemoryError as error:
+        raise UnreadableImage("memory", "decoding needs more memory than one image may take") from error
     except Exception as error:  # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error, IndexError ...
         kind: Reason = "truncated" if "truncated" in str(error).lower() else "damaged"
         raise UnreadableImage(kind, f"{type(error).__name__}: {error}") from error
 
 
+def _unidentified(encoded: bytes) -> UnreadableImage:
+    container = container_of(encoded)
+    if container == "HEIF" and not _HEIF_HERE:
+        return UnreadableImage("not-an-image", f"a HEIC or HEIF file, which needs another reader: {HEIF_MISSING}")
+    if container == "TIFF" and tiff_directory(encoded) is None:
+        return UnreadableImage("truncated", f"the directory of the TIFF lies beyond the file's {len(encoded)} bytes")
+    if container:
+        return UnreadableImage("damaged", f"{len(encoded)} bytes that begin as {container} and cannot be read on")
+    return UnreadableImage("not-an-image", f"{len(encoded)} bytes of no known format")
+
+
+def _require_usual(encoded: bytes) -> None:
+    if not encoded:
+        raise UnreadableImage("empty", "the file has no bytes")
+    require_bounded(encoded)
+    require_readable(encoded)
+
+
+def _loaded(encoded: bytes) -> tuple[Image.Image, bool]:
+    """Return the decoded first frame, and whether metadata had to be left out for it."""
+    try:
+        return _sound(encoded), False
+    except UnreadableImage:
+        if not encoded.startswith(SIGNATURE) or not text_kinds(encoded):
+            raise
+    # Pillow refuses a PNG for a text or a profile that inflates to more than its limit, or that is damaged.
+    require_sound_png(encoded)
+    return _sound(without_text(encoded)), True
+
+
+def _sound(encoded: bytes) -> Image.Image:
+    image = open_header(encoded)
+    # Another library in this process may have switched the padding of truncated files on; grey padding is a signal.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    with as_unreadable(encoded):
+        if image.format == "TIFF":
+            with libtiff_messages() as messages:
+                image.load()
+            if messages:
+                raise UnreadableImage("damaged", f"libtiff: {messages[0]}")
+        image.load()
+        integrity.require_sound(image, encoded)
+    return image
+
+
+def _described(encoded: bytes, rgb: Image.Image) -> Image.Image:
+    """Return what Pillow's header says of a file whose samples were read without it; its RGB where Pillow cannot."""
+    try:
+        return open_header(encoded)
+    except UnreadableImage:
+        described = rgb.copy()
+        described.format = container_of(encoded)
+        return described
+
+
+def _formats(encoded: bytes) -> tuple[str, ...]:
+    """Return the formats that a file may be opened as; the reader of HEIF is loaded for such a file alone."""
+    if container_of(encoded) != "HEIF" or not _HEIF_HERE:
+        return pillow_formats()
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
+
+
 @cache
-def _formats() -> tuple[str, ...]:
-    """Return the formats of ours that this Pillow was built with."""
+def pillow_formats() -> tuple[str, ...]:
+    """Return the formats of ours that this Pillow was built with; the first call loads their readers."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Return 8-bit RGB; 16-bit grey keeps its high byte, as Pillow does for 16-bit colour."""
-    if image.mode.startswith("I;16"):
-        grey = np.asarray(image).astype(np.uint16) >> 8
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise UnreadableImage("mode", f"mode {image.mode!r} (32-bit values) has no defined range")
-    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def pixel_id(pixels: ByteArray) -> str:
@@ -195,48 +261,6 @@ def _dct_basis() -> Float64Array:
     basis = np.cos(np.pi * (2 * position + 1) * frequency / (2 * _HASH_SAMPLES)) * np.sqrt(2 / _HASH_SAMPLES)
     basis[0] /= np.sqrt(2)
     return np.asarray(basis, dtype=np.float64)
-
-
-def jpeg_quality(image: Image.Image) -> int:
-    """Return the IJG quality 1..100 whose luminance table is nearest to the file's, -1 when it has no tables."""
-    tables = getattr(image, "quantization", None)
-    if not tables:
-        return -1
-    luminance = np.sort(np.asarray(tables[min(tables)], dtype=np.int64))
-    return int(np.abs(_sorted_ijg_tables() - luminance).sum(axis=1).argmin()) + 1
-
-
-@cache
-def _sorted_ijg_tables() -> NDArray[np.int64]:
-    """Return the luminance tables of quality 1..100, each sorted: (100, 64), as jcparam.c of libjpeg scales them."""
-    base = np.fromstring(_IJG_LUMINANCE, dtype=np.int64, sep=" ")
-    quality = np.arange(1, 101)
-    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    return np.sort(np.clip((base[None] * scale[:, None] + 50) // 100, 1, 255), axis=1)
-
-
-def quantisation_digest(image: Image.Image) -> str:
-    """Return 16 hex digits that name the file's JPEG quantisation tables, empty when it has none."""
-    tables = getattr(image, "quantization", None)
-    if not tables:
-        return ""
-    text = ";".join(f"{number}:{','.join(map(str, tables[number]))}" for number in sorted(tables))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def metadata_kinds(image: Image.Image, encoded: bytes) -> str:
-    """Return which kinds of metadata the file carries, comma-separated in a fixed order."""
-    info = image.info
-    frames = int(getattr(image, "n_frames", 1)) if image.format != "MPO" else 1
-    found = {
-        "exif": "exif" in info or "Raw profile type exif" in info,
-        "icc": "icc_profile" in info,
-        "xmp": "xmp" in info or "XML:com.adobe.xmp" in info,
-        "c2pa": b"c2pa" in encoded,
-        "text": "comment" in info or bool(getattr(image, "text", None)),
-        f"frames={frames}": frames > 1,
-    }
-    return ",".join(name for name, there in found.items() if there)
 
 
 def decoder_version() -> str:

@@ -4,7 +4,7 @@ The geometry runs on the CPU; the normalisation runs on the device, on the batch
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +13,8 @@ from PIL import Image
 
 from fewshot.core.errors import OptionError
 from fewshot.embeddings.inputs.transforms import Resize, Step, Triple, pillow_resize
+
+_MOST_PIXELS = 1 << 14  # of a side: a rule from a file must not ask for memory without bounds
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,37 @@ def rule_from_json(document: Mapping[str, Any]) -> InputRule:
     try:
         for entry in document["steps"]:
             numbers = {name: value for name, value in entry.items() if name != "step"}
-            steps.append(known[entry["step"]](**numbers))
+            steps.append(_step(known[entry["step"]], numbers))
         mean, std = (None if document[name] is None else tuple(map(float, document[name])) for name in ("mean", "std"))
-        return InputRule(tuple(steps), cast(Any, mean), cast(Any, std), float(document["divisor"]))
-    except (KeyError, TypeError, ValueError) as error:
+        divisor = float(document["divisor"])
+        _require_usable(steps, mean, std, divisor)
+        return InputRule(tuple(steps), cast(Any, mean), cast(Any, std), divisor)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise OptionError(
             f"the input rule {dict(document)} cannot be used ({type(error).__name__}: {error}); known steps are "
             f"{', '.join(sorted(known))}"
         ) from error
+
+
+def _step(kind: type[Step], numbers: Mapping[str, Any]) -> Step:
+    """Return a step of checked types; its fields are whole numbers, choices and triples."""
+    import msgspec
+
+    unknown = set(numbers) - {each.name for each in fields(cast(Any, kind))}
+    if unknown:
+        raise ValueError(f"{kind.__name__} takes no {', '.join(sorted(map(str, unknown)))}")
+    return msgspec.convert(dict(numbers), kind)
+
+
+def _require_usable(
+    steps: list[Step], mean: tuple[float, ...] | None, std: tuple[float, ...] | None, divisor: float
+) -> None:
+    for triple in (mean, std):
+        if triple is not None and (len(triple) != 3 or not np.isfinite(triple).all()):
+            raise ValueError(f"mean and std are three finite numbers, and one is {triple}")
+    if (std is not None and min(std) <= 0) or not 0 < divisor < np.inf:
+        raise ValueError(f"std {std} and divisor {divisor} must be positive")
+    for step in steps:
+        sizes = [value for value in asdict(cast(Any, step)).values() if type(value) is int]
+        if any(abs(size) > _MOST_PIXELS for size in sizes):
+            raise ValueError(f"{type(step).__name__} of more than {_MOST_PIXELS} pixels")

@@ -31,6 +31,7 @@ from fewshot.embeddings.layer_key import CLEAN
 
 Unit = Literal["normalised", "unit"]
 _TRUNCATE_SIGMAS = 4.0  # as scipy.ndimage.gaussian_filter
+_MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # JPEG_MAX_DIMENSION of libjpeg, WEBP_MAX_DIMENSION of libwebp
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,9 @@ def _webp(image: Image.Image, quality: float, _: str) -> Image.Image:
 
 
 def _recoded(image: Image.Image, container: str, quality: int) -> Image.Image:
+    limit = _MOST_SIDE[container]
+    if max(image.size) > limit:
+        raise ValueError(f"{image.width}x{image.height} pixels, and {container} holds at most {limit} on a side")
     stream = io.BytesIO()
     image.save(stream, container, quality=quality)
     return Image.open(io.BytesIO(stream.getvalue())).convert("RGB")

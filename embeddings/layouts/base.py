@@ -2,21 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from fewshot.core.registry import Registry
+from fewshot.core.regular_files import read_regular
+from fewshot.embeddings.inputs.bounds import MAX_FILE_BYTES
+from fewshot.embeddings.layouts.labels import UnlabelledRow
 
 LAYOUTS = Registry(group="fewshot.layouts", kind="layout")
-
-# Class words in any case, as public releases use them (CNNDetection 0_real and 1_fake, GenImage nature and ai, WildFake
-# Real); a folder of one of these names says the class of what is below it.
-NATURAL_WORDS = frozenset({"0_real", "real", "nature", "natural", "authentic", "0"})
-SYNTHETIC_WORDS = frozenset({"1_fake", "fake", "ai", "synthetic", "generated", "1"})
-_TRUE = {"1", "1.0", "true", "yes"} | SYNTHETIC_WORDS
-_FALSE = {"0", "0.0", "false", "no"} | NATURAL_WORDS
+_REASONS = 50  # different reasons of left-out rows that are counted one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +55,8 @@ class Layout(ABC):
     def __init__(self) -> None:
         self.ignored: Counter[str] = Counter()
         """What ``samples`` left out so far, in words -> how many; nothing is dropped without a word."""
+        self.skip_unlabelled = False
+        """Whether rows of neither class are left out and counted, instead of refused."""
 
     @abstractmethod
     def recognises(self, root: Path) -> bool:
@@ -72,19 +71,30 @@ class Layout(ABC):
         """
 
     def read(self, root: Path, sample: Sample) -> bytes:
-        """Return the encoded bytes of one sample's image file."""
-        return (root / sample.path).read_bytes()
+        """Return the encoded bytes of one sample's image file.
+
+        Raises:
+            OSError: it is missing, may not be read, is no regular file, or is larger than any image.
+        """
+        return read_regular(self.location(root, sample), limit=MAX_FILE_BYTES)
 
     def location(self, root: Path, sample: Sample) -> Path:
         """Return the file on disk that holds the sample: the image itself, or the archive it is a member of."""
         return root / sample.path
 
+    def labelled(self, make: Callable[..., Sample], rows: Iterable[tuple[Any, ...]]) -> Iterator[Sample]:
+        """Yield ``make(*row)`` of every row; one of neither class is left out and counted if that is allowed.
 
-def label(value: Any) -> bool | None:
-    """Return True = synthetic, False = natural, None when the value is neither.
-
-    >>> label("1"), label(False), label("0_REAL"), label("maybe")
-    (True, False, False, None)
-    """
-    text = str(value).strip().lower()
-    return True if text in _TRUE else False if text in _FALSE else None
+        Raises:
+            UnlabelledRow: a row is of neither class, and ``skip_unlabelled`` is not set.
+        """
+        for row in rows:
+            try:
+                sample = make(*row)
+            except UnlabelledRow as error:
+                if not self.skip_unlabelled:
+                    raise
+                known = error.reason in self.ignored or len(self.ignored) < _REASONS
+                self.ignored[error.reason if known else "rows with other labels of neither class"] += 1
+                continue
+            yield sample

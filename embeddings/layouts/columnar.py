@@ -1,12 +1,19 @@
 """Read rows of Parquet files and Arrow streams one at a time, without holding a file's images in memory."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fewshot.core.errors import InputError
+from fewshot.core.regular_files import require_regular
+from fewshot.embeddings.inputs.images import UnreadableImage
+from fewshot.embeddings.layouts.delimited import require_columns
+from fewshot.embeddings.layouts.names import require_text
 
 _FILES_KEPT = 4
+_BATCH_ROWS = 4096
 
 
 class ParquetRows:
@@ -23,17 +30,17 @@ class ParquetRows:
     def without_images(self, file: Path, *, images: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield every row as a mapping, without the image columns."""
         wanted = [name for name in parquet_columns(file) if name not in images]
-        with _parquet(file) as opened:
-            for batch in opened.iter_batches(columns=wanted):
-                yield from batch.to_pylist()
+        with parquet_file(file) as opened:
+            yield from _rows_of(opened.iter_batches(batch_size=_BATCH_ROWS, columns=wanted))
 
     def cell(self, file: Path, row: int, column: str) -> Any:
         """Return one value."""
         starts = self._starts_of(file)
         group = max(number for number, start in enumerate(starts) if start <= row)
         if self._group != (file, column, group):
-            with _parquet(file) as opened:
+            with parquet_file(file) as opened:
                 self._column = opened.read_row_group(group, columns=[column]).column(0)
+                self._column.validate(full=True)
             self._group = (file, column, group)
         return self._column[row - starts[group]].as_py()
 
@@ -41,7 +48,7 @@ class ParquetRows:
         if file not in self._starts:
             if len(self._starts) >= _FILES_KEPT:
                 self._starts.clear()
-            with _parquet(file) as opened:
+            with parquet_file(file) as opened:
                 starts = [0]
                 for number in range(opened.num_row_groups - 1):
                     starts.append(starts[-1] + opened.metadata.row_group(number).num_rows)
@@ -59,24 +66,60 @@ class ArrowRows:
         return {"_tables": {}}
 
     def table(self, file: Path) -> Any:
-        """Return the file as a ``pyarrow.Table`` over the mapped file."""
+        """Return the file as a ``pyarrow.Table`` over the mapped file, every offset in it checked."""
         import pyarrow
 
         if file not in self._tables:
-            try:
-                self._tables[file] = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()
-            except pyarrow.ArrowException as error:
-                raise InputError(f"{file} is not a readable Arrow stream ({error}); save the data set again") from error
+            with _reading(file, "Arrow stream"):
+                require_regular(file)
+                found = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()
+                found.validate(full=True)
+                require_columns(found.column_names, file)
+                self._tables[file] = found
         return self._tables[file]
+
+    def without_images(self, file: Path, *, images: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield every row as a mapping, without the image columns."""
+        table = self.table(file)
+        with _reading(file, "Arrow stream"):
+            yield from _rows_of(table.drop_columns(list(images)).to_batches(max_chunksize=_BATCH_ROWS))
 
     def cell(self, file: Path, row: int, column: str) -> Any:
         """Return one value."""
         return self.table(file).column(column)[row].as_py()
 
 
+def parquet_rows(file: Path, *, ignored: Counter[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (row number from 1, cells by column) of a Parquet table; columns of bytes are left out and counted.
+
+    Raises:
+        InputError: not a readable Parquet file, a column twice, or too many of them.
+    """
+    from pyarrow import types
+
+    with parquet_file(file) as opened:
+        schema = opened.schema_arrow
+        wanted = []
+        for field in schema:
+            if not field.name.strip():
+                ignored[f"column of {file.name} without a name"] += 1
+            elif types.is_binary(field.type) or types.is_large_binary(field.type):
+                ignored[f"column {field.name} of {file.name}: bytes, not text"] += 1
+            else:
+                wanted.append(field.name)
+        rows = _rows_of(opened.iter_batches(batch_size=_BATCH_ROWS, columns=wanted))
+        yield from enumerate(rows, start=1)
+
+
+def _rows_of(batches: Iterator[Any] | Sequence[Any]) -> Iterator[dict[str, Any]]:
+    for batch in batches:
+        batch.validate(full=True)
+        yield from batch.to_pylist()
+
+
 def parquet_columns(file: Path) -> list[str]:
     """Return the names of a Parquet file's columns."""
-    with _parquet(file) as opened:
+    with parquet_file(file) as opened:
         names: list[str] = opened.schema_arrow.names
         return names
 
@@ -86,17 +129,27 @@ def arrow_schema(file: Path) -> Any:
     import pyarrow
 
     if file.suffix == ".parquet":
-        with _parquet(file) as opened:
+        with parquet_file(file) as opened:
             return opened.schema_arrow
-    try:
+    with _reading(file, "Arrow stream"):
+        require_regular(file)
         with pyarrow.memory_map(str(file)) as mapped:
-            return pyarrow.ipc.open_stream(mapped).schema
-    except pyarrow.ArrowException as error:
-        raise InputError(f"{file} is not a readable Arrow stream ({error}); save the data set again") from error
+            schema = pyarrow.ipc.open_stream(mapped).schema
+        _require_schema(schema, file)
+        return schema
 
 
-def image_bytes(cell: Any) -> bytes:
-    """Return the encoded bytes of an image cell, which is bytes or ``{bytes, path}``."""
+def image_bytes(rows: ParquetRows | ArrowRows, file: Path, row: int, column: str) -> bytes:
+    """Return the encoded bytes of an image cell, which is bytes or ``{bytes, path}``.
+
+    Raises:
+        UnreadableImage: the cell cannot be read; the other images of the file may still be.
+        FileNotFoundError: the cell holds no bytes.
+    """
+    try:
+        cell = rows.cell(file, row, column)
+    except (InputError, LookupError) as error:
+        raise UnreadableImage("damaged", str(error)) from error
     if isinstance(cell, dict):
         cell = cell.get("bytes")
     if not isinstance(cell, bytes):
@@ -104,11 +157,45 @@ def image_bytes(cell: Any) -> bytes:
     return cell
 
 
-def _parquet(file: Path) -> Any:
-    import pyarrow
+@contextmanager
+def parquet_file(file: Path) -> Iterator[Any]:
+    """Open a Parquet file; whatever goes wrong while it is open is one sentence.
+
+    Raises:
+        InputError: not a regular file, or not a readable Parquet file; a column twice, or too many.
+    """
     from pyarrow.parquet import ParquetFile
 
+    with _reading(file, "Parquet file"):
+        require_regular(file)
+        with ParquetFile(file, page_checksum_verification=True) as opened:
+            _require_schema(opened.schema_arrow, file)
+            yield opened
+
+
+def _require_schema(schema: Any, file: Path) -> None:
+    require_columns(schema.names, file)
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise InputError(f"{file} has the column {twice[0]!r} twice; keep one of them")
+    for name in schema.names:
+        require_text(name, where=f"{file}: the column")
+
+
+@contextmanager
+def _reading(file: Path, what: str) -> Iterator[None]:
+    """Turn whatever pyarrow raises for a damaged file into one sentence."""
+    import pyarrow
+
     try:
-        return ParquetFile(file)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{file} is not a readable Parquet file ({error}); fetch it again") from error
+        yield
+    except (
+        OSError,
+        pyarrow.ArrowException,
+        ValueError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+        TypeError,
+    ) as error:
+        raise InputError(f"{file} is not a readable {what} ({error}); fetch it again") from error

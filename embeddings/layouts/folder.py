@@ -1,12 +1,13 @@
 """Class folders as people name them: ``root/natural/<source>/**`` and ``root/synthetic/<source>/**``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, final
 
 from fewshot.core.errors import InputError
 from fewshot.embeddings.layouts.base import Layout, Sample
-from fewshot.embeddings.layouts.tree import class_level, class_words, image_files
+from fewshot.embeddings.layouts.splits import without_splits
+from fewshot.embeddings.layouts.tree import class_level, class_words, image_files, left_out
 
 
 @final
@@ -14,7 +15,8 @@ class Folder(Layout):
     """Images below folders named by class words at any level.
 
     The source is the folder under the class word, else the folder above it, else ``natural`` or ``synthetic``. The
-    deepest class word of a path counts, and two different ones in a path are an error.
+    deepest class word of a path counts, and two different ones in a path are an error. A folder named by a split is
+    the split, wherever it stands, and never the source.
     """
 
     name: ClassVar[str] = "folder"
@@ -31,27 +33,32 @@ class Folder(Layout):
             found = True
             yield _sample(root, path)
         if not found:
-            ignored = "; ".join(f"{count} x {what}" for what, count in self.ignored.items())
-            raise InputError(f"no image was found below {root}" + (f" (left out: {ignored})" if ignored else ""))
+            raise InputError(f"no image was found below {root}{left_out(self.ignored)}")
 
 
 def _sample(root: Path, path: str) -> Sample:
-    parents = path.split("/")[:-1]
-    found = class_level(parents)
+    folders = path.split("/")[:-1]
+    without = without_splits(folders)
+    found = class_level(without.names)
     if found is None:
         raise InputError(
             f"{root}: nothing says whether {path!r} is natural or synthetic; a folder above it must be named by a "
-            f"class word ({class_words()}), and the folders seen are: {', '.join(parents) or 'none'}. "
+            f"class word ({class_words()}), and the folders seen are: {', '.join(folders) or 'none'}. "
             f"Rename them, or give a table with the columns path, source, synthetic"
         )
     level, synthetic = found
-    words = [class_level([name]) for name in parents]
+    words = [class_level([name]) for name in without.names]
     if {word[1] for word in words if word} == {True, False}:
-        raise InputError(f"{root}: {path!r} lies below class words of both classes; rename one of {', '.join(parents)}")
-    return Sample(path=path, source=_source(parents, level, synthetic), synthetic=synthetic)
+        raise InputError(f"{root}: {path!r} lies below class words of both classes; rename one of {', '.join(folders)}")
+    if len(without.splits) > 1:
+        raise InputError(
+            f"{root}: {path!r} lies below folders of several splits ({', '.join(without.splits)}); rename one of them, "
+            f"or give a table with a column split"
+        )
+    return Sample(path, _source(without.names, level, synthetic), synthetic, split=without.split)
 
 
-def _source(parents: list[str], level: int, synthetic: bool) -> str:
+def _source(parents: Sequence[str], level: int, synthetic: bool) -> str:
     if level + 1 < len(parents):
         return parents[level + 1]
     if level > 0:

@@ -6,10 +6,12 @@ from typing import ClassVar, final
 
 from fewshot.core.errors import InputError
 from fewshot.embeddings.layouts.base import Layout, Sample
-from fewshot.embeddings.layouts.tree import children, image_files
+from fewshot.embeddings.layouts.splits import is_split
+from fewshot.embeddings.layouts.tree import children, image_files, split_folders
 
 CLASSES = {"nature": False, "ai": True}
-SPLITS = {"train": "train", "val": "test"}  # the val folders are the published test sets
+# The val folders are the published test sets, whatever their copies call them.
+SPLITS = {"train": "train", "val": "test", "valid": "test", "validation": "test", "test": "test"}
 _SUFFIX = "_imagenet"
 
 
@@ -21,10 +23,13 @@ class Genimage(Layout):
 
     def recognises(self, root: Path) -> bool:
         """A generator with ``train`` or ``val`` over ``ai`` or ``nature``, or ``test/<name>_imagenet``."""
-        test_sets = any(folder.name.endswith(_SUFFIX) for folder in children(root / "test"))
+        tests = [split for split in split_folders(root) if split.name.lower() == "test"]
+        test_sets = any(folder.name.endswith(_SUFFIX) for test in tests for folder in children(test))
         return test_sets or any(
-            split.name in SPLITS and {child.name for child in children(split)} & set(CLASSES)
+            split.name.lower() in ("train", "val", "valid", "validation")
+            and {child.name.lower() for child in children(split)} & set(CLASSES)
             for generator in children(root)
+            if not is_split(generator.name)
             for inner in (generator, *children(generator))
             for split in children(inner)
         )
@@ -47,8 +52,8 @@ def _generator_and_split(parts: list[str]) -> tuple[str, str] | None:
     """Return (generator, split) of a path, None when it fits neither tree."""
     if len(parts) < 4 or parts[-2].lower() not in CLASSES:
         return None
-    if len(parts) == 4 and parts[0] == "test" and parts[1].endswith(_SUFFIX):
+    if len(parts) == 4 and parts[0].lower() == "test" and parts[1].endswith(_SUFFIX):
         return parts[1].removesuffix(_SUFFIX), "test"
-    if len(parts) in (4, 5) and parts[-3] in SPLITS:
-        return parts[0], SPLITS[parts[-3]]
+    if len(parts) in (4, 5) and parts[-3].lower() in SPLITS and not is_split(parts[0]):
+        return parts[0], SPLITS[parts[-3].lower()]
     return None

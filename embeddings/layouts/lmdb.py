@@ -1,6 +1,5 @@
 """FiSeR's LMDB: ``num-samples``, images ``i-%09d`` and labels ``l-%09d``, counted from 1. Nothing is ever unpickled."""
 
-import importlib
 import json
 import zlib
 from collections.abc import Iterator
@@ -8,11 +7,16 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from fewshot.core.errors import InputError
+from fewshot.embeddings.inputs.bounds import MAX_FILE_BYTES
 from fewshot.embeddings.inputs.images import UnreadableImage
 from fewshot.embeddings.layouts.base import Layout, Sample
+from fewshot.embeddings.layouts.lmdb_pages import LmdbFile
+from fewshot.embeddings.layouts.names import require_text, source_name
+from fewshot.embeddings.layouts.tree import count_beside
 
 NATURE = "nature"
 _LABEL_BYTES = 1 << 20
+_COUNT_DIGITS = 9  # of a key's number
 
 
 @final
@@ -23,62 +27,66 @@ class Lmdb(Layout):
 
     def __init__(self) -> None:
         super().__init__()
-        self._open: dict[Path, Any] = {}
+        self._open: dict[Path, LmdbFile] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"ignored": self.ignored, "_open": {}}
+        return {"ignored": self.ignored, "skip_unlabelled": self.skip_unlabelled, "_open": {}}
 
     def recognises(self, root: Path) -> bool:
-        """A folder with ``data.mdb``, or that file."""
-        return (root / "data.mdb").is_file() or (root.name == "data.mdb" and root.is_file())
+        """A folder with ``data.mdb``, or that file; whether it can be read, reading it says."""
+        return (root / "data.mdb").exists() or (root.name == "data.mdb" and root.exists())
 
     def samples(self, root: Path) -> Iterator[Sample]:
         """Yield the entries in number order; a missing or damaged label is an error with its number."""
-        with self._environment(root).begin() as transaction:
-            count = transaction.get(b"num-samples")
-            if count is None or not bytes(count).isdigit():
-                raise InputError(f"{root} has no entry num-samples; wanted an LMDB built by FiSeR's script")
-            for number in range(1, int(count) + 1):
-                yield _sample(root, number, transaction.get(b"l-%09d" % number))
+        if root.is_dir():
+            count_beside(root, ["data.mdb", "lock.mdb"], ignored=self.ignored)
+        file = self._file(root)
+        count = file.get(b"num-samples")
+        if count is None or not count.isdigit() or len(count) > _COUNT_DIGITS:
+            raise InputError(f"{root} has no entry num-samples; wanted an LMDB built by FiSeR's script")
+        for number in range(1, int(count) + 1):
+            yield _sample(root, number, file.get(b"l-%09d" % number))
 
     def read(self, root: Path, sample: Sample) -> bytes:
         """Return the encoded file; a legacy value in a pickled list is taken apart without running anything."""
-        with self._environment(root).begin() as transaction:
-            value = transaction.get(sample.member.encode())
+        try:
+            value = self._file(root).get(sample.member.encode())
+        except InputError as error:  # a damaged page; the other images may still be read
+            raise UnreadableImage("damaged", str(error)) from error
         if value is None:
             raise FileNotFoundError(2, f"no entry {sample.member}")
+        if len(value) > MAX_FILE_BYTES:
+            raise UnreadableImage("damaged", f"an entry of {len(value):,} bytes")
         return unwrapped(value)
 
     def location(self, root: Path, sample: Sample) -> Path:
         """Return the database file."""
         return root / sample.path if root.is_dir() else root
 
-    def _environment(self, root: Path) -> Any:
+    def _file(self, root: Path) -> LmdbFile:
         if root not in self._open:
-            try:
-                library = importlib.import_module("lmdb")
-            except ImportError as error:
-                raise InputError(f"{root} is an LMDB; install its reader with: pip install 'fewshot[lmdb]'") from error
-            try:
-                self._open[root] = library.open(str(root), readonly=True, lock=False, subdir=root.is_dir(), max_dbs=0)
-            except library.Error as error:
-                raise InputError(f"{root} is not a readable LMDB ({error}); build it again") from error
+            self._open[root] = LmdbFile(root / "data.mdb" if root.is_dir() else root)
         return self._open[root]
 
 
 def _sample(root: Path, number: int, value: bytes | None) -> Sample:
+    where = f"{root}: the label l-{number:09d}"
     try:
         if value is None:
             raise ValueError("there is none")
         found = json.loads(_inflated(value))
-        source, original = str(found["src"]), str(found.get("path", ""))
-    except (ValueError, KeyError, TypeError, zlib.error) as error:
-        raise InputError(f"{root}: the label l-{number:09d} is damaged ({error}); build the LMDB again") from error
+        source, original = found["src"], str(found.get("path", ""))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error) as error:
+        raise InputError(f"{where} is damaged ({error}); build the LMDB again") from error
+    require_text(original, where=f"{where}: the path")
+    name = source_name(source, where=where)
+    if name.casefold() == NATURE != name:
+        raise InputError(f"{where}: the source {name!r} would be synthetic, and {NATURE!r} is natural; write it so")
     return Sample(
         path="data.mdb",
         member=f"i-{number:09d}",
-        source=source,
-        synthetic=source != NATURE,
+        source=name,
+        synthetic=name != NATURE,
         extra={"original": original},
     )
 

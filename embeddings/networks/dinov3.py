@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from fewshot.embeddings.weights.checkpoint import State
+from fewshot.embeddings.weights.checkpoint import State, renamed
 
 LAST = "last"
 # transformers < 5 names the blocks ``layer.N``, as every published file does; later versions ``model.layer.N``.
@@ -78,9 +78,10 @@ def own_names(state: State) -> State:
     """
     with torch.device("meta"):
         blocks = _BLOCKS[any(key.startswith("model.") for key in build("vits16").state_dict())]
-    named = {}
-    for key, tensor in state.items():
+
+    def own(key: str) -> str:
         while key.startswith(("encoder.", "model.", "module.", "_orig_mod.")):
             key = key.partition(".")[2]
-        named[blocks + key.removeprefix("layer.") if key.startswith("layer.") else key] = tensor
-    return named
+        return blocks + key.removeprefix("layer.") if key.startswith("layer.") else key
+
+    return renamed(state, own)

@@ -8,6 +8,7 @@ import numpy as np
 
 from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import StoreError
+from fewshot.embeddings.inputs.images import UnreadableImage
 from fewshot.embeddings.layouts.collection import Collection
 from fewshot.embeddings.pipeline.ledger import Part, PartsFolder
 from fewshot.embeddings.pipeline.units import Known, Task
@@ -82,6 +83,8 @@ class History:
 
     def _sound_parts(self) -> list[Part]:
         sound, damaged = self.folder.sound_parts()
+        damaged += [part.file for part in sound if not self._fits(part)]
+        sound = [part for part in sound if part.file not in damaged]
         if damaged:
             self.notes.append(f"{len(damaged)} damaged unfinished files in {self.folder.folder} are made again")
         stale = [part for part in sound if self._changed_since(part)]
@@ -89,6 +92,13 @@ class History:
             self.notes.append(f"images of {len(stale)} units changed since they were embedded; they are embedded again")
         self.folder.forget({*damaged, *(part.file for part in stale)})
         return [part for part in sound if part not in stale]
+
+    def _fits(self, part: Part) -> bool:
+        """Return whether a part is about images of the sample list."""
+        if not all(position < len(self.keys) for position in part.positions):
+            return False
+        with self.folder.open(part) as store:
+            return all(str(key) in self.position for key in store.column("key"))
 
     def _changed_since(self, part: Part) -> bool:
         with self.folder.open(part) as store:
@@ -113,7 +123,7 @@ class History:
             if status.st_mtime_ns == mtime and same_size:
                 return False
             return hashlib.sha256(layout.read(folder, sample)).hexdigest() != digest
-        except OSError:
+        except (OSError, UnreadableImage):
             return False  # it cannot be read now; reading it for a new backbone will say so
 
     def known(self) -> dict[str, Known]:

@@ -1,29 +1,31 @@
 """Unfinished work beside a store, in ``STORE.h5.parts/``: finished units, their ledger, the sample list and the lock.
 
-A unit's file is itself a small sealed store, written under a temporary name with checksums, closed, fsynced, reopened,
+The folder is ours when it has our marker (``parts_marker.py``); any other folder of that name is left alone. A unit's
+file is itself a small sealed store, written under a temporary name with checksums, closed, fsynced, reopened,
 counted and renamed; only then does the ledger name it. Whatever a killed run left besides is overwritten or ignored.
 """
 
 import fcntl
-import json
 import os
-import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fewshot.core.errors import StoreError
+from fewshot.core.errors import OutputError, StoreError
 from fewshot.core.files import file_sha256, output_error, remove_abandoned, write_text
+from fewshot.core.regular_files import require_regular
+from fewshot.embeddings.layer_key import LayerKey
+from fewshot.embeddings.pipeline.ledger_file import Entry, read_entries, read_samples, samples_text, write_entries
+from fewshot.embeddings.pipeline.parts_marker import is_own, make_parts_folder, remove_own_files
 from fewshot.embeddings.pipeline.units import Task, Unit
+from fewshot.embeddings.store.read_errors import NO_LOCKS
 from fewshot.embeddings.store.reader import FeatureStore
 
 _SAMPLES = "samples.jsonl"
 _LOCK = "lock"
 _SEAL = "seal"
-_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class PartsFolder:
         self.folder = store.with_name(store.name + ".parts")
         self.name = "ledger.json" if shard is None else f"ledger-{shard[0]}-of-{shard[1]}.json"
         self.shard = shard
+        self._opened: dict[str, FeatureStore] = {}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -74,12 +77,9 @@ class PartsFolder:
 
         Raises:
             StoreError: another process works on the same output.
-            OutputError: the folder cannot be made.
+            OutputError: the folder cannot be made, or one of its name is not ours.
         """
-        try:
-            self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise output_error(self.store, error) from error
+        make_parts_folder(self.folder, self.store)
         files = []
         try:
             files.append(self._lock(_LOCK, shared=self.shard is not None))
@@ -94,25 +94,39 @@ class PartsFolder:
     def _lock(self, name: str, *, shared: bool) -> int:
         path = self.folder / name
         while True:
+            make_parts_folder(self.folder, self.store)
             try:
-                self.folder.mkdir(exist_ok=True)
-                file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError:
+                continue  # the last owner removed the folder between our making and opening
             except OSError as error:
                 raise output_error(self.store, error) from error
-            try:
-                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except OSError as error:
-                owner = os.read(file, 200).decode(errors="replace") or "a process that did not say its name"
-                os.close(file)
-                raise StoreError(
-                    f"{self.store} is being written by {owner}; wait until it has ended, or give another -o"
-                ) from error
+            self._take_lock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
                 if not shared:
                     os.truncate(file, 0)
                     os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
                 return file
             os.close(file)  # the last owner removed the folder between our opening and locking
+
+    def _take_lock(self, file: int, kind: int) -> None:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(file, 200).decode(errors="replace") or "a process that did not say its name"
+            os.close(file)
+            raise self._lock_error(error, owner) from error
+
+    def _lock_error(self, error: OSError, owner: str) -> Exception:
+        """Return what to say of a lock that was refused: held by another, unknown to the file system, or a fault."""
+        if isinstance(error, BlockingIOError):
+            return StoreError(f"{self.store} is being written by {owner}; wait until it has ended, or give another -o")
+        if error.errno in NO_LOCKS:
+            return OutputError(
+                f"{self.store} cannot be written: its file system knows no locks, and two runs could not be kept "
+                f"apart; give -o on a local disk, and copy the store when it is sealed"
+            )
+        return output_error(self.store, error)
 
     def _remove_if_idle(self, lock: int) -> None:
         """Remove the folder when nothing unfinished is in it and no other shard is at work."""
@@ -121,14 +135,20 @@ class PartsFolder:
         except OSError:
             return
         if not self.parts():
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove_own_files(self.folder)
 
     @contextmanager
     def sealing(self) -> Iterator[None]:
         """Wait until no other shard seals, and seal alone; what a killed seal left is removed."""
-        file = os.open(self.folder / _SEAL, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            file = os.open(self.folder / _SEAL, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise output_error(self.store, error) from error
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                raise self._lock_error(error, "another shard") from error
             remove_abandoned(self.store)
             yield
         finally:
@@ -137,38 +157,53 @@ class PartsFolder:
     # -- the sample list -----------------------------------------------------------------------------------------------
 
     def sample_list(self) -> list[tuple[str, str, bool]] | None:
-        """Return (key, source, synthetic) of every sample of the unfinished run, None when there is none."""
-        path = self.folder / _SAMPLES
-        if not path.exists():
-            return None
-        with path.open(encoding="ascii") as stream:
-            return [(row[0], row[1], bool(row[2])) for row in map(json.loads, stream)]
+        """Return (key, source, synthetic) of every sample of the unfinished run, None when there is none.
+
+        Raises:
+            StoreError: the list is damaged.
+        """
+        return read_samples(self.folder / _SAMPLES)
 
     def keep_sample_list(self, rows: Sequence[tuple[str, str, bool]]) -> None:
         """Write the sample list once; every part's positions refer to it."""
-        lines = "".join(json.dumps([key, source, int(synthetic)]) + "\n" for key, source, synthetic in rows)
-        write_text(self.folder / _SAMPLES, lines)
+        write_text(self.folder / _SAMPLES, samples_text(rows))
 
     # -- the ledger ----------------------------------------------------------------------------------------------------
 
     def parts(self) -> list[Part]:
-        """Return the finished units of all ledgers, in the order they were finished."""
+        """Return the finished units of all ledgers, in the order they were finished; none where no folder is ours.
+
+        Raises:
+            StoreError: a ledger is damaged.
+        """
         found: dict[str, Part] = {}
-        for path in sorted(self.folder.glob("ledger*.json")):
-            for entry in _read_ledger(path):
-                found[entry["file"]] = _part(entry)
+        for path in self._ledgers() if is_own(self.folder) else ():
+            for entry in read_entries(path):
+                found[entry.file] = _part(entry)
         return list(found.values())
+
+    def _ledgers(self) -> list[Path]:
+        return sorted(self.folder.glob("ledger*.json"))
 
     def sound_parts(self) -> tuple[list[Part], list[str]]:
         """Return the parts whose bytes are those the ledger names, and the files that are not (damaged or gone)."""
-        sound, damaged = [], []
+        sound: list[Part] = []
+        damaged: list[Part] = []
         for part in self.parts():
-            path = self.folder / part.file
-            if path.exists() and file_sha256(path) == part.sha256:
-                sound.append(part)
-            else:
-                damaged.append(part.file)
-        return sound, damaged
+            (sound if self._is_sound(part) else damaged).append(part)
+        return sound, [part.file for part in damaged]
+
+    def _is_sound(self, part: Part) -> bool:
+        path = self.folder / part.file
+        try:
+            require_regular(path)
+            if file_sha256(path) != part.sha256:
+                return False
+            with self.open(part) as store:
+                keys = (LayerKey(backbone, layer, view) for backbone, view, layers, _ in part.tasks for layer in layers)
+                return len(store) == part.rows and all(map(store.has_layer, keys))
+        except (OSError, StoreError):
+            return False
 
     def record(self, unit: Unit, file: Path, *, rows: int, failures: int) -> Part:
         """Name a finished unit in this process's ledger."""
@@ -181,69 +216,61 @@ class PartsFolder:
             positions=unit.positions,
         )
         own = self.folder / self.name
-        entries = [entry for entry in _read_ledger(own) if entry["file"] != part.file]
-        entries.append(_entry(part))
-        write_text(own, json.dumps({"format": _FORMAT, "parts": entries}))
+        entries = [entry for entry in read_entries(own) if entry.file != part.file]
+        write_entries(own, [*entries, _entry(part)])
         return part
 
     def forget(self, files: set[str]) -> None:
         """Take parts out of every ledger, then delete their files."""
-        for path in self.folder.glob("ledger*.json"):
-            entries = _read_ledger(path)
-            kept = [entry for entry in entries if entry["file"] not in files]
+        for path in self._ledgers():
+            entries = read_entries(path)
+            kept = [entry for entry in entries if entry.file not in files]
             if len(kept) < len(entries):
-                write_text(path, json.dumps({"format": _FORMAT, "parts": kept}))
+                write_entries(path, kept)
         for file in files:
+            self._opened.pop(file, None)
             with suppress(FileNotFoundError):
                 (self.folder / file).unlink()
 
     def open(self, part: Part) -> FeatureStore:
-        """Return the part's small store."""
-        return FeatureStore(self.folder / part.file)
+        """Return the part's small store, whose structure is checked once; the caller closes it."""
+        if part.file not in self._opened:
+            self._opened[part.file] = FeatureStore(self.folder / part.file)
+        return self._opened[part.file]
 
 
-def _read_ledger(path: Path) -> list[dict[str, Any]]:
-    try:
-        entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="ascii"))["parts"]
-    except FileNotFoundError:
-        return []
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"the ledger {path} is damaged ({error}); delete {path.parent} to begin again") from error
-    return entries
-
-
-def _entry(part: Part) -> dict[str, Any]:
-    return {
-        "file": part.file,
-        "sha256": part.sha256,
-        "rows": part.rows,
-        "failures": part.failures,
-        "tasks": [list(task) for task in part.tasks],
-        "positions": _runs(part.positions),
-    }
-
-
-def _part(entry: Mapping[str, Any]) -> Part:
-    return Part(
-        file=entry["file"],
-        sha256=entry["sha256"],
-        rows=entry["rows"],
-        failures=entry["failures"],
-        tasks=tuple((backbone, view, tuple(layers), mark) for backbone, view, layers, mark in entry["tasks"]),
-        positions=tuple(position for start, stop in entry["positions"] for position in range(start, stop)),
+def _entry(part: Part) -> Entry:
+    return Entry(
+        file=part.file,
+        sha256=part.sha256,
+        rows=part.rows,
+        failures=part.failures,
+        tasks=list(part.tasks),
+        positions=_runs(part.positions),
     )
 
 
-def _runs(positions: Sequence[int]) -> list[list[int]]:
+def _part(entry: Entry) -> Part:
+    return Part(
+        file=entry.file,
+        sha256=entry.sha256,
+        rows=entry.rows,
+        failures=entry.failures,
+        tasks=tuple(entry.tasks),
+        positions=tuple(position for start, stop in entry.positions for position in range(start, stop)),
+    )
+
+
+def _runs(positions: Sequence[int]) -> list[tuple[int, int]]:
     """Return positions as [start, stop) runs.
 
     >>> _runs([0, 1, 2, 7])
-    [[0, 3], [7, 8]]
+    [(0, 3), (7, 8)]
     """
-    runs: list[list[int]] = []
+    runs: list[tuple[int, int]] = []
     for position in positions:
         if runs and runs[-1][1] == position:
-            runs[-1][1] += 1
+            runs[-1] = (runs[-1][0], position + 1)
         else:
-            runs.append([position, position + 1])
+            runs.append((position, position + 1))
     return runs

@@ -16,11 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fewshot.core.errors import FewshotError
+from fewshot.core.regular_files import require_regular
+from fewshot.embeddings.inputs.bounds import MAX_FILE_BYTES, is_light
 from fewshot.embeddings.inputs.decoders import decoder_of, resize_of
 from fewshot.embeddings.inputs.images import ImageMetadata, UnreadableImage
 from fewshot.embeddings.inputs.transforms import Resize, Step
+from fewshot.embeddings.inputs.unreadable import printable
 from fewshot.embeddings.inputs.views import PixelStep, perturb
 from fewshot.embeddings.layouts.base import Layout, Sample
+from fewshot.embeddings.layouts.look_alikes import look_alike
 from fewshot.embeddings.pipeline.settings import PixelSettings
 
 
@@ -86,28 +91,68 @@ class Prepared:
 
 
 def prepare(preparation: Preparation, job: Job) -> Prepared:
-    """Return the inputs of one image; whatever is wrong with the image stands in the result, not raised."""
+    """Return the inputs of one image; whatever is wrong with the image stands in the result, not raised.
+
+    Raises:
+        FewshotError: the preparation itself cannot be done, for example by a decoder that this machine lacks.
+    """
     started = time.perf_counter()
-    result = Prepared(job.number)
     try:
-        encoded, result.mtime_ns = _read(preparation, job)
-        read = time.perf_counter()
-        image, metadata = decoder_of(preparation.pixels.decoder)(encoded)
-        decoded = time.perf_counter()
-    except UnreadableImage as error:
-        result.failure = str(error)
-        return result
+        encoded, mtime_ns = _read(preparation, job)
+        return _prepared(preparation, job, encoded, mtime_ns=mtime_ns, started=started)
+    except Exception as error:
+        return Prepared(job.number, failure=_failure(error))
+
+
+def prepare_light(preparation: Preparation, job: Job) -> Prepared | None:
+    """Return what ``prepare`` does where decoding is certain to end soon, None where a process of its own should do it.
+
+    Raises:
+        FewshotError: as ``prepare``.
+    """
+    started = time.perf_counter()
+    try:
+        encoded, mtime_ns = _read(preparation, job)
+        if not is_light(encoded):
+            return None
+        return _prepared(preparation, job, encoded, mtime_ns=mtime_ns, started=started)
+    except Exception as error:
+        return Prepared(job.number, failure=_failure(error))
+
+
+def _failure(error: Exception) -> str:
+    """Return why one image cannot be used, after whatever was raised on its way.
+
+    Raises:
+        FewshotError: it is no error of this image.
+    """
+    if isinstance(error, FewshotError):
+        raise error
+    if isinstance(error, UnreadableImage):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "memory: preparing it needs more memory than one image may take"
+    return f"failed: {type(error).__name__}: {printable(str(error))}"
+
+
+def _prepared(preparation: Preparation, job: Job, encoded: bytes, *, mtime_ns: int, started: float) -> Prepared:
+    result = Prepared(job.number, mtime_ns=mtime_ns)
+    read = time.perf_counter()
+    image, metadata = decoder_of(preparation.pixels.decoder)(encoded)
+    decoded = time.perf_counter()
     if job.known_sha256 and metadata.file_sha256 != job.known_sha256:
         result.failure = "changed: the file's bytes are not those the store was made from"
         return result
     if job.known_id and metadata.id != job.known_id:
         result.refused = f"{job.sample.key}: the same bytes decode to other pixels than when the store was made"
         return result
+    same = _perturbed(image, preparation.pixels.reencode, metadata.id)
+    if isinstance(same, str):
+        result.failure = same
+        return result
     result.metadata = metadata
-    image = perturb(image, preparation.pixels.reencode, pixel_id=metadata.id)
-    result.inputs = _inputs(
-        image, preparation.inputs, pixel_id=metadata.id, resize=resize_of(preparation.pixels.decoder)
-    )
+    resize = resize_of(preparation.pixels.decoder)
+    result.inputs = _inputs(same, preparation.inputs, pixel_id=metadata.id, resize=resize)
     result.seconds = (read - started, decoded - read, time.perf_counter() - decoded)
     return result
 
@@ -115,13 +160,24 @@ def prepare(preparation: Preparation, job: Job) -> Prepared:
 def _read(preparation: Preparation, job: Job) -> tuple[bytes, int]:
     layout, root = preparation.layouts[job.root], preparation.roots[job.root]
     try:
-        mtime_ns = layout.location(root, job.sample).stat().st_mtime_ns
-        return layout.read(root, job.sample), mtime_ns
+        place = layout.location(root, job.sample)
+        if not job.sample.member:
+            require_regular(place, limit=MAX_FILE_BYTES)
+        return layout.read(root, job.sample), place.stat().st_mtime_ns
     except FileNotFoundError as error:
-        raise UnreadableImage("missing", "there is no such file") from error
+        found = look_alike(layout.location(root, job.sample))
+        raise UnreadableImage("missing", f"there is no such file{found}") from error
     except OSError as error:
         reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
         raise UnreadableImage("unreadable", f"{error.strerror or error} ({reason})") from error
+    except UnreadableImage:
+        raise
+    except MemoryError as error:
+        raise UnreadableImage("memory", "the file does not fit the memory that one image may take") from error
+    except FewshotError as error:
+        raise UnreadableImage("unreadable", str(error)) from error
+    except Exception as error:  # an archive's reader: tarfile, zlib, lmdb and pyarrow have errors of their own
+        raise UnreadableImage("unreadable", f"{type(error).__name__}: {error}") from error
 
 
 def _inputs(image: Image.Image, inputs: Sequence[Input], *, pixel_id: str, resize: Resize) -> list[NDArray[Any] | str]:
@@ -138,15 +194,15 @@ def _inputs(image: Image.Image, inputs: Sequence[Input], *, pixel_id: str, resiz
         try:
             results.append(_geometry(seen, wanted, between, resize))
         except Exception as error:  # any failure of a plug-in's step is this image's failure, with its text
-            results.append(f"geometry: {type(error).__name__}: {error}")
+            results.append(f"geometry: {type(error).__name__}: {printable(str(error))}")
     return results
 
 
 def _perturbed(image: Image.Image, steps: tuple[PixelStep, ...], pixel_id: str) -> Image.Image | str:
     try:
         return perturb(image, steps, pixel_id=pixel_id)
-    except Exception as error:  # an encoder that refuses a size, for example WebP above 16383 pixels
-        return f"view: {type(error).__name__}: {error}"
+    except Exception as error:  # an encoder that refuses a size, or memory that does not suffice
+        return f"view: {type(error).__name__}: {printable(str(error))}"
 
 
 def _geometry(

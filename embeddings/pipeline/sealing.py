@@ -14,7 +14,6 @@ from fewshot.embeddings.pipeline.units import Task
 from fewshot.embeddings.store.failures import Reasons
 from fewshot.embeddings.store.merge import Merge, Piece
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.store.schema import present_path
 
 _GONE = "missing: in the store's sample list, and no longer among the images"
 
@@ -81,7 +80,8 @@ class Sealing:
                 pieces.append(Piece(partial(self.history.folder.open, part), self.history.positions_of(store)))
         old = None
         if self.history.store is not None:
-            old = Piece(partial(FeatureStore, self.history.folder.store), self.history.positions_of(self.history.store))
+            store = FeatureStore(self.history.folder.store)
+            old = Piece(lambda: store, self.history.positions_of(store))
         return Merge(self.history.keys, old=old, pieces=pieces, wanted=frozenset(task.key for task in tasks))
 
     def _tried(self, task: Task, parts: Sequence[Part]) -> BoolArray:
@@ -113,7 +113,7 @@ class Sealing:
         if set(merge.infos) - before:
             return True
         return any(
-            not np.array_equal(merge.present(key), self.history.store.file[present_path(key)][:])
+            not np.array_equal(merge.present(key), self.history.store.present(key.backbone, view=key.view))
             for key in merge.infos
             if key.task in merge.wanted
         )

@@ -11,6 +11,7 @@ from fewshot.embeddings.inputs.views import PixelStep
 Precision = Literal["fp32", "bf16", "fp16"]
 AUTO = "auto"
 DECODE_SECONDS = 120.0  # what one image may take to be read, decoded and resized
+DECODE_BYTES = 8 << 30  # what a decoding process may allocate; a clean pass over the largest admitted image takes 3 GB
 
 
 @dataclass(frozen=True)

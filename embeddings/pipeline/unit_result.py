@@ -54,9 +54,10 @@ class UnitResult:
     def readable(self, number: int, sample: Sample, root: int, prepared: Prepared) -> None:
         """Keep the metadata of an image that was read."""
         assert prepared.metadata is not None
-        self.rows[number] = sample_columns(self.keys[number], sample, root) | {
+        self.rows[number] = {
             **prepared.metadata.columns(),
             "mtime_ns": prepared.mtime_ns,
+            **sample_columns(self.keys[number], sample, root),  # last: a table's own column keeps its values
         }
 
     def unreadable(self, number: int, reason: str) -> None:

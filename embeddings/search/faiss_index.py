@@ -1,5 +1,6 @@
 """Build, search and keep FAISS's own indexes; the only module that imports FAISS."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,19 @@ import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float32Array
 from fewshot.core.device import parse_device
-from fewshot.core.errors import DeviceError
+from fewshot.core.errors import DeviceError, StoreError
+from fewshot.core.regular_files import open_regular
 from fewshot.embeddings.search.indexed_layer import IndexedLayer
 from fewshot.embeddings.search.kinds import HNSW_LINKS, TRAINING_ROWS, pq_bytes
+
+# Of every FAISS file: mark, dimension, rows, two unused numbers, trained or not, metric (FAISS, index_write.cpp).
+_HEADER = struct.Struct("<4siqqq?i")
+_MARKS = {
+    "flat": (b"IxFI", b"IxF2"),
+    "hnsw": (b"IHNf",),
+    "ivf-flat": (b"IwFl",),
+    "ivf-pq": (b"IwPQ",),
+}
 
 faiss: Any = _faiss  # its type stubs know the C++ signatures, not the Python ones
 
@@ -88,9 +99,119 @@ def _reserve(storage: Any, rows: int) -> None:
     storage.codes.resize(0)  # the memory stays, so that adding blocks never doubles it
 
 
-def read(path: Path) -> Any:
-    """Return the index in a file that ``write`` made."""
-    return faiss.read_index(str(path))
+def read(path: Path, indexed: IndexedLayer, kind: str) -> Any:
+    """Return the index in a file that ``write`` made.
+
+    Args:
+        path: the file; indexed: the rows it must hold; kind: of the index.
+
+    Raises:
+        StoreError: the file holds something else, or numbers that would lead a search out of its memory.
+    """
+    try:
+        _require_header(path, indexed, kind)
+        index = faiss.read_index(str(path))
+        if not _is_whole(index, indexed, kind):
+            raise ValueError("its parts do not fit together")
+    except (OSError, RuntimeError, ValueError, MemoryError, struct.error) as error:
+        raise StoreError(
+            f"the index {path} is no {kind} index of {len(indexed)} rows of {indexed.dimension} values "
+            f"({(str(error).splitlines() or ['it asks for more memory than there is'])[0]}); build it again"
+        ) from error
+    return index
+
+
+def _require_header(path: Path, indexed: IndexedLayer, kind: str) -> None:
+    """Raise ValueError unless the first bytes name the kind, the size and the metric; FAISS would trust them."""
+    with open_regular(path) as stream:
+        head = stream.read(_HEADER.size)
+    mark, dimension, rows, *_, trained, metric = _HEADER.unpack(head)
+    wanted = (indexed.dimension, len(indexed), 1, _faiss_metric(indexed.metric))
+    if mark not in _MARKS[kind] or (dimension, rows, trained, metric) != wanted:
+        raise ValueError("its header says something else")
+    if kind == "flat" and path.stat().st_size != _HEADER.size + 8 + 4 * dimension * rows:
+        raise ValueError("its size does not follow from its header")
+
+
+def _is_whole(index: Any, indexed: IndexedLayer, kind: str) -> bool:
+    if (index.d, index.ntotal, index.metric_type) != (
+        indexed.dimension,
+        len(indexed),
+        _faiss_metric(indexed.metric),
+    ):
+        return False
+    if kind == "flat":
+        return isinstance(index, faiss.IndexFlat) and index.codes.size() == index.ntotal * index.code_size
+    if kind == "hnsw":
+        return isinstance(index, faiss.IndexHNSWFlat) and _is_graph(index, len(indexed))
+    wanted = faiss.IndexIVFFlat if kind == "ivf-flat" else faiss.IndexIVFPQ
+    return isinstance(index, wanted) and _are_lists(index, len(indexed)) and (kind == "ivf-flat" or _are_codes(index))
+
+
+def _is_flat(index: Any, *, rows: int, dimension: int) -> bool:
+    flat = faiss.downcast_index(index)
+    return (
+        isinstance(flat, faiss.IndexFlat)
+        and (flat.ntotal, flat.d, flat.code_size) == (rows, dimension, 4 * dimension)
+        and flat.codes.size() == rows * flat.code_size
+    )
+
+
+def _is_graph(index: Any, rows: int) -> bool:
+    """Return whether every link of a graph leads to a row, and every row's links lie within the list of links."""
+    graph = index.hnsw
+    levels, offsets, links, slots = (
+        faiss.vector_to_array(part)
+        for part in (graph.levels, graph.offsets, graph.neighbors, graph.cum_nneighbor_per_level)
+    )
+    if len(levels) != rows or len(offsets) != rows + 1 or len(slots) < 2:
+        return False
+    if levels.min() < 1 or levels.max() >= len(slots) or graph.max_level != levels.max() - 1:
+        return False
+    return bool(
+        0 <= graph.entry_point < rows
+        and levels[graph.entry_point] == levels.max()
+        and slots[0] == 0
+        and (np.diff(slots) >= 0).all()
+        and offsets[0] == 0
+        and (np.diff(offsets.astype(np.int64)) == slots[levels]).all()
+        and offsets[-1] == len(links)
+        and ((links >= -1) & (links < rows)).all()
+        and _is_flat(index.storage, rows=rows, dimension=index.d)
+    )
+
+
+def _are_lists(index: Any, rows: int) -> bool:
+    """Return whether inverted lists hold every row once, where the map of rows says."""
+    lists = faiss.downcast_InvertedLists(index.invlists)
+    if not isinstance(lists, faiss.ArrayInvertedLists) or not 1 <= index.nlist <= rows or lists.nlist != index.nlist:
+        return False
+    if lists.code_size != index.code_size or not _is_flat(index.quantizer, rows=index.nlist, dimension=index.d):
+        return False
+    sizes = np.array([lists.list_size(number) for number in range(index.nlist)], np.int64)
+    if sizes.sum() != rows or index.direct_map.type != faiss.DirectMap.Array:
+        return False
+    ids = [
+        np.array(faiss.rev_swig_ptr(lists.get_ids(number), int(size))) if size else np.empty(0, np.int64)
+        for number, size in enumerate(sizes)
+    ]
+    places = [(number << 32) + np.arange(size) for number, size in enumerate(sizes)]
+    order = np.argsort(np.concatenate(ids))
+    map_of_rows = faiss.vector_to_array(index.direct_map.array)
+    return bool(
+        np.array_equal(np.concatenate(ids)[order], np.arange(rows))
+        and np.array_equal(map_of_rows, np.concatenate(places)[order])
+    )
+
+
+def _are_codes(index: Any) -> bool:
+    """Return whether the codes of an index are those of its quantiser."""
+    quantiser = index.pq
+    parts = pq_bytes(index.d)
+    return bool(
+        (quantiser.d, quantiser.M, quantiser.nbits, index.code_size) == (index.d, parts, 8, parts)
+        and quantiser.centroids.size() == quantiser.ksub * index.d
+    )
 
 
 def write(index: Any, path: Path) -> None:

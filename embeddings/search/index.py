@@ -15,6 +15,7 @@ import numpy as np
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray, spans
 from fewshot.core.errors import InputError, OptionError
 from fewshot.core.files import atomic_path
+from fewshot.core.outputs import INDEX
 from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.search.exact import NONE, exact_scores, ranked, rounding_bound, scan, searched_value
 from fewshot.embeddings.search.faiss_index import (
@@ -31,7 +32,7 @@ from fewshot.embeddings.search.faiss_index import (
 )
 from fewshot.embeddings.search.files import read_description, require_same_layer, write_description
 from fewshot.embeddings.search.indexed_layer import IndexedLayer, Metric, Where
-from fewshot.embeddings.search.kinds import Choice, choose_kind
+from fewshot.embeddings.search.kinds import choose_kind
 from fewshot.embeddings.search.neighbours import Neighbours
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
 
@@ -105,11 +106,17 @@ class SourceIndex:
         description = read_description(path)
         self = cls.__new__(cls)
         opened = store if isinstance(store, FeatureStore) else FeatureStore(store)
-        chosen = {name: description[name] for name in ("backbone", "layer", "view", "metric")}
-        self.indexed = IndexedLayer.choose(opened, **chosen, where=description["where"] or None)
+        self.indexed = IndexedLayer.choose(
+            opened,
+            backbone=description.backbone,
+            layer=description.layer,
+            view=description.view,
+            metric=description.metric,
+            where=description.where or None,
+        )
         require_same_layer(path, description, self.indexed)
-        self.choice = Choice(**description["choice"])
-        self._index = read(path)
+        self.choice = description.chosen
+        self._index = read(path, self.indexed, self.choice.kind)
         self._longest = longest(vectors_of(self._index)) if self.choice.kind == "flat" else float("nan")
         self._searched = on_device(self._index, self.choice.kind, device)
         return self
@@ -121,7 +128,7 @@ class SourceIndex:
             OutputError: it cannot be written.
         """
         path = Path(path)
-        with atomic_path(path, option="--index-file") as temporary:
+        with atomic_path(path, option="--index-file", kind=INDEX) as temporary:
             try:
                 write(self._index, temporary)
             except RuntimeError as error:  # what the disk refused, as FAISS reports it

@@ -1,5 +1,7 @@
 """Queries for an index: rows of a store, or images embedded just as the store's images were."""
 
+import errno
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +116,9 @@ def from_images(
     from fewshot.embeddings.embedder import embed_all  # torch: looking up stored rows needs none of it
     from fewshot.embeddings.pipeline.recorded import recorded_plan
 
-    files = [path for path in paths if not path.is_dir()]
-    failed = [(str(path), _A_FOLDER) for path in paths if path.is_dir()]
+    faults = [(path, _fault(path)) for path in paths]
+    files = [path for path, fault in faults if not fault]
+    failed = [(str(path), fault) for path, fault in faults if fault]
     plan, unit = recorded_plan(
         index.info, loose_files(files), where=str(index.indexed), weights=weights, device=device, workers=workers
     )
@@ -132,6 +135,16 @@ def from_images(
         leave_out=tuple(rows_sharing(index.store.column("id"), [result.rows[number]["id"] for number in present])),
         failed=tuple(failed),
     )
+
+
+def _fault(path: Path) -> str:
+    """Return why a path is no image's before anything is read, empty where it may be one."""
+    try:
+        return _A_FOLDER if stat.S_ISDIR(path.stat().st_mode) else ""
+    except ValueError as error:  # a NUL, or half of a character
+        return f"missing: no file can have this name ({error})"
+    except OSError as error:
+        return f"missing: {error.strerror}" if error.errno == errno.ENAMETOOLONG else ""
 
 
 def _require_same_provenance(index: SourceIndex, info: LayerInfo, *, where: str) -> None:

@@ -17,10 +17,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import StoreError
+from fewshot.embeddings.store.chunk_index import chunk_addresses
 from fewshot.embeddings.store.fletcher import fletcher32
+from fewshot.embeddings.store.hdf5_objects import FLETCHER32
+from fewshot.embeddings.store.manifest import chunk_digest
 from fewshot.embeddings.store.schema import CHECKSUM_BYTES, unescape
 
-_FLETCHER32 = 3  # H5Z_FILTER_FLETCHER32
 _MOST_THREADS = 8
 
 Target = Callable[[int], NDArray[Any] | None]  # where the rows of a chunk may go directly, None when nowhere
@@ -44,12 +46,6 @@ class ChunkedLayer:
     dtype: np.dtype[Any]
     chunk_rows: int
     offsets: IntArray
-
-    @property
-    def _title(self) -> str:
-        """The layer for a message."""
-        backbone, layer = (unescape(part) for part in self.name.split("/")[-2:])
-        return f"layer {layer!r} of {backbone!r}"
 
     def read(
         self, *, dtype: DTypeLike, low: int = 0, high: int | None = None, out: NDArray[Any] | None = None
@@ -124,36 +120,44 @@ class ChunkedLayer:
             got = os.preadv(descriptor, [content.data, mark.data], int(self.offsets[number]))
             if got != len(content) + CHECKSUM_BYTES or fletcher32(content) != int(mark.view("<u4")[0]):
                 raise StoreError(
-                    f"{self.path}: {self._title} is damaged: rows from {number * self.chunk_rows} do not have their "
-                    f"checksum; restore the file or embed again"
+                    f"{self.path}: {_title(self.name)} is damaged: rows from {number * self.chunk_rows} do not have "
+                    f"their checksum; restore the file or embed again"
                 )
             if direct is None:
                 put(number, rows)
 
 
-def chunked_layer(dataset: Any, path: Path) -> ChunkedLayer | None:
-    """Return where a dataset's chunks lie, None when another writer laid them out differently."""
+def chunked_layer(dataset: Any, path: Path, *, recorded: str | None = None) -> ChunkedLayer | None:
+    """Return where a dataset's chunks lie, None when another writer laid them out differently.
+
+    Args:
+        dataset: an h5py dataset (N, D), in chunks, of at least one row; path: its file.
+        recorded: the digest of where the chunks must lie, None when it is not known.
+
+    Raises:
+        StoreError: a chunk is missing, or they lie elsewhere than recorded.
+    """
     filters = dataset.id.get_create_plist()
     simple = (
-        dataset.chunks is not None
-        and dataset.chunks[1] == dataset.shape[1]
+        dataset.chunks[1] == dataset.shape[1]
         and filters.get_nfilters() == 1
-        and filters.get_filter(0)[0] == _FLETCHER32
+        and filters.get_filter(0)[0] == FLETCHER32
         and dataset.dtype.isnative
         and dataset.chunks[0] * dataset.shape[1] * dataset.dtype.itemsize % 2 == 0
     )
+    offsets = chunk_addresses(dataset)
+    if offsets is None or (recorded is not None and chunk_digest(offsets) != recorded):
+        raise StoreError(
+            f"{path}: {_title(dataset.name)} is damaged: its rows do not lie where they were written; restore the file "
+            f"or embed again"
+        )
     if not simple:
-        return None
-    count = -(-dataset.shape[0] // dataset.chunks[0])
-    offsets = np.full(count, -1, np.int64)
-    masks = []
-
-    def note(chunk: Any) -> None:
-        offsets[chunk.chunk_offset[0] // dataset.chunks[0]] = chunk.byte_offset
-        masks.append(chunk.filter_mask)
-
-    dataset.id.chunk_iter(note)
-    if (offsets < 0).any() or any(masks):
         return None
     rows, dimension = dataset.shape
     return ChunkedLayer(path, dataset.name, rows, dimension, dataset.dtype, dataset.chunks[0], offsets)
+
+
+def _title(name: str) -> str:
+    """Return the layer of a dataset's path for a message."""
+    backbone, layer = (unescape(part) for part in name.split("/")[-2:])
+    return f"layer {layer!r} of {backbone!r}"

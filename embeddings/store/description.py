@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+from fewshot.core.control_characters import escape_control
 from fewshot.embeddings.store.failures import EVERY
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
 from fewshot.embeddings.store.schema import feature_name
@@ -33,7 +34,7 @@ def describe(store: FeatureStore) -> dict[str, Any]:
 
 
 def lines(store: FeatureStore) -> list[str]:
-    """Return the same for reading."""
+    """Return the same for reading, in lines without the characters that a terminal obeys."""
     found = describe(store)
     text = [
         f"{found['path']}: {found['images']} images ({found['natural']} natural, {found['synthetic']} synthetic)",
@@ -49,7 +50,7 @@ def lines(store: FeatureStore) -> list[str]:
         text.append("converted to RGB from " + ", ".join(f"{name} {count}" for name, count in odd.items()))
     for layer in found["layers"]:
         text += _layer_lines(layer)
-    return text + _failure_lines(found["failed"])
+    return [escape_control(line) for line in text + _failure_lines(found["failed"])]
 
 
 def _layer(store: FeatureStore, info: LayerInfo) -> dict[str, Any]:
@@ -84,10 +85,5 @@ def _failure_lines(failed: list[dict[str, Any]]) -> list[str]:
     lines = []
     for failure in failed:
         whose = "" if failure["backbone"] == EVERY else f" for {failure['backbone']} ({failure['view']})"
-        lines.append(f"failed    {_printable(failure['key'])}{whose}: {failure['reason']}")
+        lines.append(f"failed    {failure['key']}{whose}: {failure['reason']}")
     return lines
-
-
-def _printable(name: str) -> str:
-    """Return a name that any terminal can show; bytes that are not UTF-8 become escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

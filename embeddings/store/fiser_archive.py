@@ -1,24 +1,31 @@
 """FiSeR's feature archives (`.pt`) as stores, read without running any code they may hold."""
 
-import json
-import pickle  # noqa: TID251  # only the name of the error that torch raises when it refuses code
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot.core.errors import InputError, unknown_name
+from fewshot.core.errors import InputError, OptionError, OutputError, unknown_name
 from fewshot.core.files import file_sha256
+from fewshot.core.outputs import STORE, Output, require_outputs
+from fewshot.embeddings.store.archive_content import ArchiveContent, content_of
+from fewshot.embeddings.store.archive_metadata import name_fault
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.store.room import require_room
 from fewshot.embeddings.store.writer import LayerData, write_store
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-FIELDS = ("embeddings", "ids", "labels", "binary_labels", "classes", "metadata")
+    from fewshot.embeddings.weights.torch_file import TorchFileError
+
 SOURCE_ID = "source_id"
+_ROW_BYTES = 160  # of the columns that an archive does not fill
+_OWN_BYTES = 1 << 16
 
 
 def import_archive(
@@ -44,98 +51,127 @@ def import_archive(
         dataset: the data set's name; the file's stem when None.
 
     Raises:
-        InputError: no such file, not of this form, or with anything but plain tensors and values in it.
-        OutputError: the store cannot be written.
+        InputError: no such file, damaged, not of this form, or with anything but plain tensors and values in it.
+        OptionError: a name that a store cannot carry.
+        UnknownNameError: no such layer.
+        OutputError: the store cannot be written, or would replace the archive.
     """
     path = Path(archive)
-    content = _read(path)
-    layers = _layers(path, content, backbone=backbone, default=layer)
-    return write_store(out, _samples(path, content, dataset=dataset or path.stem), layers)
+    _require_replaceable(Path(out), path)
+    content = content_of(path, _read(path))
+    names = _names(path, content, backbone=backbone, dataset=dataset)
+    chosen = _chosen(path, content, layer)
+    require_room(Path(out), _bytes_of(content, dataset=names[1]))
+    return write_store(out, _samples(content, dataset=names[1]), _layers(path, content, names[0], default=chosen))
 
 
-def _layers(path: Path, content: Mapping[str, Any], *, backbone: str | None, default: str | None) -> list[LayerData]:
-    metadata = dict(content["metadata"])
-    name = backbone or str(metadata.get("model_name") or path.stem)
-    found = {str(key): _array(values) for key, values in content["embeddings"].items()}
-    chosen = default or list(found)[-1]
-    if chosen not in found:
-        raise unknown_name(f"layer in {path}", chosen, found)
+def _require_replaceable(out: Path, archive: Path) -> None:
+    """Refuse to write over the archive, over what is no store, and over a store that was not imported."""
+    require_outputs([Output(out, STORE)], inputs=[archive])
+    if not out.exists() or not out.stat().st_size:
+        return
+    with FeatureStore(out) as store:
+        imported = all("archive_sha256" in layer.provenance for layer in store.layers)
+    if not imported:
+        raise OutputError(
+            f"{out} is a store that was embedded, not imported, and is not written over; name another file by -o"
+        )
+
+
+def _bytes_of(content: ArchiveContent, *, dataset: str) -> int:
+    """Return about how large the store will be: features in float32, columns of one width each, and HDF5's own."""
+    features = sum(4 * values.numel() for values in content.layers.values())
+    longest = max(map(len, content.ids)) * 2 + len(dataset) * 2 + max(map(len, content.classes), default=0)
+    return features + len(content.ids) * (longest * 4 + _ROW_BYTES) + _OWN_BYTES * (1 + len(content.layers))
+
+
+def _names(path: Path, content: ArchiveContent, *, backbone: str | None, dataset: str | None) -> tuple[str, str]:
+    """Return the names of the backbone and of the data set."""
+    stem = os.fsencode(path.stem).decode("utf-8", "backslashreplace")
+    chosen = (
+        ("--backbone", backbone if backbone is not None else content.model or stem),
+        ("--dataset", dataset if dataset is not None else stem),
+    )
+    for option, name in chosen:
+        if fault := name_fault(name):
+            raise OptionError(f"{path}: {name[:80]!r} cannot be a name in a store: {fault}; give {option} another one")
+    return chosen[0][1], chosen[1][1]
+
+
+def _chosen(path: Path, content: ArchiveContent, layer: str | None) -> str:
+    chosen = list(content.layers)[-1] if layer is None else layer
+    if chosen not in content.layers:
+        raise unknown_name(f"layer in {path}", chosen, content.layers)
+    return chosen
+
+
+def _layers(path: Path, content: ArchiveContent, backbone: str, *, default: str) -> Iterator[LayerData]:
+    """Yield one layer at a time, so that one alone lies in memory as float32."""
     provenance = {
-        "archive": path.name,
+        "archive": os.fsencode(path.name).decode("utf-8", "backslashreplace"),
         "archive_sha256": file_sha256(path),
-        "metadata": json.loads(json.dumps(metadata, default=str)),
+        "metadata": dict(content.metadata),
     }
-    normalised = bool(metadata.get("normalized", False))
-    return [
-        LayerData(name, key, values, normalised=normalised, default=key == chosen, provenance=provenance)
-        for key, values in found.items()
-    ]
+    for name, values in content.layers.items():
+        yield LayerData(
+            backbone,
+            name,
+            _array(path, name, values, content),
+            normalised=content.normalised,
+            default=name == default,
+            provenance=provenance,
+        )
 
 
-def _samples(path: Path, content: Mapping[str, Any], *, dataset: str) -> "pd.DataFrame":
+def _samples(content: ArchiveContent, *, dataset: str) -> "pd.DataFrame":
     import pandas as pd
 
-    sources, synthetic = _labels(path, content)
-    ids = [str(value) for value in _plain(content["ids"])]
     return pd.DataFrame(
         {
-            "key": [f"{dataset}/{value}" for value in ids],
-            "id": [value if len(value) >= 32 else "" for value in ids],  # a hash of pixels, and not a running number
-            "source": [str(content["classes"][number]) for number in sources],
-            "synthetic": synthetic,
+            "key": [f"{dataset}/{value}" for value in content.ids],
+            "id": [value if len(value) >= 32 else "" for value in content.ids],  # a hash of pixels, not a number
+            "source": [content.classes[number] for number in content.sources],
+            "synthetic": content.synthetic,
             "dataset": dataset,
-            SOURCE_ID: sources,
+            SOURCE_ID: content.sources,
         }
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _array(path: Path, name: str, values: "torch.Tensor", content: ArchiveContent) -> NDArray[np.float32]:
+    """Return a layer as float32, into which bfloat16 and float16 fit exactly and float64 is rounded."""
     import torch
 
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"the archive {path} cannot be read ({error}); name a .pt file") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    from fewshot.embeddings.weights.plain_tensors import finite
+
+    converted = values.to(torch.float32).contiguous()
+    if not finite(converted):
+        bad = ~torch.isfinite(converted).all(dim=1)
         raise InputError(
-            f"{path} is not an archive of plain tensors and was refused unread ({str(error).splitlines()[0]}); name a "
-            f".pt file written by FiSeR's extract_embeddings.py"
-        ) from error
-    missing = [name for name in FIELDS if not isinstance(content, Mapping) or name not in content]
-    if missing:
-        raise InputError(f"{path} has no {', '.join(missing)}; an archive in FiSeR's form holds {', '.join(FIELDS)}")
-    if not content["embeddings"]:
-        raise InputError(f"{path} holds no layer; embed again with extract_embeddings.py --layers")
-    return dict(content)
-
-
-def _labels(path: Path, content: Mapping[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    sources = np.asarray(_plain(content["labels"]), dtype=np.int64)
-    classes = np.asarray(_plain(content["binary_labels"]), dtype=np.int64)
-    count = len(_plain(content["ids"]))
-    for what, rows in (("labels", len(sources)), ("binary_labels", len(classes)), *_layer_rows(content)):
-        if rows != count:
-            raise InputError(f"{path} has {rows} {what} for {count} ids; the archive is damaged, embed again")
-    if not np.isin(classes, (0, 1)).all():
-        found = sorted(set(classes.tolist()))
-        raise InputError(f"{path}: binary_labels must be 0 (natural) or 1 (synthetic), and are {found[:5]}")
-    if len(sources) and not 0 <= int(sources.min()) <= int(sources.max()) < len(content["classes"]):
-        raise InputError(f"{path}: source {int(sources.max())} has no name among the {len(content['classes'])} classes")
-    return sources, classes.astype(bool)
-
-
-def _layer_rows(content: Mapping[str, Any]) -> list[tuple[str, int]]:
-    return [(f"rows of layer {name}", len(values)) for name, values in content["embeddings"].items()]
-
-
-def _array(values: "torch.Tensor") -> NDArray[np.float32]:
-    import torch
-
-    array: NDArray[np.float32] = values.to(torch.float32).numpy()  # bfloat16 fits into float32 exactly
+            f"{path}: layer {name} has NaN or infinite values as float32 in {int(bad.sum())} of {len(bad)} rows, the "
+            f"first that of id {content.ids[int(bad.nonzero()[0])]}; leave these images out, or embed again"
+        )
+    array: NDArray[np.float32] = converted.numpy()
     return array
 
 
-def _plain(values: Any) -> Any:
-    import torch
+def _read(path: Path) -> Any:
+    from fewshot.embeddings.weights.torch_file import TorchFileError, load_plain
 
-    return values.tolist() if isinstance(values, torch.Tensor) else list(values)
+    try:
+        return load_plain(path)
+    except TorchFileError as error:
+        raise InputError(_sentence(path, error)) from error
+
+
+def _sentence(path: Path, error: "TorchFileError") -> str:
+    written = "name a .pt file written by FiSeR's extract_embeddings.py"
+    if error.reason == "unreadable":
+        return f"the archive {path} cannot be read ({error.detail}); {written}"
+    if error.reason == "memory":
+        return f"the archive {path} is too large to be read: {error.detail}; import it on a larger machine"
+    if error.reason == "damaged":
+        return f"the archive {path} is damaged and was refused ({error.detail}); copy or embed it again"
+    if error.reason == "foreign":
+        return f"{path} is not a file of torch.save and was refused unread ({error.detail}); {written}"
+    return f"{path} is not an archive of plain tensors and was refused unread ({error.detail}); {written}"

@@ -1,12 +1,12 @@
 """What a store says of each of its layers."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from fewshot.embeddings.layer_key import LayerKey
-from fewshot.embeddings.store.schema import split_name, unescape
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,15 @@ class LayerInfo:
         return LayerKey(self.backbone, self.layer, self.view)
 
 
-def layer_infos(file: Any) -> Iterator[LayerInfo]:
-    """Yield every layer of every backbone and view of an open HDF5 store, in a fixed order."""
-    group = file["/features"] if "features" in file else {}
-    for backbone in sorted(group):
-        for name in sorted(group[backbone]):
-            dataset = group[backbone][name]
-            layer, view = split_name(name)
-            yield LayerInfo(
-                backbone=unescape(backbone),
-                layer=layer,
-                view=view,
-                dimension=int(dataset.shape[1]),
-                dtype=str(dataset.dtype),
-                digest=str(dataset.attrs["digest"]),
-                normalised=bool(dataset.attrs["normalised"]),
-                default=bool(dataset.attrs["default"]),
-                provenance=json.loads(dataset.attrs["facts"]),  # the attribute's name since version 1
-            )
+class Provenance(msgspec.Struct):
+    """The fields of a layer's provenance that something reads, with their types; others may hold any JSON value."""
+
+    weights: dict[str, str] | None = None
+    input: str | None = None
+    decoder: str | None = None
+    reencode: str | None = None
+    precision: str | None = None
+    device: str | None = None
+    batch_size: int | None = None
+    channels_last: bool | None = None
+    reference: dict[str, Any] | None = None

@@ -1,7 +1,6 @@
 """Read rows of a layer in any order and number; whole chunks go straight to where they are wanted."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +8,50 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fewshot.core.arrays import IntArray
-from fewshot.core.errors import StoreError
-from fewshot.embeddings.store.chunk_reader import chunked_layer
-from fewshot.embeddings.store.layer_info import LayerInfo
+from fewshot.embeddings.store.chunk_reader import ChunkedLayer, chunked_layer
 
 _SPARSE = 4  # rows are read from their own chunks alone when they are fewer than one in so many of their span
 
 
-def read_rows(dataset: Any, path: Path, rows: IntArray | None, *, dtype: DTypeLike) -> NDArray[Any]:
-    """Return rows of an h5py dataset: (n, D) of ``dtype``, in the order of ``rows``; all when None.
+@dataclass(frozen=True)
+class LayerDataset:
+    """The dataset of one layer.
 
     Args:
-        dataset: (N, D); path: the file it lies in.
+        dataset: an h5py dataset (N, D); path: the file it lies in.
+        chunk_digest: of where its chunks must lie, None in stores that do not record it.
+    """
+
+    dataset: Any
+    path: Path
+    chunk_digest: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D)."""
+        rows, dimension = self.dataset.shape
+        return rows, dimension
+
+    def chunks(self) -> ChunkedLayer | None:
+        """Return where its chunks lie; None when another writer laid them out differently."""
+        return chunked_layer(self.dataset, self.path, recorded=self.chunk_digest)
+
+
+def read_rows(layer: LayerDataset, rows: IntArray | None, *, dtype: DTypeLike) -> NDArray[Any]:
+    """Return rows of a layer: (n, D) of ``dtype``, in the order of ``rows``; all when None.
+
+    Args:
+        layer: where it lies.
         rows: (n,) int64, in any order, repeats allowed.
 
     Raises:
         OSError: HDF5 cannot read a chunk.
         StoreError: a chunk does not have its checksum.
     """
-    if dataset.shape[0] == 0 or (rows is not None and len(rows) == 0):
-        return np.empty((0, dataset.shape[1]), dtype)
-    chunks = chunked_layer(dataset, path)
+    dataset = layer.dataset
+    if layer.shape[0] == 0 or (rows is not None and len(rows) == 0):
+        return np.empty((0, layer.shape[1]), dtype)
+    chunks = layer.chunks()
     if rows is None:
         return np.asarray(dataset[:], dtype=dtype) if chunks is None else chunks.read(dtype=dtype)
     low, high = int(rows.min()), int(rows.max()) + 1
@@ -42,25 +64,10 @@ def read_rows(dataset: Any, path: Path, rows: IntArray | None, *, dtype: DTypeLi
     return np.asarray(found[inverse], dtype=dtype)
 
 
-def read_rows_into(out: NDArray[Any], dataset: Any, path: Path, rows: IntArray) -> None:
+def read_rows_into(out: NDArray[Any], layer: LayerDataset, rows: IntArray) -> None:
     """Put the same into ``out``: (n, D), contiguous; not copied again where rows follow each other."""
-    chunks = chunked_layer(dataset, path)
+    chunks = layer.chunks()
     if chunks is not None and len(out) and bool((np.diff(rows) == 1).all()):
         chunks.read(dtype=out.dtype, low=int(rows[0]), high=int(rows[0]) + len(out), out=out)
     else:
-        out[:] = read_rows(dataset, path, rows, dtype=out.dtype)
-
-
-@contextmanager
-def naming_damage(path: Path, info: LayerInfo) -> Iterator[None]:
-    """Turn what HDF5 raises about a layer's chunks in the block into an error that names the layer.
-
-    Raises:
-        StoreError: the layer cannot be read.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"{path}: layer {info.layer!r} of {info.backbone!r} is damaged ({error}); restore the file or embed again"
-        ) from error
+        out[:] = read_rows(layer, rows, dtype=out.dtype)

@@ -16,7 +16,7 @@ from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.store.failures import Failure, Reasons
 from fewshot.embeddings.store.layer_data import LayerHeader
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
-from fewshot.embeddings.store.schema import COLUMNS, features_path, present_path
+from fewshot.embeddings.store.schema import COLUMNS
 from fewshot.embeddings.store.writer import StoreWriter
 
 _BLOCK_ROWS = 4096
@@ -27,7 +27,7 @@ class Piece:
     """A store whose rows go into the merged one; opened when it is read.
 
     Args:
-        open: opens it; the caller closes it.
+        open: returns it; the caller closes it.
         positions: (n,) int64 ascending, the number of each of its rows in the sample list.
     """
 
@@ -122,8 +122,8 @@ class Merge:
         found = np.zeros(len(self.rows), bool)
         for piece in self._all():
             with piece.open() as store:
-                if present_path(key) in store.file:
-                    found[np.searchsorted(self.rows, piece.positions)] |= store.file[present_path(key)][:]
+                if store.has_task(key):
+                    found[np.searchsorted(self.rows, piece.positions)] |= store.present(key.backbone, view=key.view)
         return found
 
     def write(self, path: Path, *, roots: Sequence[str], reasons: Reasons, provenance: Mapping[str, Any]) -> str:
@@ -146,8 +146,8 @@ class Merge:
     def _write_layer(self, writer: StoreWriter, info: LayerInfo, present: BoolArray) -> None:
         if self.old is not None and len(self.old.positions) == len(self.rows):
             with self.old.open() as old:
-                if features_path(info.key) in old.file and np.array_equal(old.file[present_path(info.key)][:], present):
-                    writer.copy(old.file, info.key)
+                if old.has_layer(info.key) and np.array_equal(old.present(info.backbone, view=info.view), present):
+                    writer.copy(old, info.key, present)
                     return
         header = LayerHeader(
             info.key, info.dimension, info.dtype, present, info.normalised, info.default, info.provenance
@@ -190,7 +190,6 @@ def _with_smallest_batch(first: LayerInfo, other: LayerInfo) -> LayerInfo:
 def _fill(block: NDArray[Any], piece: Piece, key: LayerKey, some: slice, rows: IntArray) -> None:
     """Put the present rows among ``some`` of a piece into the block's ``rows``."""
     with piece.open() as store:
-        if features_path(key) not in store.file:
-            return
-        there = store.file[present_path(key)][some]
-        block[rows[there]] = store.file[features_path(key)][some][there]
+        if store.has_layer(key):
+            there = store.present(key.backbone, view=key.view)[some]
+            block[rows[there]] = store.read_padded(key.backbone, key.layer, view=key.view, rows=some)[there]

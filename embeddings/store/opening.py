@@ -1,34 +1,43 @@
-"""Whether a file is a store that can be read, and if not, what to do about it."""
+"""Open a store, or say why it cannot be read and what to do about it."""
 
 from pathlib import Path
-
-import h5py
+from typing import Any
 
 from fewshot.core.errors import StoreError
-from fewshot.embeddings.store.schema import FORMAT, VERSION
+from fewshot.core.regular_files import require_regular
+from fewshot.embeddings.store.hdf5_objects import open_hdf5
+from fewshot.embeddings.store.read_errors import cannot_read
+from fewshot.embeddings.store.root import require_known
 
 
 def require_sealed(path: Path) -> None:
-    """Raise unless ``path`` is a sealed store of a version that is known here.
+    """Raise unless ``path`` says that it is a sealed store of a version that is known here.
+
+    This reads the attributes of its root alone; ``structure.read_structure`` checks everything else, before a value is
+    read.
 
     Raises:
-        StoreError: no such file, not a store, not sealed, or of a newer version.
+        StoreError: no such file, not a regular file, not a store, not sealed, of a newer version, or not readable now.
     """
-    if not path.is_file():
-        if path.with_name(path.name + ".parts").is_dir():
-            raise StoreError(f"{path} is not finished; run the same `fewshot embed ... -o {path}` again")
-        raise StoreError(f"there is no store {path}; make it with `fewshot embed ROOT -b NAME -o {path}`")
+    with open_file(path) as file:
+        require_known(file, path)
+
+
+def open_file(path: Path) -> Any:
+    """Return the open h5py file.
+
+    Raises:
+        StoreError: no such file, not a regular file, not HDF5, or not readable now; each with its own remedy.
+    """
     try:
-        with h5py.File(path, "r") as file:
-            attributes = dict(file.attrs)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read as HDF5 ({error}); make it again with `fewshot embed`") from error
-    if attributes.get("format") != FORMAT:
-        raise StoreError(f"{path} is an HDF5 file but not a fewshot store; name one made by `fewshot embed`")
-    if not attributes.get("sealed", False):
-        raise StoreError(f"{path} is not sealed; run the same `fewshot embed ... -o {path}` again")
-    if not 1 <= int(attributes["version"]) <= VERSION:
-        raise StoreError(
-            f"{path} has store version {attributes['version']}, and this fewshot reads 1 to {VERSION}; install the "
-            f"fewshot that made it, or embed again"
-        )
+        require_regular(path)
+    except FileNotFoundError as error:
+        if path.with_name(path.name + ".parts").is_dir():
+            raise StoreError(f"{path} is not finished; run the same `fewshot embed ... -o {path}` again") from error
+        raise StoreError(f"there is no store {path}; make it with `fewshot embed ROOT -b NAME -o {path}`") from error
+    except (OSError, ValueError) as error:
+        raise cannot_read(path, error) from error
+    try:
+        return open_hdf5(path, "r")
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+        raise cannot_read(path, error) from error

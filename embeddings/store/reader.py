@@ -1,26 +1,25 @@
 """Read one sealed feature store: samples, and the features of any backbone, layer and view."""
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float32Array, IntArray
-from fewshot.core.errors import InputError, StoreError, unknown_name
-from fewshot.embeddings.layer_key import CLEAN, LOGIT
+from fewshot.core.errors import StoreError, unknown_name
+from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.embeddings.store.failures import Failure
 from fewshot.embeddings.store.layer_info import LayerInfo as LayerInfo
-from fewshot.embeddings.store.layer_info import layer_infos
-from fewshot.embeddings.store.layer_rows import naming_damage, read_rows, read_rows_into
+from fewshot.embeddings.store.layer_rows import read_rows, read_rows_into
 from fewshot.embeddings.store.opening import require_sealed
-from fewshot.embeddings.store.schema import COLUMNS, column_path, escape, features_path, present_path, unescape
+from fewshot.embeddings.store.schema import COLUMNS, column_path, present_path
+from fewshot.embeddings.store.selection import rows_where
+from fewshot.embeddings.store.store_file import StoreFile
+from fewshot.embeddings.store.structure import StoreStructure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,30 +28,33 @@ if TYPE_CHECKING:
 class FeatureStore:
     """A read-only view of one sealed HDF5 file: features of many backbones over one list of images.
 
-    The file is opened again in every process that reads it (an HDF5 handle must not cross a fork).
+    Making one reads what the file says of itself; everything in it is held to the schema, and to its own manifest, when
+    it is first read from. The file is opened again in every process that reads it (an HDF5 handle must not cross a
+    fork).
 
     Raises:
-        StoreError: no such file, not a store, not sealed, or of a newer version.
+        StoreError: no such file, not a store, not sealed, or of a newer version; from every method also where the file
+            is damaged or holds what no store holds.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._file: Any = None
-        self._pid = -1
+        self.storage = StoreFile(self.path)
         require_sealed(self.path)
 
     @property
     def file(self) -> Any:
-        """The open HDF5 file of this process."""
-        if self._file is None or self._pid != os.getpid():
-            self._file, self._pid = h5py.File(self.path, "r"), os.getpid()
-        return self._file
+        """The open HDF5 file of this process, whose structure was checked."""
+        return self.storage.file
+
+    @property
+    def structure(self) -> StoreStructure:
+        """What the store holds, without its values."""
+        return self.storage.structure
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""
-        if self._file is not None and self._pid == os.getpid():
-            self._file.close()
-        self._file = None
+        self.storage.close()
 
     def __enter__(self) -> Self:
         return self
@@ -60,11 +62,8 @@ class FeatureStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_pid": -1}
-
     def __len__(self) -> int:
-        return int(self.file["/samples/key"].shape[0])
+        return self.structure.rows
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.path)!r}: {len(self)} images, {len(self.backbones)} backbones)"
@@ -74,29 +73,22 @@ class FeatureStore:
     @property
     def digest(self) -> str:
         """The hash of the layers' digests."""
-        return str(self.file.attrs["digest"])
+        return self.structure.digest
 
     @property
     def provenance(self) -> dict[str, Any]:
         """How the store was made."""
-        return dict(json.loads(self.file.attrs["provenance"]))
+        return dict(self.structure.provenance)
 
     @property
     def roots(self) -> tuple[str, ...]:
         """The folders that paths are relative to, as they were when embedded."""
-        return tuple(json.loads(self.file.attrs["roots"]))
+        return self.structure.roots
 
-    @cached_property
+    @property
     def columns(self) -> tuple[str, ...]:
         """The names of all sample columns; one of the table's own that has a built-in's name is ``extra.NAME``."""
-        return (*COLUMNS, *self._extra)
-
-    @cached_property
-    def _extra(self) -> dict[str, str]:
-        if "extra" not in self.file["/samples"]:
-            return {}
-        names = [unescape(name) for name in self.file["/samples/extra"]]
-        return {(f"extra.{name}" if name in COLUMNS else name): f"/samples/extra/{escape(name)}" for name in names}
+        return (*COLUMNS, *self.structure.extra)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one sample column: (N,), text as Python strings.
@@ -113,12 +105,16 @@ class FeatureStore:
         """Return the same as it lies in the file, text as UTF-8 bytes (``S`` dtype)."""
         if name not in self.columns:
             raise unknown_name("column", name, self.columns)
-        return np.asarray(self.file[self._extra.get(name, column_path(name))][:])
+        return self.storage.sealed_values(self.column_path(name))
+
+    def column_path(self, name: str) -> str:
+        """Return the path of a column's dataset."""
+        return self.structure.extra.get(name, column_path(name))
 
     @property
     def extra_columns(self) -> tuple[str, ...]:
         """The names of the table's own columns."""
-        return tuple(self._extra)
+        return tuple(self.structure.extra)
 
     def samples(self) -> "pd.DataFrame":
         """Return all samples as a frame, one row per image; text is of type object (names may not be UTF-8)."""
@@ -130,7 +126,7 @@ class FeatureStore:
     @cached_property
     def synthetic(self) -> BoolArray:
         """(N,) bool: True = synthetic."""
-        return np.asarray(self.file["/samples/synthetic"][:], dtype=bool)
+        return np.asarray(self.raw_column("synthetic"), dtype=bool)
 
     @cached_property
     def source(self) -> NDArray[Any]:
@@ -145,32 +141,21 @@ class FeatureStore:
     def select(self, where: Mapping[str, str | Sequence[str]] | None = None, **columns: str) -> IntArray:
         """Return the rows whose columns have the given values, ascending: (n,) int64.
 
-        Values are compared as text; a sequence of values, or text with commas, means any of them. ``synthetic`` is
-        ``0`` or ``1``.
+        Values are compared as text; a sequence of values, or text with commas, means any of them. In text, a value in
+        double quotes is taken as it stands, with its commas. ``synthetic`` is ``0`` or ``1``.
 
         Raises:
             UnknownNameError: no such column.
-            InputError: no row is left; the message lists the values that the column has.
+            OptionError: quotes that do not fit.
+            InputError: no row is left, or no row has one of the values; the message lists those that the column has.
         """
-        keep = np.ones(len(self), bool)
-        for name, wanted in {**(where or {}), **columns}.items():
-            values = self.column(name)
-            text = values.astype(int).astype(str) if values.dtype.kind == "b" else values.astype(str)
-            choices = wanted.split(",") if isinstance(wanted, str) else list(wanted)
-            matching = np.isin(text, choices)
-            if not matching.any():
-                seen = ", ".join(sorted(set(text))[:20])
-                raise InputError(f"no image of {self.path} has {name}={','.join(choices)}; the column holds: {seen}")
-            keep &= matching
-        if not keep.any():
-            raise InputError(f"no image of {self.path} fits all of {dict(where or {}, **columns)}")
-        return np.flatnonzero(keep).astype(np.int64)
+        return rows_where(self, {**(where or {}), **columns}, what=str(self.path))
 
     def failures(self) -> tuple[Failure, ...]:
         """Return the images, and the features of single backbones, that are missing, with the reasons."""
         columns = []
         for each in fields(Failure):
-            stored = self.file[f"/failed/{each.name}"][:]
+            stored = self.storage.sealed_values(f"/failed/{each.name}")
             columns.append([value.decode("utf-8", "surrogateescape") for value in stored])
         return tuple(Failure(*values) for values in zip(*columns, strict=True))
 
@@ -182,10 +167,10 @@ class FeatureStore:
 
     # -- features --------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def layers(self) -> tuple[LayerInfo, ...]:
         """Every layer of every backbone and view, in a fixed order."""
-        return tuple(layer_infos(self.file))
+        return self.structure.layers
 
     @property
     def backbones(self) -> tuple[str, ...]:
@@ -225,6 +210,14 @@ class FeatureStore:
                 return info
         raise unknown_name(f"layer of {backbone} in {self.path}", layer, {info.layer for info in of_view})
 
+    def has_layer(self, key: LayerKey) -> bool:
+        """Return whether the store has a layer."""
+        return any(info.key == key for info in self.layers)
+
+    def has_task(self, key: LayerKey) -> bool:
+        """Return whether the store has any layer of the key's backbone under its view."""
+        return present_path(key) in self.structure.present
+
     def has_logit(self, backbone: str, *, view: str = CLEAN) -> bool:
         """Return whether the checkpoint's own head left its score in the store."""
         return any(info.layer == LOGIT and info.view == view for info in self._of(backbone))
@@ -232,7 +225,7 @@ class FeatureStore:
     def present(self, backbone: str, *, view: str = CLEAN) -> BoolArray:
         """Return (N,) bool: which images this backbone has under this view."""
         key = self._of_view(backbone, view)[0].key
-        return np.asarray(self.file[present_path(key)][:], dtype=bool)
+        return np.asarray(self.storage.sealed_values(present_path(key)), dtype=bool)
 
     def read(self, rows: IntArray | None, backbone: str, layer: str, *, view: str = CLEAN) -> Float32Array:
         """Return the features of some rows, in their order: (n, D) float32, raw as stored.
@@ -257,12 +250,18 @@ class FeatureStore:
         info = self.info(backbone, layer, view=view)
         wanted = self._require_present(info, rows)
         assert wanted is not None
-        with naming_damage(self.path, info):
-            read_rows_into(out, self.file[features_path(info.key)], self.path, wanted)
+        with self.storage.reading(info) as dataset:
+            read_rows_into(out, dataset, wanted)
+
+    def read_padded(self, backbone: str, layer: str, *, view: str = CLEAN, rows: slice | None = None) -> NDArray[Any]:
+        """Return a layer as it lies in the file, absent rows NaN: (N, D) of its stored type, or a slice of the rows."""
+        info = self.info(backbone, layer, view=view)
+        wanted = None if rows is None else np.arange(*rows.indices(len(self)))
+        return self._read(wanted, info, dtype=np.dtype(info.dtype))
 
     def _read(self, rows: IntArray | None, info: LayerInfo, *, dtype: np.dtype[Any]) -> NDArray[Any]:
-        with naming_damage(self.path, info):
-            return read_rows(self.file[features_path(info.key)], self.path, rows, dtype=dtype)
+        with self.storage.reading(info) as dataset:
+            return read_rows(dataset, rows, dtype=dtype)
 
     def _require_present(self, info: LayerInfo, rows: IntArray | None) -> IntArray | None:
         """Return the rows as int64; raise where the backbone has no features of one."""

@@ -5,7 +5,10 @@
 /present/<backbone>[@view]              (N,) bool: which rows this backbone has for this view
 /features/<backbone>/<layer>[@view]     (N, D) float32 or float16; absent rows are NaN
 /failed/{key,backbone,view,reason}      one row per failure
-attributes of /                         format, version, sealed, digest, roots, provenance
+attributes of /                         format, version, sealed, digest, samples_digest, roots, provenance
+                                        since version 2: contents, manifest
+
+``structure.py`` holds a file to this when it is opened.
 """
 
 from dataclasses import dataclass
@@ -14,7 +17,8 @@ from typing import Any, Literal
 from fewshot.embeddings.layer_key import CLEAN, LayerKey
 
 FORMAT = "fewshot-store"
-VERSION = 1
+VERSION = 2
+SEALED_BY_MANIFEST = 2  # from this version on a store carries ``contents`` and ``manifest``; see ``manifest.py``
 CHUNK_BYTES = 1 << 20
 CHECKSUM_BYTES = 4  # of Fletcher-32, behind every chunk
 
@@ -56,6 +60,23 @@ COLUMNS: dict[str, Column] = {
     "mtime_ns": Column("int64", 0, digested=False),
 }
 REQUIRED = ("key", "source", "synthetic")
+FAILED = ("key", "backbone", "view", "reason")
+FEATURE_KINDS = ("float32", "float16")
+
+AttributeKind = type[str] | type[bool] | type[int]
+
+# The attributes that a file has, and no others.
+ROOT_ATTRIBUTES: dict[str, AttributeKind] = {
+    "format": str,
+    "version": int,
+    "sealed": bool,
+    "digest": str,
+    "samples_digest": str,
+    "roots": str,
+    "provenance": str,
+}
+MANIFEST_ATTRIBUTES: dict[str, AttributeKind] = {"contents": str, "manifest": str}
+LAYER_ATTRIBUTES: dict[str, AttributeKind] = {"normalised": bool, "default": bool, "facts": str, "digest": str}
 
 
 def column_path(name: str) -> str:

@@ -9,20 +9,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray
 from fewshot.core.errors import StoreError
-from fewshot.core.files import create_temporary, output_error, publish
+from fewshot.core.files import create_temporary, output_error, publish, require_room
 from fewshot.core.provenance import provenance as run_provenance
 from fewshot.embeddings.layer_key import LayerKey
+from fewshot.embeddings.store.chunk_index import chunk_addresses
 from fewshot.embeddings.store.chunk_writer import ChunkWriter
 from fewshot.embeddings.store.digests import layer_digest, sample_digest, store_digest
 from fewshot.embeddings.store.failures import Failure
+from fewshot.embeddings.store.hdf5_objects import open_hdf5
 from fewshot.embeddings.store.layer_data import LayerData as LayerData
 from fewshot.embeddings.store.layer_data import LayerHeader as LayerHeader
+from fewshot.embeddings.store.manifest import chunk_digest, content_digest
+from fewshot.embeddings.store.opening import open_file
+from fewshot.embeddings.store.read_errors import naming_errors
+from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.sample_columns import FrameColumns, SampleColumns, stored_columns, stored_text
 from fewshot.embeddings.store.schema import (
     FORMAT,
@@ -33,12 +38,15 @@ from fewshot.embeddings.store.schema import (
     features_path,
     present_path,
 )
+from fewshot.embeddings.store.structure import manifest_of, read_structure
 from fewshot.embeddings.store.write_errors import cannot_write, is_write_error
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _BLOCK_ROWS = 8192
+_OVERHEAD_BYTES, _ROW_BYTES = 1 << 17, 64  # of HDF5 itself, and of the columns of a sample: a low estimate
+_FAULTY_DISK = "the disk or file system is faulty, write elsewhere"
 
 
 class StoreWriter:
@@ -58,17 +66,19 @@ class StoreWriter:
         self._temporary = path
         self._sealed = False
         self._digests: dict[str, str] = {}
+        self._contents: dict[str, str] = {}
         self._sample_digest = b""
 
     def __enter__(self) -> Self:
         self._require_columns()
         self._refuse_double_keys()
         try:
+            require_room(self.path.parent, _OVERHEAD_BYTES + _ROW_BYTES * len(self.samples))
             self._temporary = create_temporary(self.path)
         except OSError as error:
             raise output_error(self.path, error) from error
         try:
-            self.file = h5py.File(self._temporary, "w")
+            self.file = open_hdf5(self._temporary, "w")
             self._sample_digest = sample_digest(self._written_columns())
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
@@ -96,8 +106,9 @@ class StoreWriter:
 
     def add_blocks(self, header: LayerHeader, blocks: Iterable[NDArray[Any]]) -> None:
         """Write one layer block by block: (n, D) each, in the order of the samples."""
-        dataset = self._dataset(header)
         rows, dtype = len(self.samples), np.dtype(header.dtype)
+        self._require_room(rows * header.dimension * dtype.itemsize)
+        dataset = self._dataset(header)
         present = np.ones(rows, bool) if header.present is None else np.asarray(header.present, bool)
         digest = layer_digest(self._sample_digest, header.key, dtype.name, present)
         written = self._write_blocks(dataset, _with_absent_rows(blocks, present, dtype), digest)
@@ -108,13 +119,24 @@ class StoreWriter:
         self._describe(dataset, header, digest.hexdigest())
         self._write_present(header.key, present)
 
-    def copy(self, source: Any, key: LayerKey) -> None:
-        """Copy a layer of another open HDF5 store over the same samples as it lies there, chunk by chunk."""
-        for name in (features_path(key), present_path(key)):
-            if name not in self.file:
-                self.file.require_group(name.rpartition("/")[0])
-                source.copy(name, self.file, name=name)
-        self._digests[features_path(key)] = str(self.file[features_path(key)].attrs["digest"])
+    def copy(self, source: FeatureStore, key: LayerKey, present: BoolArray) -> None:
+        """Copy a layer of another store over the same samples as it lies there, chunk by chunk.
+
+        Args:
+            source: the other store; key: which layer.
+            present: (N,) bool, which rows it has.
+
+        Raises:
+            StoreError: the layer cannot be read, or its chunks do not lie where they were written.
+        """
+        name = features_path(key)
+        info = source.info(key.backbone, key.layer, view=key.view)
+        source.storage.require_chunks(info)
+        with naming_errors(source.path, f"layer {key.layer!r} of {key.backbone!r}"):
+            self.file.require_group(name.rpartition("/")[0])
+            source.file.copy(name, self.file, name=name)
+        self._digests[name] = info.digest
+        self._write_present(key, present)
 
     def seal(self, failures: Iterable[Failure] = (), *, provenance: Mapping[str, Any] | None = None) -> str:
         """Write failures and digest, flush everything to disk, and give the file its name; return the digest.
@@ -127,6 +149,7 @@ class StoreWriter:
         for name in (each.name for each in fields(Failure)):
             self._write_column(f"/failed/{name}", stored_text([getattr(failure, name) for failure in listed]))
         whole = store_digest(self._digests)
+        self._note_chunks()
         self.file.attrs.update(
             {
                 "format": FORMAT,
@@ -135,17 +158,26 @@ class StoreWriter:
                 "samples_digest": self._sample_digest.hex(),
                 "roots": json.dumps(self.roots),
                 "provenance": json.dumps(dict(provenance or {})),
+                "contents": json.dumps(self._contents, sort_keys=True),
                 "sealed": True,
             }
         )
+        self.file.attrs["manifest"] = manifest_of(self.file, self._temporary)
         self.file.close()
-        self._count_again()
+        self._check_again()
         try:
             publish(self._temporary, self.path)
         except OSError as error:
             raise output_error(self.path, error) from error
         self._sealed = True
         return whole
+
+    def _require_room(self, size: int) -> None:
+        """Raise before HDF5 is told to write what cannot be written: it would crash when it closes the file."""
+        try:
+            require_room(self.path.parent, _OVERHEAD_BYTES + size, beside=self._temporary.stat().st_size)
+        except OSError as error:
+            raise output_error(self.path, error) from error
 
     # -- samples -------------------------------------------------------------------------------------------------------
 
@@ -171,6 +203,7 @@ class StoreWriter:
     def _write_column(self, name: str, array: NDArray[Any]) -> None:
         checked = len(array) > 0
         self.file.create_dataset(name, data=array, fletcher32=checked, chunks=checked or None)
+        self._contents[name] = content_digest(array)
 
     # -- layers --------------------------------------------------------------------------------------------------------
 
@@ -214,19 +247,31 @@ class StoreWriter:
     def _write_present(self, key: LayerKey, present: BoolArray) -> None:
         name = present_path(key)
         if name not in self.file:
-            self.file.create_dataset(name, data=present, fletcher32=len(present) > 0, chunks=len(present) > 0 or None)
+            self._write_column(name, present)
         elif not np.array_equal(self.file[name][:], present):
             raise StoreError(f"the layers of {key.backbone!r} ({key.view}) do not have the same rows")
 
-    def _count_again(self) -> None:
-        """Open the closed file once more and count its rows, before it gets its name."""
-        with h5py.File(self._temporary, "r") as file:
-            for name in (column_path("key"), *self._digests):
-                if file[name].shape[0] != len(self.samples):
-                    raise StoreError(
-                        f"{self._temporary}: {name} has {file[name].shape[0]} rows after writing {len(self.samples)}; "
-                        f"the disk or file system is faulty, write elsewhere"
-                    )
+    def _note_chunks(self) -> None:
+        """Note where the chunks of every layer lie."""
+        for name in self._digests:
+            addresses = chunk_addresses(self.file[name]) if len(self.samples) else np.empty(0, np.int64)
+            if addresses is None:
+                raise StoreError(f"{self._temporary}: {name} lacks rows after writing; {_FAULTY_DISK}")
+            self._contents[name] = chunk_digest(addresses)
+
+    def _check_again(self) -> None:
+        """Open the closed file once more and check all but its values, before it gets its name."""
+        with open_file(self._temporary) as file:
+            structure = read_structure(file, self._temporary)
+            addresses = {name: chunk_addresses(file[name]) for name in self._digests if structure.rows}
+        moved = [
+            name for name, found in addresses.items() if found is None or chunk_digest(found) != self._contents[name]
+        ]
+        if structure.rows != len(self.samples) or moved:
+            raise StoreError(
+                f"{self._temporary} has {structure.rows} rows after writing {len(self.samples)}"
+                f"{''.join(f', and {name} is incomplete' for name in moved)}; {_FAULTY_DISK}"
+            )
 
 
 def write_store(

@@ -7,10 +7,9 @@ detectors' files: ``model`` in CNNDetection, SAFE and AIDE, ``netC`` in Gram-Net
 import argparse
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PosixPath
-from pickle import UnpicklingError  # noqa: TID251  # only the exception: nothing is unpickled here
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from fewshot.core.errors import WeightsError
+from fewshot.core.regular_files import require_regular
 from fewshot.embeddings.card import RandomWeights
+from fewshot.embeddings.weights.locate import IN_FOLDER
+from fewshot.embeddings.weights.plain_tensors import misfit, oddity
+from fewshot.embeddings.weights.torch_file import TorchFileError, load_plain
 
 State = dict[str, Tensor]
 
 WRAPPERS = ("model", "state_dict", "netC", "net", "encoder")
 PREFIXES = ("module.", "_orig_mod.")
+DEEPEST = 8  # wrappers within wrappers; a mapping that holds itself has no end
 _SHOWN_KEYS = 4
 _FILLING_THREADS = 4
 # Plain holders of values that training scripts save beside the tensors; making one runs nothing.
@@ -37,43 +41,72 @@ def read_checkpoint(path: Path) -> State:
         path: a ``.safetensors`` file, a file of ``torch.save``, or a Hugging Face folder with ``model.safetensors``.
 
     Raises:
-        WeightsError: truncated, of no known form, or a file that would need unpickling.
+        WeightsError: damaged, of no known form, a file that would need unpickling, or one with other tensors than plain
+            dense ones.
     """
     if path.is_dir():
         path = _in_folder(path)
-    if path.suffix == ".safetensors":
-        return strip(_read_safetensors(path))
-    return strip(unwrap(_read_torch(path), path=path))
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else unwrap(_read_torch(path), path=path)
+    state = strip(content, path=path)
+    odd = [f"{key} is {found}" for key, value in state.items() if (found := oddity(value))]
+    if odd:
+        raise WeightsError(
+            f"{path} holds other tensors than plain dense ones: {_listed(odd)}; save the state_dict of "
+            f"the network as float32"
+        )
+    return state
 
 
 def unwrap(content: Any, *, path: Path) -> State:
-    """Return the mapping of tensors inside ``model``, ``state_dict``, ``netC``, ``net`` or ``encoder``."""
-    while isinstance(content, Mapping):
-        inner = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
+    """Return the mapping of tensors inside ``model``, ``state_dict``, ``netC``, ``net`` or ``encoder``.
+
+    Raises:
+        WeightsError: no mapping of tensors by text, or several networks beside each other.
+    """
+    for _ in range(DEEPEST):
+        inner = _inner(content, path) if isinstance(content, Mapping) else None
         if inner is None:
             break
-        content = content[inner]
+        content = inner
     if not isinstance(content, Mapping):
         raise WeightsError(
             f"{path} holds a {type(content).__name__}, not a mapping of tensors; give the state_dict of the network"
         )
-    others = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    others = [key for key, value in content.items() if not isinstance(value, Tensor) or not isinstance(key, str)]
     if others or not content:
         raise WeightsError(
             f"{path} does not hold a plain state_dict: {_listed(others) if others else 'it is empty'}; known wrappers "
             f"are {', '.join(WRAPPERS)}"
         )
-    return {str(key): value for key, value in content.items()}
+    return dict(content)
 
 
-def strip(state: Mapping[str, Tensor]) -> State:
-    """Return the state without leading ``module.`` and ``_orig_mod.``, which wrappers of torch put before keys."""
-    stripped = {}
+def strip(state: Mapping[str, Tensor], *, path: Path) -> State:
+    """Return the state without leading ``module.`` and ``_orig_mod.``, which wrappers of torch put before keys.
+
+    Raises:
+        WeightsError: two keys are the same without them.
+    """
+    try:
+        return renamed(state, _without_prefixes)
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}; save the state_dict of one network alone") from error
+
+
+def renamed(state: Mapping[str, Tensor], rename: Callable[[str], str]) -> State:
+    """Return the state under other keys.
+
+    Raises:
+        ValueError: two keys would become one.
+    """
+    found: State = {}
+    before: dict[str, str] = {}
     for key, value in state.items():
-        while key.startswith(PREFIXES):
-            key = key.removeprefix("module.").removeprefix("_orig_mod.")
-        stripped[key] = value
-    return stripped
+        new = rename(key)
+        if new in found:
+            raise ValueError(f"the keys {before[new]!r} and {key!r} both name {new!r}")
+        found[new], before[new] = value, key
+    return found
 
 
 def fill_strictly(network: nn.Module, state: Mapping[str, Tensor], *, ignorable: Sequence[str], what: str) -> None:
@@ -86,7 +119,8 @@ def fill_strictly(network: nn.Module, state: Mapping[str, Tensor], *, ignorable:
         what: the file and the backbone, for the message.
 
     Raises:
-        WeightsError: missing or unexpected keys, or shapes that differ; they are named.
+        WeightsError: missing or unexpected keys, shapes that differ, or values that the network cannot hold (integers
+            for floats, NaN, too large); they are named.
     """
     own = network.state_dict()
     given = {key: value for key, value in state.items() if key in own or not _matches(key, ignorable)}
@@ -102,6 +136,11 @@ def fill_strictly(network: nn.Module, state: Mapping[str, Tensor], *, ignorable:
     if complaints:
         raise WeightsError(
             f"{what} does not fit the network: {'; '.join(complaints)}; give this detector's own checkpoint"
+        )
+    unusable = [f"{key} is {found}" for key, value in given.items() if (found := misfit(value, own[key]))]
+    if unusable:
+        raise WeightsError(
+            f"{what} cannot be used: {_listed(unusable)}; give this detector's own checkpoint, saved as float32"
         )
     network.load_state_dict(given, strict=True)
 
@@ -149,44 +188,66 @@ def _seeded_values(key: str, shape: tuple[int, ...], random: RandomWeights) -> A
 
 
 def _in_folder(folder: Path) -> Path:
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in IN_FOLDER:
         if (folder / name).is_file():
             return folder / name
-    raise WeightsError(f"{folder} holds neither model.safetensors nor pytorch_model.bin; name a weight file")
+    raise WeightsError(f"{folder} holds neither {' nor '.join(IN_FOLDER)}; name a weight file")
+
+
+def _inner(content: Mapping[Any, Any], path: Path) -> Mapping[Any, Any] | None:
+    """Return the mapping under a known wrapper, None where there is none."""
+    found = [name for name in WRAPPERS if isinstance(content.get(name), Mapping)]
+    networks = [name for name in found if any(isinstance(value, Tensor) for value in content[name].values())]
+    if len(networks) > 1:
+        raise WeightsError(
+            f"{path} holds several networks ({', '.join(networks)}), and which one is meant is not known; save the "
+            f"state_dict of one alone"
+        )
+    chosen = next(iter(networks or found), None)
+    return None if chosen is None else content[chosen]
+
+
+def _without_prefixes(key: str) -> str:
+    while key.startswith(PREFIXES):
+        key = key.removeprefix("module.").removeprefix("_orig_mod.")
+    return key
 
 
 def _read_safetensors(path: Path) -> State:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
+        require_regular(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
+    try:
         return dict(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is damaged or not a safetensors file ({error}); fetch it again") from error
+    except Exception as error:  # SafetensorError, OSError, and what its number types raise that torch does not have
+        why = str(error) or type(error).__name__
+        raise WeightsError(f"{path} is damaged or not a safetensors file ({why}); fetch it again") from error
 
 
 def _read_torch(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        if not _looks_like_torch(path):
-            raise WeightsError(f"{path} is damaged or not a weight file of torch; fetch it again") from error
-        target = path.with_suffix(".safetensors")
-        raise WeightsError(
-            f"{path} would have to be unpickled, which can run any code in it, so it is refused; if you trust where it "
-            f"comes from, convert it once with `fewshot weights convert {path} {target}` and name the result"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        # torch continues with advice on its own internals
-        why = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
-        raise WeightsError(f"{path} is truncated or not a weight file of torch ({why}); fetch it again") from error
+        return load_plain(path, harmless=_HARMLESS)
+    except TorchFileError as error:
+        raise WeightsError(_sentence(path, error)) from error
 
 
-def _looks_like_torch(path: Path) -> bool:
-    with path.open("rb") as stream:
-        start = stream.read(2)
-    return start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+def _sentence(path: Path, error: TorchFileError) -> str:
+    if error.reason == "unreadable":
+        return f"{path} cannot be read ({error.detail}); check the path given to --weights"
+    if error.reason == "memory":
+        return f"{path} is too large to be read: {error.detail}; close other programs or take a larger machine"
+    if error.reason == "foreign":
+        return f"{path} is damaged or not a weight file of torch ({error.detail}); fetch it again"
+    if error.reason == "damaged":
+        return f"{path} is truncated or damaged ({error.detail}); fetch it again"
+    target = path.with_suffix(".safetensors")
+    return (
+        f"{path} would have to be unpickled, which can run any code in it, so it is refused ({error.detail}); if you "
+        f"trust where it comes from, convert it once with `fewshot weights convert {path} {target}` and name the result"
+    )
 
 
 def _matches(key: str, patterns: Iterable[str]) -> bool:

@@ -1,19 +1,22 @@
 """Fetch weight files on request: from the hub or a plain address, resumed when broken off, checked before use."""
 
-import shutil
+import errno
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from fewshot.core.errors import WeightsError
 from fewshot.core.files import file_sha256, make_folder, output_error, publish
 from fewshot.embeddings.card import WeightFile
 from fewshot.embeddings.weights.locate import cache_folder, locate, published_difference, verify
-from fewshot.embeddings.weights.resuming_download import TIMEOUT_SECONDS, DownloadFailed, download
+from fewshot.embeddings.weights.partial_file import PartialFile
+from fewshot.embeddings.weights.resuming_download import PATIENCE_SECONDS, TIMEOUT_SECONDS, DownloadFailed, download
 
 if TYPE_CHECKING:
     from fewshot.embeddings.card import BackboneCard
+
+_OPTION = "FEWSHOT_WEIGHTS or --cache"
 
 
 def fetch(
@@ -24,6 +27,7 @@ def fetch(
     quiet: bool = True,
     say: Callable[[str], None] = lambda line: None,
     endpoint: str | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> dict[str, Path]:
     """Return {part: path} of a backbone's files after fetching those that are not on this machine.
 
@@ -34,6 +38,7 @@ def fetch(
         quiet: show no progress.
         say: receives a line about licences and sources.
         endpoint: of the Hugging Face hub; its own when None.
+        patience_seconds: how long a server may take for its answer, and then for every 256 KiB of it.
 
     Raises:
         WeightsError: a file cannot be fetched, or what came is not the published file.
@@ -46,14 +51,23 @@ def fetch(
         if path is None:
             if file.non_commercial:
                 say(f"{file.file}: for non-commercial use only ({file.licence})")
-            path = _fetched(card, file, folder, offline=offline, quiet=quiet, endpoint=endpoint)
+            path = _fetched(
+                card, file, folder, offline=offline, quiet=quiet, endpoint=endpoint, patience_seconds=patience_seconds
+            )
         if path is not None:
             found[file.part] = path
     return found
 
 
 def _fetched(
-    card: "BackboneCard", file: WeightFile, folder: Path, *, offline: bool, quiet: bool, endpoint: str | None
+    card: "BackboneCard",
+    file: WeightFile,
+    folder: Path,
+    *,
+    offline: bool,
+    quiet: bool,
+    endpoint: str | None,
+    patience_seconds: float,
 ) -> Path | None:
     if not (file.url or file.repository):
         if file.optional:
@@ -68,53 +82,58 @@ def _fetched(
             f"{file.file} of backbone {card.name!r} is not in {folder}, and --offline fetches nothing; run "
             f"`fewshot weights fetch {card.name}` where there is a network, or copy the file there from {file.source}"
         )
-    target = make_folder(folder, option="FEWSHOT_WEIGHTS or --cache") / file.file
+    target = make_folder(folder, option=_OPTION) / file.file
     if file.repository:
         _from_hub(file, target, quiet=quiet, endpoint=endpoint)
     else:
-        _from_addresses(file, target, quiet=quiet)
+        _from_addresses(file, target, quiet=quiet, patience_seconds=patience_seconds)
     return target
 
 
 def _from_hub(file: WeightFile, target: Path, *, quiet: bool, endpoint: str | None) -> None:
+    try:
+        with TemporaryDirectory(prefix=".hub-", dir=target.parent) as staging:
+            _name(_got_from_hub(file, Path(staging), quiet=quiet, endpoint=endpoint), file, target)
+    except DownloadFailed as error:
+        raise _unreachable(file, [f"hf:{file.repository}: {error}"], target) from error
+    except OSError as error:
+        raise output_error(target, error, option="FEWSHOT_WEIGHTS or --cache") from error
+
+
+def _got_from_hub(file: WeightFile, staging: Path, *, quiet: bool, endpoint: str | None) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if quiet:
         disable_progress_bars()
-    staging = target.parent / ".hub" / file.repository.replace("/", "--")
     try:
-        got = hf_hub_download(
-            file.repository,
-            file.hub_file or file.file,
-            local_dir=staging,
-            endpoint=endpoint,
-            etag_timeout=TIMEOUT_SECONDS,
+        return Path(
+            hf_hub_download(
+                file.repository,
+                file.hub_file or file.file,
+                local_dir=staging,
+                endpoint=endpoint,
+                etag_timeout=TIMEOUT_SECONDS,
+            )
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise _unreachable(file, [f"hf:{file.repository}: {reason}"], target) from error
-    try:
-        _name(Path(got), file, target)
-    except DownloadFailed as error:
-        raise _unreachable(file, [f"hf:{file.repository}: {error}"], target) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        with suppress(OSError):
-            staging.parent.rmdir()
+    except Exception as error:  # the client passes on what its transport raises, which differs between versions
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise DownloadFailed((str(error) or type(error).__name__).splitlines()[0]) from error
 
 
-def _from_addresses(file: WeightFile, target: Path, *, quiet: bool) -> None:
-    part = target.with_name(f"{target.name}.part")
+def _from_addresses(file: WeightFile, target: Path, *, quiet: bool, patience_seconds: float) -> None:
+    part = PartialFile(target.with_name(f"{target.name}.part"))
+    verified = bool(file.sha256 or file.md5)
     failures = []
     for url in (file.url, *file.mirrors):
         try:
-            download(url, part, quiet=quiet)
-            _name(part, file, target)
+            download(url, part, size=file.size, verified=verified, quiet=quiet, patience_seconds=patience_seconds)
+            _name(part.path, file, target)
         except DownloadFailed as error:
             failures.append(f"{url}: {error}")
         else:
+            part.discard()
             return
     raise _unreachable(file, failures, target)
 
@@ -126,12 +145,12 @@ def _name(got: Path, file: WeightFile, target: Path) -> None:
         DownloadFailed: they are not; the file is deleted.
     """
     if difference := published_difference(file, got, file_sha256(got)):
-        got.unlink()
+        PartialFile(got).discard()
         raise DownloadFailed(f"what came has {difference}, and was deleted")
     try:
         publish(got, target)
     except OSError as error:
-        raise output_error(target, error, option="FEWSHOT_WEIGHTS or --cache") from error
+        raise output_error(target, error, option=_OPTION) from error
     if not file.sha256:
         verify(file, target)  # its hash is pinned
 

@@ -3,19 +3,22 @@
 Torch-free; ``checkpoint.py`` reads the files and ``download.py`` fetches them.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from fewshot.core.errors import OptionError, OutputError, WeightsError, unknown_name
-from fewshot.core.files import file_digest, file_sha256, write_text
+from fewshot.core.errors import OptionError, WeightsError, unknown_name
+from fewshot.core.files import file_digest, file_sha256
+from fewshot.core.regular_files import open_regular
 from fewshot.embeddings.card import RANDOM, BackboneCard, PartWeights, RandomWeights, WeightFile, Weights
+from fewshot.embeddings.weights.pins import PINS as PINS
+from fewshot.embeddings.weights.pins import pin_file, pins_of
 
 EVERY = "all"
-PINS = "pins.json"
+IN_FOLDER = ("model.safetensors", "pytorch_model.bin")  # of a Hugging Face folder, the first that is there
+_MOST_BYTES = 1 << 36  # 64 GiB; the largest published file has 27 GB
+_START_BYTES = 4096
 
 
 def cache_folder() -> Path:
@@ -86,7 +89,7 @@ def locate(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Pat
         WeightsError: the file there is not the published one, or not the one that was pinned at first use.
     """
     path = find(file, backbone=backbone, cache=cache)
-    if path is not None and path.is_file():
+    if path is not None and not path.is_dir():
         verify(file, path)
     return path
 
@@ -99,7 +102,7 @@ def find(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Path 
         return _in_package(file)
     folder = cache or cache_folder()
     candidates = (folder / file.file, folder / backbone.partition(":")[0] / file.file)
-    return next((path for path in candidates if path.exists()), None)
+    return next((path for path in candidates if _is_there(path)), None)
 
 
 def missing(card: BackboneCard, file: WeightFile, *, cache: Path | None = None) -> WeightsError:
@@ -124,9 +127,9 @@ def verify(file: WeightFile, path: Path) -> str:
     Raises:
         WeightsError: the file differs from the published or the pinned one.
     """
-    found = file_sha256(path)
+    found = sha256_of(path)
     difference = published_difference(file, path, found)
-    pin = "" if file.sha256 else _pins(path.parent).get(path.name, "")
+    pin = "" if file.sha256 else pins_of(path.parent).get(path.name, "")
     if not difference and pin not in ("", found):
         difference = f"SHA-256 {found[:16]}..., and the one pinned at first use is {pin[:16]}..."
     if difference:
@@ -135,7 +138,7 @@ def verify(file: WeightFile, path: Path) -> str:
             f"or name it with --weights if you trust it"
         )
     if not file.sha256 and not pin:
-        _pin(path, found)
+        pin_file(path, found)
     return found
 
 
@@ -155,7 +158,7 @@ def published_difference(file: WeightFile, path: Path, sha256: str) -> str:
 def pinned(file: WeightFile, *, backbone: str, cache: Path | None = None) -> str:
     """Return the SHA-256 pinned when the file was first used, empty when it never was."""
     path = find(file, backbone=backbone, cache=cache)
-    return "" if path is None else _pins(path.parent).get(path.name, "")
+    return "" if path is None else pins_of(path.parent).get(path.name, "")
 
 
 def digests_of(card: BackboneCard, weights: Weights) -> dict[str, str]:
@@ -164,10 +167,33 @@ def digests_of(card: BackboneCard, weights: Weights) -> dict[str, str]:
         file.part: weights if isinstance(weights, RandomWeights) else weights.get(file.part) for file in card.weights
     }
     return {
-        part: str(found) if isinstance(found, RandomWeights) else file_sha256(found)
+        part: str(found) if isinstance(found, RandomWeights) else sha256_of(found)
         for part, found in given.items()
         if found is not None
     }
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a weight file, or of the files of a folder that holds one, once it may be one at all.
+
+    Raises:
+        WeightsError: it is a pipe or a device, larger than any weight file, begins with a hole, or cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            _require_content(path)
+        elif not any((path / name).is_file() for name in IN_FOLDER):
+            raise WeightsError(f"{path} holds neither {' nor '.join(IN_FOLDER)}; name a weight file")
+        return file_sha256(path)
+    except OSError as error:
+        raise WeightsError(f"the weight file {path} cannot be read: {error.strerror or error}; name another") from error
+
+
+def _require_content(path: Path) -> None:
+    with open_regular(path, limit=_MOST_BYTES) as stream:
+        start = stream.read(_START_BYTES)
+    if len(start) == _START_BYTES and not start.strip(b"\0"):
+        raise WeightsError(f"{path} begins with {_START_BYTES} zero bytes and is not a weight file; fetch it again")
 
 
 def notices(card: BackboneCard, weights_sha256: Mapping[str, str]) -> tuple[str, ...]:
@@ -225,10 +251,21 @@ def _for_card(card: BackboneCard, request: str) -> list[tuple[str, str]]:
 def _given(card: BackboneCard, part: str, value: str) -> PartWeights:
     if value == RANDOM:
         return RandomWeights()
-    path = Path(value).expanduser()
-    if not path.exists():
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError as error:  # ~NAME of nobody
+        raise WeightsError(f"--weights {card.name}.{part}={value}: {error}; write the path out") from error
+    if not _is_there(path):
         raise WeightsError(f"--weights {card.name}.{part}={value}: there is no such file; check the path")
     return path
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something lies at a path; nothing does where the system takes no such path or lets nobody look."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _in_package(file: WeightFile) -> Path | None:
@@ -238,17 +275,3 @@ def _in_package(file: WeightFile) -> Path | None:
         if path.is_file():
             return path
     return None
-
-
-def _pins(folder: Path) -> dict[str, str]:
-    try:
-        return dict(json.loads((folder / PINS).read_text()))
-    except (OSError, ValueError):
-        return {}
-
-
-def _pin(path: Path, digest: str) -> None:
-    """Record the digest beside the file; a folder that cannot be written to keeps no pins."""
-    pins = {**_pins(path.parent), path.name: digest}
-    with suppress(OutputError):
-        write_text(path.parent / PINS, json.dumps(pins, indent=1, sort_keys=True))

@@ -1,5 +1,7 @@
 """Write tensors as a safetensors file, whole or not at all."""
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,4 +31,5 @@ def write_tensors(
         try:
             save_file(dict(tensors), temporary, metadata=None if metadata is None else dict(metadata))
         except SafetensorError as error:  # what the disk refused, as safetensors reports it
-            raise OSError(str(error)) from error
+            number = re.search(r"os error (\d+)", str(error))
+            raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from error

@@ -9,6 +9,7 @@ import numpy as np
 from fewshot.audit.confounds import Confound, confounds, warning_of
 from fewshot.audit.duplicates import RADIUS, Leaks, Pair, duplicates, feature_duplicates, leaks, support_leaks
 from fewshot.audit.file_metadata import SourceMetadata, source_metadata
+from fewshot.audit.left_out import LeftOut, left_out
 from fewshot.core.arrays import IntArray
 from fewshot.embeddings.store.reader import FeatureStore
 
@@ -30,6 +31,7 @@ class Audit:
         leaks: numbers of pairs across classes, sources, splits and groups, exact and near.
         pairs: the duplicates themselves.
         supports: trial of a report -> pairs with one image in the support and one outside; empty without a report.
+        left_out: what files hold that the embedded pixels do not show, with the images of each class.
         lost: ``backbone`` or ``backbone@view`` -> images that have no features.
         warnings: sentences for a reader, the gravest first.
     """
@@ -42,6 +44,7 @@ class Audit:
     leaks: tuple[Leaks, ...]
     pairs: tuple[Pair, ...]
     supports: Mapping[str, int]
+    left_out: tuple[LeftOut, ...]
     lost: Mapping[str, int]
     warnings: tuple[str, ...]
 
@@ -93,6 +96,7 @@ def audit(
         leaks=crossing,
         pairs=pairs,
         supports=trials,
+        left_out=left_out(store, chosen),
         lost=lost,
         warnings=tuple(_warnings(sources, measured, crossing, trials, lost)),
     )

@@ -4,7 +4,6 @@ May import everything, inside the functions that need it; the only place that im
 """
 
 import importlib
-import io
 import os
 import pkgutil
 import sys
@@ -14,10 +13,13 @@ from typing import Any
 import click
 
 from fewshot import __version__
+from fewshot.cli.reporting import abandon, flush_notes, print_note, print_text
+from fewshot.cli.streams import prepare_streams, restart_in_utf8
+from fewshot.core.control_characters import escape_control
 from fewshot.core.errors import FewshotError
 
 INTERRUPTED = 130
-_NOT_COMMANDS = {"options", "reporting"}
+_NOT_COMMANDS = {"options", "reporting", "streams"}
 
 
 class CommandFolder(click.Group):
@@ -51,23 +53,31 @@ class CommandFolder(click.Group):
             raise click.UsageError(str(unknown_name("command", args[0], self.list_commands(ctx))), ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the group's own options; what is wrong with them is said without control characters."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.ClickException as error:
+            vars(error).update(message=escape_control(error.message))  # which its type calls final
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours becomes one sentence and exit status 1."""
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may not be UTF-8
         try:
             return super().invoke(ctx)
         except FewshotError as error:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"fewshot: {error}", err=True)
+            print_note(f"fewshot: {error}")
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("fewshot: interrupted; what was done is kept, run the same command again to resume", err=True)
+            print_note("fewshot: interrupted; what was done is kept, run the same command again to resume")
             ctx.exit(INTERRUPTED)
-        except BrokenPipeError:
-            sys.stderr.close()
-            ctx.exit(1)
+        except click.ClickException as error:
+            vars(error).update(message=escape_control(error.message))  # which its type calls final
+            raise
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -75,9 +85,8 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
         return
     from fewshot.embeddings.stack import stack
 
-    click.echo(f"fewshot {__version__}")
-    for name, description in stack().items():
-        click.echo(f"  {name:<16} {description}")
+    lines = [f"fewshot {__version__}", *(f"  {name:<16} {description}" for name, description in stack().items())]
+    print_text("\n".join(lines))
     ctx.exit()
 
 
@@ -102,4 +111,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     the processor they otherwise burn it in waiting.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    group.main(args=None if arguments is None else list(arguments), prog_name="fewshot")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:
+        restart_in_utf8()
+    prepare_streams()
+    try:
+        group.main(args=given, prog_name="fewshot")
+    except OSError as error:  # of a help text that cannot be printed, say; what commands do is mapped where it is done
+        abandon(sys.stdout)
+        if "--debug" in given:
+            raise
+        print_note(f"fewshot: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        sys.exit(1)
+    finally:
+        flush_notes()

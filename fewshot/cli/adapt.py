@@ -22,6 +22,7 @@ from fewshot.cli.options import (
     trials_option,
     where_option,
 )
+from fewshot.cli.reporting import print_report, require_report_file
 
 if TYPE_CHECKING:
     from fewshot.results.report import Report
@@ -79,7 +80,8 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
 @click.option(
     "--solver",
     type=click.Choice(["batched", "sklearn"]),
-    help="All trials at once, or one after another.  [default: batched; sklearn with --draw fiser]",
+    help="All trials at once, or one after another, to the same optimum; with --draw fiser one after another stops "
+    "where scikit-learn does, as published.  [default: batched; sklearn with --draw fiser]",
 )
 @click.option(
     "-k", default="5", show_default=True, callback=_neighbours, metavar="N|oracle", help="Neighbours of the head knn."
@@ -108,9 +110,10 @@ def command(stores: tuple[Path, ...], as_json: bool, **options: Any) -> None:
 
     The table leads with the range in which a single draw lands nine times of ten.
     """
-    from fewshot.cli.reporting import print_report
     from fewshot.protocols.across_stores import adapt_and_save
 
+    inputs = [*stores, options["query"], options["support"]]
+    require_report_file(options["out"], keep_scores=options["keep_scores"], inputs=inputs)
     report = adapt_and_save(stores, **options)
     print_report(report, _text(report), as_json=as_json)
 

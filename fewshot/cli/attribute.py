@@ -15,6 +15,7 @@ from fewshot.cli.options import (
     layers_option,
     pairs_option,
     quiet_option,
+    refuse_given,
     report_option,
     seed_option,
     split_commas,
@@ -22,6 +23,10 @@ from fewshot.cli.options import (
     trials_option,
     where_option,
 )
+from fewshot.cli.reporting import print_note, print_report, require_report_file
+from fewshot.core.outputs import FIGURES, Output, require_outputs
+
+_FIGURES = ("data_curve", "deviations", "fisher_ratio")  # and scores_HEAD, see ``figures.attribution.draw_all``
 
 if TYPE_CHECKING:
     from fewshot.protocols.attribution import Attribution
@@ -147,20 +152,23 @@ def command(store: Path, out: Path | None, as_json: bool, **options: Any) -> Non
     Beside it stand a linear probe and an RBF SVM on the same images. Interrupted, the same command resumes at the
     last finished point (kept in the folder OUT.points until the report is written).
     """
-    from fewshot.cli.reporting import print_report, require_report_file
     from fewshot.embeddings.store.reader import FeatureStore
     from fewshot.protocols.base import RunContext
     from fewshot.protocols.curve.finished_points import clear_points
 
+    if options["figures"] is None:
+        refuse_given(("formats",), why="it is of --figures")
     keep_scores, figures = options["keep_scores"], options["figures"]
-    require_report_file(out, keep_scores=keep_scores)
+    require_report_file(out, keep_scores=keep_scores, inputs=[store])
+    require_outputs(_figures_there(figures, options["formats"]))
     folder = None if out is None else out.with_name(out.name + ".points")
     context = RunContext(quiet=options["quiet"], keep_scores=keep_scores or figures is not None, cache=folder)
     result = _protocol(options).run(FeatureStore(store), context)
+    if out is not None:
+        _save(result, out, keep_scores=keep_scores)
     if figures:
         _draw(result, store, figures, options["formats"])
-    if out is not None and folder is not None:
-        _save(result, out, keep_scores=keep_scores)
+    if folder is not None:
         clear_points(folder)
     print_report(result.report, _text(result.report), as_json=as_json)
 
@@ -178,13 +186,20 @@ def _protocol(options: dict[str, Any]) -> "Attribution":
     )
 
 
+def _figures_there(folder: Path | None, formats: tuple[str, ...]) -> list[Output]:
+    """Return the figures that may be written over: those in the folder whose names are of figures."""
+    found = [] if folder is None else [path for kind in formats for path in sorted(folder.glob(f"*.{kind}"))]
+    named = [path for path in found if path.stem in _FIGURES or path.stem.startswith("scores_")]
+    return [Output(path, FIGURES[path.suffix[1:]], "--figures") for path in named if path.suffix[1:] in FIGURES]
+
+
 def _draw(result: "Result", store: Path, folder: Path, formats: tuple[str, ...]) -> None:
     from fewshot.embeddings.store.reader import FeatureStore
     from fewshot.figures.attribution import draw_all
     from fewshot.protocols.curve.layers import main_layer
 
     for path in draw_all(main_layer(result.report), result.scores or {}, FeatureStore(store), folder, formats):
-        click.echo(f"figure {path}", err=True)
+        print_note(f"figure {path}")
 
 
 def _save(result: "Result", out: Path, *, keep_scores: bool) -> None:

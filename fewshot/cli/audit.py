@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fewshot.cli.options import STORE, json_option, seed_option, where_option
+from fewshot.cli.options import STORE, json_option, refuse_given, seed_option, where_option
+from fewshot.cli.reporting import print_json, print_text
+from fewshot.core.control_characters import escape_control
 from fewshot.draws.near_bits import NEAR_BITS
 
 if TYPE_CHECKING:
@@ -38,7 +40,11 @@ _DUPLICATES = ("likeness", "pairs", "classes", "sources", "splits", "not of one 
 @click.option("--backbone", "-b", help="Also look for near-duplicates by these features.")
 @click.option("--layer", help="Layer of --backbone.  [default: the backbone's own]")
 @click.option(
-    "--score", type=float, default=0.99, show_default=True, help="Least cosine of near-duplicates by --backbone."
+    "--score",
+    type=click.FloatRange(-1, 1),
+    default=0.99,
+    show_default=True,
+    help="Least cosine of near-duplicates by --backbone.",
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 when there is a warning.")
 @where_option
@@ -46,12 +52,12 @@ _DUPLICATES = ("likeness", "pairs", "classes", "sources", "splits", "not of one 
 @json_option
 def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
     """Find what could mislead on STORE: file metadata that separates the classes, duplicates, leaks, imbalance."""
-    import json
-
     from fewshot.audit import audit
     from fewshot.core.errors import InputError
     from fewshot.embeddings.store.reader import FeatureStore
 
+    if options["backbone"] is None:
+        refuse_given(("layer", "score"), why="they go with --backbone, whose features are searched")
     opened = FeatureStore(store)
     found = audit(
         opened,
@@ -62,7 +68,10 @@ def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
         supports=_supports(options["report"]),
         seed=options["seed"],
     )
-    click.echo(json.dumps(found.to_json(), indent=1) if as_json else _text(opened, found))
+    if as_json:
+        print_json(found.to_json(), indent=1)
+    else:
+        print_text(_text(opened, found))
     if strict and found.warnings:
         raise InputError(f"{len(found.warnings)} warnings about {store}, and --strict was given; see above")
 
@@ -79,9 +88,13 @@ def _index(store: "FeatureStore", options: dict[str, Any]) -> "SourceIndex | Non
 def _supports(report: Path | None) -> Mapping[str, Sequence[str]] | None:
     if report is None:
         return None
+    from fewshot.core.errors import ReportError
     from fewshot.results.report import Report
 
-    return Report.load(report).supports
+    supports = Report.load(report).supports
+    if not all(isinstance(keys, list) for keys in supports.values()):
+        raise ReportError(f"{report} keeps digests of its training images and not their names; leave --report out")
+    return supports
 
 
 def _text(store: "FeatureStore", found: "Audit") -> str:
@@ -91,6 +104,10 @@ def _text(store: "FeatureStore", found: "Audit") -> str:
         f"{found.images} images: {found.natural} natural, {found.synthetic} synthetic",
         text_table(_SOURCES, [_source_cells(one) for one in found.sources]),
     ]
+    if found.left_out:
+        parts.append("Images that hold more than the embedded pixels show (docs: Which pixels are embedded)")
+        counts = [[one.what, str(one.natural), str(one.synthetic)] for one in found.left_out]
+        parts.append(text_table(("left out", "natural", "synthetic"), counts))
     if found.confounds:
         parts.append("How well file metadata alone separates the classes (AUROC of a small tree; 0.5 = not at all)")
         parts.append(text_table(_CONFOUNDS, _confound_cells(found)))
@@ -99,13 +116,14 @@ def _text(store: "FeatureStore", found: "Audit") -> str:
     parts.append(text_table(_DUPLICATES, [[str(cell) for cell in line] for line in cells]))
     if found.pairs:
         parts.append(_pairs(store, found))
-    parts.append("\n".join(f"warning: {one}" for one in found.warnings) or "no warning")
+    parts.append("\n".join(f"warning: {escape_control(one)}" for one in found.warnings) or "no warning")
     return "\n\n".join(parts)
 
 
 def _pairs(store: "FeatureStore", found: "Audit") -> str:
     keys = store.column("key")
-    listed = [f"  {pair.likeness:<5}  {keys[pair.first]}  {keys[pair.second]}" for pair in found.pairs[:_PAIRS_SHOWN]]
+    pairs = found.pairs[:_PAIRS_SHOWN]
+    listed = [escape_control(f"  {pair.likeness:<5}  {keys[pair.first]}  {keys[pair.second]}") for pair in pairs]
     more = len(found.pairs) - _PAIRS_SHOWN
     return "\n".join([*listed, f"  ... and {more} more (--json lists all)"] if more > 0 else listed)
 

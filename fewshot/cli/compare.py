@@ -1,11 +1,11 @@
 """``fewshot compare``: is A better than B, paired on the same draws."""
 
-import json
 from pathlib import Path
 
 import click
 
 from fewshot.cli.options import json_option
+from fewshot.cli.reporting import print_json, print_text, print_warnings
 
 
 @click.command(short_help="Is A better than B: differences on the same draws, with intervals and p-values.")
@@ -26,7 +26,6 @@ def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, 
     p-values are corrected for the number of comparisons (Holm) and, unless the interval is two-way, for overlapping
     draws (Nadeau and Bengio).
     """
-    from fewshot.cli.reporting import print_warnings
     from fewshot.core.errors import ReportError
     from fewshot.results.comparison import compare_across, compare_within, comparison_notes, comparison_table
     from fewshot.results.report import Report
@@ -46,5 +45,8 @@ def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, 
             f"nothing to compare: no two rows have the metric {metric!r} and the source {source!r}; choose others with "
             f"--metric and --source"
         )
-    click.echo(json.dumps([one.to_json() for one in found]) if as_json else comparison_table(found))
+    if as_json:
+        print_json([one.to_json() for one in found])
+    else:
+        print_text(comparison_table(found))
     print_warnings(comparison_notes(found))

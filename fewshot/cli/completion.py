@@ -3,6 +3,8 @@
 import click
 from click.shell_completion import get_completion_class
 
+from fewshot.cli.reporting import print_text
+
 VARIABLE = "_FEWSHOT_COMPLETE"
 
 
@@ -20,4 +22,4 @@ def command(shell: str) -> None:
 
     completion = get_completion_class(shell)
     assert completion is not None  # the three choices are click's own
-    click.echo(completion(group, {}, "fewshot", VARIABLE).source())
+    print_text(completion(group, {}, "fewshot", VARIABLE).source())

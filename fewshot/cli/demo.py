@@ -1,6 +1,5 @@
 """``fewshot demo``: the whole story on images made on the spot."""
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import click
 
 from fewshot.cli.options import json_option, quiet_option, seed_option
+from fewshot.cli.reporting import StandardOutputError, print_json, print_note, print_text
 
 
 @click.command()
@@ -34,20 +34,46 @@ def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json:
     """
     from fewshot.demo.story import run_demo
 
+    said = _Said(on_stderr=as_json)
     story = run_demo(
         out,
         seed=seed,
         trials=trials,
         most=tiles,
         quiet=quiet,
-        say=lambda part: click.echo(f"{part}\n", err=as_json),
+        say=said,
         program=_program(),
     )
     if as_json:
         made = {"store": str(story.store.path), "picture": str(story.picture), "page": str(story.page)}
         accuracy = {backbone: found.accuracy for backbone, found in story.nearest.items()}
         summary = story.report.summary()
-        click.echo(json.dumps({**made, "summary": summary, "nearest_accuracy": accuracy}, indent=1))
+        print_json({**made, "summary": summary, "nearest_accuracy": accuracy}, indent=1)
+    said.require_printed()
+
+
+class _Said:
+    """Prints paragraphs as they come; one that cannot be printed does not keep the rest from being made."""
+
+    def __init__(self, *, on_stderr: bool) -> None:
+        self.on_stderr = on_stderr
+        self.error: StandardOutputError | None = None
+
+    def __call__(self, part: str) -> None:
+        """Print a paragraph, and an empty line behind it."""
+        if self.on_stderr:
+            for line in (*part.split("\n"), ""):
+                print_note(line)
+        elif self.error is None:
+            try:
+                print_text(f"{part}\n")
+            except StandardOutputError as error:
+                self.error = error
+
+    def require_printed(self) -> None:
+        """Raise what kept a paragraph from being printed."""
+        if self.error is not None:
+            raise self.error
 
 
 def _program() -> str:

@@ -1,6 +1,5 @@
 """``fewshot embed``: images to features of every named backbone in one pass."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 import click
 
 from fewshot.cli.options import STORE, device_options, json_option, quiet_option, split_commas
+from fewshot.cli.reporting import print_json, print_text
+from fewshot.core.control_characters import escape_control
 
 
 def _layers(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, list[str]]:
@@ -42,6 +43,12 @@ def _shard(_: click.Context, parameter: click.Parameter, value: str | None) -> t
 def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which images: layout and checks."""
     for option in (
+        click.option(
+            "--skip-unlabelled",
+            is_flag=True,
+            help="Leave out rows of a table or archive whose label is of neither class, counted, instead of refusing "
+            "them.",
+        ),
         click.option("--one-class", is_flag=True, help="Accept images of one class only."),
         click.option("--limit", type=int, help="At most so many images, spread evenly over the list."),
         click.option(
@@ -183,4 +190,7 @@ def command(roots: tuple[str, ...], out: Path, as_json: bool, **options: Any) ->
     options["views"] = options["views"] or ("clean",)
     with terminate_as_interrupt():
         done = extract(roots, out=out, **options)
-    click.echo(json.dumps(done.to_json()) if as_json else "\n".join(done.summary()))
+    if as_json:
+        print_json(done.to_json())
+    else:
+        print_text("\n".join(map(escape_control, done.summary())))

@@ -1,11 +1,11 @@
 """``fewshot export``: a store as ``.npy`` and Parquet files."""
 
-import json
 from pathlib import Path
 
 import click
 
 from fewshot.cli.options import STORE, json_option, split_commas
+from fewshot.cli.reporting import print_json, print_line
 
 
 @click.command()
@@ -23,4 +23,7 @@ def command(store: Path, out: Path, backbones: tuple[str, ...], as_json: bool) -
     with FeatureStore(store) as opened:
         done = export(opened, out, backbones=backbones)
     listing = {"folder": str(done.folder), "files": done.files}
-    click.echo(json.dumps(listing) if as_json else f"{done.folder}: {len(done.files)} files")
+    if as_json:
+        print_json(listing)
+    else:
+        print_line(f"{done.folder}: {len(done.files)} files")

@@ -1,11 +1,11 @@
 """``fewshot import``: a feature archive in FiSeR's form becomes a store."""
 
-import json
 from pathlib import Path
 
 import click
 
 from fewshot.cli.options import json_option
+from fewshot.cli.reporting import print_json, print_line
 
 
 @click.command(short_help="Turn FiSeR's .pt archive of features into a store; no code in it is run.")
@@ -29,6 +29,6 @@ def command(
     store = FeatureStore(out)
     if as_json:
         layers = [f"{info.backbone}/{info.layer}" for info in store.layers]
-        click.echo(json.dumps({"store": str(out), "digest": digest, "images": len(store), "layers": layers}))
+        print_json({"store": str(out), "digest": digest, "images": len(store), "layers": layers})
     else:
-        click.echo(f"{out}: {len(store)} images of {len(store.sources)} sources, {len(store.layers)} layers")
+        print_line(f"{out}: {len(store)} images of {len(store.sources)} sources, {len(store.layers)} layers")

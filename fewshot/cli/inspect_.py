@@ -1,11 +1,12 @@
 """``fewshot inspect``: what is in a store or report, and how it was made."""
 
-import json
 from pathlib import Path
 
 import click
 
 from fewshot.cli.options import json_option
+from fewshot.cli.reporting import print_json, print_text
+from fewshot.core.control_characters import escape_control, json_text
 
 
 @click.command()
@@ -14,26 +15,32 @@ from fewshot.cli.options import json_option
 def command(files: tuple[Path, ...], as_json: bool) -> None:
     """Show what is in stores (STORE.h5) or reports (REPORT.json), and how they were made."""
     for file in files:
-        text = _report(file, as_json) if file.suffix.lower() == ".json" else _store(file, as_json)
-        click.echo(text)
+        if file.suffix.lower() == ".json":
+            _report(file, as_json)
+        else:
+            _store(file, as_json)
 
 
-def _store(file: Path, as_json: bool) -> str:
+def _store(file: Path, as_json: bool) -> None:
     from fewshot.embeddings.store.description import describe, lines
     from fewshot.embeddings.store.reader import FeatureStore
 
     with FeatureStore(file) as store:
-        return json.dumps(describe(store)) if as_json else "\n".join(lines(store))
+        if as_json:
+            print_json(describe(store))
+        else:
+            print_text("\n".join(lines(store)))
 
 
-def _report(file: Path, as_json: bool) -> str:
+def _report(file: Path, as_json: bool) -> None:
     from fewshot.results.report import Report
 
     report = Report.load(file)
     if as_json:
-        return json.dumps(report.to_json())
+        print_json(report.to_file_json())
+        return
     made = {"config": report.config, "provenance": report.provenance}
     head = f"{file}: protocol {report.protocol}, {len(report.rows)} rows, supports of {len(report.supports)} draws kept"
     warnings = [f"warning  {warning}" for warning in report.warnings]
-    fields = [f"{name:<10} {json.dumps(value)}" for part in made.values() for name, value in part.items()]
-    return "\n".join([head, *warnings, *fields])
+    fields = [f"{name:<10} {json_text(value)}" for part in made.values() for name, value in part.items()]
+    print_text("\n".join(map(escape_control, [head, *warnings, *fields])))

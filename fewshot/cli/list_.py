@@ -1,12 +1,12 @@
 """``fewshot list``: what there is of every family."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from fewshot.cli.options import json_option, split_commas
+from fewshot.cli.reporting import print_json, print_text
 
 FAMILIES = ("backbones", "engines", "heads", "layouts", "protocols", "views")
 _SHOWN_LAYERS = 3
@@ -26,15 +26,15 @@ def command(family: str, names: tuple[str, ...], as_json: bool) -> None:
     """
     rows = _rows(family, names)
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        print_json(rows, indent=1)
     elif not rows:
-        click.echo("none is installed")
+        print_text("none is installed")
     elif family == "backbones" and names:
-        click.echo("\n".join(map(_card, rows)))
+        print_text("\n".join(map(_card, rows)))
     elif family == "backbones":
-        click.echo(_overview(rows))
+        print_text(_overview(rows))
     else:
-        click.echo(_table(list(rows[0]), [[str(row[key]) for key in row] for row in rows]))
+        print_text(_table(list(rows[0]), [[str(row[key]) for key in row] for row in rows]))
 
 
 def _rows(family: str, names: tuple[str, ...]) -> Rows:

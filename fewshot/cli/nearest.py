@@ -1,6 +1,6 @@
 """``fewshot nearest``: the known sources that each image is most like."""
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,15 @@ from fewshot.cli.options import (
     keep_scores_option,
     pairs_option,
     quiet_option,
+    refuse_given,
     report_option,
     seed_option,
     split_numbers,
     trials_option,
     where_option,
 )
+from fewshot.cli.reporting import print_json, print_note, print_report, print_text, print_warnings, report_outputs
+from fewshot.core.outputs import INDEX, INDEX_DESCRIPTION, PNG, Output, require_outputs
 
 if TYPE_CHECKING:
     from fewshot.embeddings.search.index import SourceIndex
@@ -85,7 +88,13 @@ _TABLES = {
     show_default=True,
     help="Exact search, or an approximate one whose recall is measured and shown.",
 )
-@click.option("--recall", type=float, default=0.95, show_default=True, help="Recall wanted of an approximate index.")
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.95,
+    show_default=True,
+    help="Recall wanted of an approximate index.",
+)
 @click.option("--index-file", type=_FILE, help="Load the index from here, or build it and save it here.")
 @click.option(
     "--unknown-rate",
@@ -109,20 +118,54 @@ def command(store: Path, images: tuple[Path, ...], query: Path | None, as_json: 
     A source's share is its similarity-weighted vote divided by its number of images, so that a large source does not
     win by its size. An image is `unknown` when its nearest image is farther than is usual within the store.
     """
-    from fewshot.cli.reporting import require_report_file
-
     if sum(map(bool, (images, query, options["out"]))) != 1:
         raise click.UsageError("give IMAGE..., --query STORE or -o REPORT.json, one of the three")
-    require_report_file(options["out"], keep_scores=options["keep_scores"])
+    _refuse_unused(query, options)
+    _require_outputs(options, inputs=(store, *images, query))
     if options["out"]:
         _experiment(store, as_json, options)
     else:
         _look_up(store, images, query, as_json, options)
 
 
+def _require_outputs(options: dict[str, Any], *, inputs: Iterable[Path | None]) -> None:
+    """Refuse, before anything is searched, to write over what must stay."""
+    from fewshot.embeddings.search.files import description_path
+
+    outputs = report_outputs(options["out"], keep_scores=options["keep_scores"])
+    if gallery := options["gallery"]:
+        from fewshot.page.gallery import gallery_kind
+
+        outputs.append(Output(gallery, gallery_kind(gallery), "--gallery"))
+    outputs.append(Output(options["confusion"], PNG, "--confusion"))
+    read = [*inputs, *(Path(value.partition("=")[2]) for value in options["weights"])]
+    index: Path | None = options["index_file"]
+    if index is not None and index.exists():
+        read += [index, description_path(index)]
+    elif index is not None:
+        described = Output(description_path(index), INDEX_DESCRIPTION, "--index-file")
+        outputs += [Output(index, INDEX, "--index-file"), described]
+    require_outputs(outputs, inputs=read)
+
+
+def _refuse_unused(query: Path | None, options: dict[str, Any]) -> None:
+    """Refuse options that would be passed over without a word."""
+    if options["out"]:
+        only = ("kind", "recall", "index_file", "gallery", "weights", "query_where", "per_source", "device")
+        refuse_given(only, why="-o runs the experiment by exact search on the images of STORE")
+        return
+    refuse_given(("shots", "trials"), why="they are of the experiment that -o runs")
+    if query is None:
+        refuse_given(("query_where", "per_source"), why="they choose images of --query")
+        refuse_given(("confusion",), why="nothing says of which source IMAGES are; --query does")
+    else:
+        refuse_given(("weights",), why="the features of --query are read and not computed")
+    if options["kind"] == "flat":
+        refuse_given(("recall",), why="an exact index finds all; it is of an approximate --index")
+
+
 def _experiment(store: Path, as_json: bool, options: dict[str, Any]) -> None:
     """Run the protocol, save what is wanted, and print its tables."""
-    from fewshot.cli.reporting import print_report
     from fewshot.embeddings.store.reader import FeatureStore
     from fewshot.protocols.base import RunContext
     from fewshot.protocols.nearest import Nearest
@@ -132,7 +175,7 @@ def _experiment(store: Path, as_json: bool, options: dict[str, Any]) -> None:
     context = RunContext(quiet=options["quiet"], keep_scores=options["keep_scores"])
     result = protocol.run(FeatureStore(store), context)
     report = result.report
-    click.echo(f"report: {result.save(options['out'])}", err=True)
+    print_note(f"report: {result.save(options['out'])}")
     if options["confusion"] and report.confusion:
         _draw_confusion(report.confusion, options["confusion"])
     print_report(report, _tables(report), as_json=as_json)
@@ -144,7 +187,6 @@ def _tables(report: "Report") -> str:
 
 def _look_up(store: Path, images: tuple[Path, ...], query: Path | None, as_json: bool, options: dict[str, Any]) -> None:
     """Answer the queries: save what is wanted, print the answers, and last name the images that could not be read."""
-    from fewshot.cli.reporting import print_warnings
     from fewshot.core.errors import InputError
     from fewshot.protocols.sources.lookup import Lookup
 
@@ -154,9 +196,9 @@ def _look_up(store: Path, images: tuple[Path, ...], query: Path | None, as_json:
     found = Lookup.of(index, queries, rate=options["unknown_rate"], **given)
     _draw(found, options)
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json(), indent=1)
     else:
-        click.echo(found.text())
+        print_text(found.text())
         print_warnings(found.warnings)
     if queries.failed:
         listed = "; ".join(f"{path}: {reason}" for path, reason in queries.failed[:5])
@@ -177,9 +219,9 @@ def _index(store: Path, options: dict[str, Any]) -> "SourceIndex":
         return request.load(store, file, named=named)
     index = request.build(store)
     if options["kind"] != "flat":
-        click.echo(f"index: {index.choice}", err=True)
+        print_note(f"index: {index.choice}")
     if file is not None:
-        click.echo(f"index saved as {index.save(file)}", err=True)
+        print_note(f"index saved as {index.save(file)}")
     return index
 
 
@@ -221,7 +263,7 @@ def _draw_gallery(found: "Lookup", path: Path) -> None:
     ]
     layer = f"{index.info.backbone}, layer {index.info.layer}, {index.metric}"
     note = f"{layer}: {len(index)} images of {len(index.counts)} sources."
-    click.echo(f"gallery: {write_gallery(shown, path, title='Nearest images', note=note)}", err=True)
+    print_note(f"gallery: {write_gallery(shown, path, title='Nearest images', note=note)}")
 
 
 def _draw_confusion(taken: "Confusion", path: Path) -> None:
@@ -232,4 +274,4 @@ def _draw_confusion(taken: "Confusion", path: Path) -> None:
 
     counts = np.array(taken.counts)
     title = f"nearest sources: {100 * np.trace(counts) / counts.sum():.0f} % of {counts.sum()} images right"
-    click.echo(f"figure: {save_png(confusion(counts, taken.names, title=title), path)}", err=True)
+    print_note(f"figure: {save_png(confusion(counts, taken.names, title=title), path, option='--confusion')}")

@@ -1,6 +1,6 @@
 """Options that several commands share, declared once so that they read the same everywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,26 @@ import click
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+LARGEST_SEED = 2**32 - 1  # what scikit-learn's random states take
 STORE = click.Path(path_type=Path)
+
+
+def refuse_given(names: Iterable[str], *, why: str) -> None:
+    """Refuse options that the user gave and this call would not use.
+
+    Args:
+        names: of parameters of the current command.
+        why: when they are used, as the end of a sentence.
+
+    Raises:
+        click.UsageError: one was given.
+    """
+    context = click.get_current_context()
+    known = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    default = (None, click.core.ParameterSource.DEFAULT, click.core.ParameterSource.DEFAULT_MAP)
+    given = [known[name] for name in names if context.get_parameter_source(name) not in default]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} cannot be used here: {why}; leave it out")
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,7 +42,8 @@ def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--seed``: the number all draws follow from."""
-    return click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything drawn.")(command)
+    seeds = click.IntRange(0, LARGEST_SEED)
+    return click.option("--seed", type=seeds, default=0, show_default=True, help="Seed of everything drawn.")(command)
 
 
 def where_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,7 +53,8 @@ def where_option(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="COLUMN=VALUE",
         callback=pairs_option,
-        help="Only images whose column has this value; repeatable, and commas mean any of the values.",
+        help="Only images whose column has this value; commas mean any of the values, and double quotes take a value "
+        'as it stands: source=cam,"a, b". Repeatable for other columns.',
     )(command)
 
 
@@ -156,11 +177,13 @@ def split_commas(_: click.Context, __: click.Parameter, values: tuple[str, ...] 
 
 
 def pairs_option(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Return repeated ``COLUMN=VALUE`` options as a dictionary."""
-    pairs = {}
+    """Return repeated ``COLUMN=VALUE`` options as a dictionary; the same column twice is refused."""
+    pairs: dict[str, str] = {}
     for value in values:
         name, equals, wanted = value.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"{value!r} is not COLUMN=VALUE", param=parameter)
+        if name in pairs:
+            raise click.BadParameter(f"{name!r} is given twice ({pairs[name]!r} and {wanted!r})", param=parameter)
         pairs[name] = wanted
     return pairs

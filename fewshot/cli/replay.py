@@ -1,6 +1,5 @@
 """``fewshot replay``: run a report again and compare the numbers."""
 
-import json
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -8,12 +7,15 @@ from pathlib import Path
 import click
 
 from fewshot.cli.options import STORE, json_option, report_option
+from fewshot.cli.reporting import print_json, print_line, require_report_file
 
 
 @click.command(short_help="Run a report of any protocol again and compare the numbers.")
 @click.argument("report", type=click.Path(path_type=Path))
 @click.option("--store", "stores", multiple=True, type=STORE, help="Where the store lies now; repeat in order.")
-@click.option("--tolerance", type=float, default=1e-6, show_default=True, help="Largest difference that is equal.")
+@click.option(
+    "--tolerance", type=click.FloatRange(0), default=1e-6, show_default=True, help="Largest difference that is equal."
+)
 @report_option(text="Save the new report.")
 @json_option
 @click.pass_context
@@ -27,6 +29,7 @@ def command(
     from fewshot.protocols.replay import replay
     from fewshot.results.report import Report
 
+    require_report_file(out, keep_scores=False, inputs=[report, *stores])
     found = replay(Report.load(report), stores=stores, tolerance=tolerance)
     if out is not None:
         found.report.save(out)
@@ -34,7 +37,7 @@ def command(
         difference = asdict(found.difference)
         difference["largest"] = difference["largest"] if isfinite(difference["largest"]) else None
         document = {**difference, "supports_equal": found.supports_equal, "changed": found.changed}
-        click.echo(json.dumps({**document, "equal": found.equal}))
+        print_json({**document, "equal": found.equal})
     else:
-        click.echo(str(found))
+        print_line(found)
     context.exit(0 if found.equal else 1)

@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 
 from fewshot.cli.options import STORE
+from fewshot.cli.reporting import print_line
+from fewshot.core.outputs import PAGE, Output, require_outputs
 
 
 @click.command()
@@ -33,11 +35,13 @@ def command(reports: tuple[Path, ...], out: Path, title: str, store: Path | None
     from fewshot.page.document import write_page
     from fewshot.results.report import Report
 
+    scores = [path.with_suffix(".npz") for path in reports]
+    require_outputs([Output(out, PAGE)], inputs=[*reports, *scores, store])
     loaded = {str(path): Report.load(path) for path in reports}
     beside = all_roc_charts(loaded)
     if store is None:
-        click.echo(write_page(loaded, out, title=title, beside=beside))
+        print_line(write_page(loaded, out, title=title, beside=beside))
         return
     opened = FeatureStore(store)
     drawn = feature_charts(opened, loaded.values())
-    click.echo(write_page(loaded, out, title=title, audit=audit(opened), beside=beside, more=drawn))
+    print_line(write_page(loaded, out, title=title, audit=audit(opened), beside=beside, more=drawn))

@@ -1,37 +1,146 @@
-"""How commands print a report: tables on stdout and warnings on stderr, or one JSON document."""
+"""How commands print: text and JSON on stdout, warnings on stderr; the only place that writes to either.
 
-import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+Names come from files of others, so no character that a terminal obeys leaves here (``core/control_characters.py``).
+"""
 
-import click
+import errno
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from fewshot.core.control_characters import escape_control, escape_lines, json_text
+from fewshot.core.errors import OptionError, OutputError
+from fewshot.core.outputs import REPORT, SCORES, Output, require_outputs
 
 if TYPE_CHECKING:
     from fewshot.results.report import Report
+
+_NO_ROOM = "no space is left where it is written to; free some and run the same command again"
+_CLOSED = "it was closed before everything was printed"
+_WHY = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: "files may not grow so large here; raise the limit (`ulimit -f`)",
+    errno.EPIPE: _CLOSED,
+    errno.EBADF: _CLOSED,
+}
+
+
+class StandardOutputError(OutputError):
+    """What a command printed did not arrive; files that it was to write are written by then."""
+
+
+def print_text(text: object) -> None:
+    """Print lines on stdout, without the characters that a terminal obeys.
+
+    Raises:
+        StandardOutputError: stdout is full or closed.
+    """
+    stream: TextIO | None = sys.stdout
+    try:
+        if stream is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        _write(stream, escape_lines(text))
+    except OSError as error:
+        abandon(stream)
+        why = _WHY.get(error.errno or 0) or error.strerror or str(error)
+        raise StandardOutputError(f"the result could not be printed on the standard output: {why}") from error
+
+
+def print_line(text: object) -> None:
+    """Print one line on stdout; a newline within it, which a name may hold, is escaped as well.
+
+    Raises:
+        StandardOutputError: stdout is full or closed.
+    """
+    print_text(escape_control(text))
+
+
+def print_json(document: object, *, indent: int | None = None) -> None:
+    """Print one JSON document on stdout, in printable ASCII.
+
+    Raises:
+        StandardOutputError: stdout is full or closed.
+    """
+    print_text(json_text(document, indent=indent))
+
+
+def print_note(text: object) -> None:
+    """Print one line on stderr; a stderr that is full or closed loses it, and nothing else."""
+    stream: TextIO | None = sys.stderr
+    if stream is None:
+        return
+    try:
+        _write(stream, escape_control(text))
+    except (OSError, ValueError):
+        abandon(stream)
+
+
+def flush_notes() -> None:
+    """Empty the buffer of stderr, or give it up, so that what could not be said does not change the exit status."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            abandon(sys.stderr)
 
 
 def print_report(report: "Report", text: str, *, as_json: bool) -> None:
     """Print a report on stdout, as ``text`` or as JSON; the warnings beside a text go to stderr."""
     if as_json:
-        click.echo(json.dumps(report.to_json(), allow_nan=False))
+        print_json(report.to_file_json())
         return
-    click.echo(text)
+    print_text(text)
     print_warnings(report.warnings)
 
 
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print warnings on stderr, one a line."""
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        print_note(f"warning: {warning}")
 
 
-def require_report_file(out: object, *, keep_scores: bool) -> None:
-    """Refuse to keep scores beside no report.
+def abandon(stream: TextIO | None) -> None:
+    """Let what is left in the buffer of a stream go nowhere: Python would try, and complain, when it ends."""
+    if stream is None:
+        return
+    with suppress(OSError, ValueError):
+        number = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+
+
+def require_report_file(out: Path | None, *, keep_scores: bool, inputs: Iterable[Path | str | None] = ()) -> None:
+    """Refuse to keep scores beside no report, and to write over an input or another file than a report.
 
     Raises:
         OptionError: there is no report file.
+        OutputError: what is at its path must stay.
     """
-    from fewshot.core.errors import OptionError
+    require_outputs(report_outputs(out, keep_scores=keep_scores), inputs=inputs)
 
+
+def report_outputs(out: Path | None, *, keep_scores: bool) -> list[Output]:
+    """Return the files that ``-o`` and ``--keep-scores`` write.
+
+    Raises:
+        OptionError: scores are to be kept beside no report.
+    """
     if keep_scores and out is None:
         raise OptionError("--keep-scores saves beside the report, and there is none; give -o REPORT.json")
+    if out is None:
+        return []
+    scores = [Output(out.with_suffix(".npz"), SCORES, "--keep-scores")] if keep_scores else []
+    return [Output(out, REPORT), *scores]
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(f"{text}\n")
+    except UnicodeEncodeError:
+        stream.write(text.encode("ascii", "backslashreplace").decode("ascii") + "\n")
+    stream.flush()

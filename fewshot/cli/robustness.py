@@ -22,6 +22,7 @@ from fewshot.cli.options import (
     trials_option,
     where_option,
 )
+from fewshot.cli.reporting import print_report, require_report_file
 
 
 @click.command(short_help="Any head over the store's views, metric and flip rate.")
@@ -59,13 +60,12 @@ def command(store: Path, out: Path | None, as_json: bool, quiet: bool, keep_scor
     The flip rate is the share of verdicts that differ from those on the clean image. Add views to a store with
     `fewshot embed ... --view clean,jpeg:90,jpeg:50,blur:1`.
     """
-    from fewshot.cli.reporting import print_report, require_report_file
     from fewshot.embeddings.store.reader import FeatureStore
     from fewshot.protocols.base import RunContext
     from fewshot.protocols.robustness import FLIP_RATE, Robustness
     from fewshot.results.tables import report_table
 
-    require_report_file(out, keep_scores=keep_scores)
+    require_report_file(out, keep_scores=keep_scores, inputs=[store])
     result = Robustness(**options).run(FeatureStore(store), RunContext(quiet=quiet, keep_scores=keep_scores))
     if out is not None:
         result.save(out)

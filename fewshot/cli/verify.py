@@ -1,11 +1,11 @@
 """``fewshot verify``: reread a store and check every checksum."""
 
-import json
 from pathlib import Path
 
 import click
 
 from fewshot.cli.options import STORE, json_option
+from fewshot.cli.reporting import print_json, print_line, print_note
 
 
 @click.command()
@@ -17,9 +17,11 @@ def command(stores: tuple[Path, ...], as_json: bool) -> None:
 
     found = [verify(store) for store in stores]
     if as_json:
-        click.echo(json.dumps([{**vars(each), "path": str(each.path), "sound": each.sound} for each in found]))
+        print_json([{**vars(each), "path": str(each.path), "sound": each.sound} for each in found])
     for each in found:
         require_sound(each)
         if not as_json:
             size = f"{each.bytes_read / 1e6:.1f} MB of features"
-            click.echo(f"{each.path}: sound, {each.images} images, {each.layers} layers, {size} reread")
+            print_line(f"{each.path}: sound, {each.images} images, {each.layers} layers, {size} reread")
+        for note in each.notes:
+            print_note(f"note: {each.path}: {note}")

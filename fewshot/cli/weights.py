@@ -1,6 +1,5 @@
 """``fewshot weights``: where weight files come from, whether they are here, and how to get them."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import click
 
 from fewshot.cli.options import json_option, quiet_option, split_commas
+from fewshot.cli.reporting import print_json, print_line, print_note
 
 CACHE = click.option(
     "--cache",
@@ -35,15 +35,16 @@ def list_files(names: tuple[str, ...], cache: Path | None, as_json: bool) -> Non
 
     rows = [file_row(needed, cache=cache) for needed in weight_files(names)]
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        print_json(rows, indent=1)
         return
     for row in rows:
         here = row["path"] or ("not here, optional" if row["optional"] else "not here")
-        click.echo(f"{row['backbone']}.{row['part']}  {row['file']}  [{here}]")
+        print_line(f"{row['backbone']}.{row['part']}  {row['file']}  [{here}]")
         restricted = ", non-commercial use only" if row["non_commercial"] else ""
         size = "size unknown" if row["size"] is None else f"{row['size']:,} bytes"
         checksum = f"SHA-256 {row['sha256'][:16]}" if row["sha256"] else "SHA-256 pinned at first use"
-        click.echo(f"    {row['licence']}{restricted}; {size}; {checksum}\n    {row['source']}")
+        print_line(f"    {row['licence']}{restricted}; {size}; {checksum}")
+        print_line(f"    {row['source']}")
 
 
 @command.command()
@@ -61,7 +62,7 @@ def fetch(names: tuple[str, ...], cache: Path | None, offline: bool, quiet: bool
         raise click.UsageError("name the backbones to fetch, for example: fewshot weights fetch npr")
     found = {}
     for name in names:
-        say = (lambda line: None) if quiet else (lambda line: click.echo(line, err=True))
+        say = (lambda line: None) if quiet else (lambda line: print_note(line))
         paths = fetch_files(create(name).card, cache=cache, offline=offline, quiet=quiet, say=say)
         found[name] = {part: str(path) for part, path in paths.items()}
     _print_paths(found, as_json=as_json)
@@ -77,9 +78,9 @@ def verify(names: tuple[str, ...], cache: Path | None, as_json: bool) -> None:
 
     rows = list(_verified_rows(names, cache))
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        print_json(rows, indent=1)
     for row in rows if not as_json else ():
-        click.echo(f"{row['backbone']}.{row['part']}  {row['path']}  {row['result']}")
+        print_line(f"{row['backbone']}.{row['part']}  {row['path']}  {row['result']}")
     bad = [row for row in rows if row["result"] != "as expected"]
     if bad:
         raise WeightsError(f"{len(bad)} of {len(rows)} weight files are not the expected ones: {bad[0]['result']}")
@@ -96,7 +97,7 @@ def convert(source: Path, target: Path, unsafe_pickle: bool) -> None:
     """
     from fewshot.embeddings.weights.convert import convert as convert_file
 
-    click.echo(f"{convert_file(source, target)} tensors in {target}")
+    print_line(f"{convert_file(source, target)} tensors in {target}")
 
 
 @command.command()
@@ -111,14 +112,15 @@ def pack(backbone: str, out: Path, name: str, weights: tuple[str, ...], cache: P
     The file's header holds network, layers, input rule, licence and a digest of the values.
     """
     from fewshot.embeddings.backbones.creation import create
-    from fewshot.embeddings.backbones.trained import write_weight_file
+    from fewshot.embeddings.backbones.trained import require_target, write_weight_file
     from fewshot.embeddings.weights.locate import require_known, resolve
 
+    require_target(out, name)
     made = create(backbone)
     require_known(weights, [made.card])
     reference = write_weight_file(out, made.fill(resolve(made.card, weights, cache=cache)), name=name)
     layers = ", ".join(reference.layers)
-    click.echo(f"{out}: {reference.name}: the network of {reference.base}, layers {layers} ({reference.licence})")
+    print_line(f"{out}: {reference.name}: the network of {reference.base}, layers {layers} ({reference.licence})")
 
 
 def _verified_rows(names: tuple[str, ...], cache: Path | None) -> Iterator[dict[str, Any]]:
@@ -139,8 +141,8 @@ def _verified_rows(names: tuple[str, ...], cache: Path | None) -> Iterator[dict[
 
 def _print_paths(found: Mapping[str, Mapping[str, str]], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        print_json(found, indent=1)
         return
     for name, paths in found.items():
         for part, path in paths.items():
-            click.echo(f"{name}.{part}  {path}")
+            print_line(f"{name}.{part}  {path}")

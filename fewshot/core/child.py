@@ -40,11 +40,12 @@ class Child:
         code = self.process.returncode
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
 
-    def limit_receiving(self, seconds: float) -> None:
-        """Let a reception that stalls half-way raise BlockingIOError after ``seconds``; the child may be stopped."""
+    def limit_transfers(self, seconds: float) -> None:
+        """Let a transfer that stalls half-way raise BlockingIOError after ``seconds``; the child may be stopped."""
         whole = int(seconds)
         limit = struct.pack("ll", whole, int((seconds - whole) * 1_000_000))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def send(self, message: Any) -> None:
         """Send a message; one that died meanwhile is noticed by whoever reads from it."""

@@ -1,13 +1,15 @@
 """Write a file whole or not at all, and hash one: every output of the package is written here.
 
 The content goes to a temporary file beside the target, which is flushed to the disk and then renamed over it. A write
-that fails, or a process that is killed, leaves the old file as it was.
+that fails, or a process that is killed, leaves the old file as it was. Where the target is a symbolic link, the link is
+replaced and the file that it names is left alone.
 """
 
 import errno
 import hashlib
 import os
 import re
+import resource
 import secrets
 import shutil
 import stat
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fewshot.core.errors import OutputError
+from fewshot.core.outputs import FileKind, require_kind
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM)
@@ -25,37 +28,40 @@ _NAME_BYTES = 200  # file systems take names of 255 bytes
 
 
 @contextmanager
-def atomic_write(path: Path | str, *, option: str = "-o") -> Iterator[BinaryIO]:
+def atomic_write(path: Path | str, *, option: str = "-o", kind: FileKind | None = None) -> Iterator[BinaryIO]:
     """Yield a binary stream whose content becomes the file ``path`` when the block ends without an error.
 
     Args:
         path: the file to write; an existing one is replaced and keeps its permissions.
         option: what the user changes to write elsewhere, for the message.
+        kind: what is written; an existing file of another kind is not replaced. None for files that only we name.
 
     Raises:
         OutputError: the file cannot be written; the old one is untouched.
     """
-    with atomic_path(path, option=option) as temporary, temporary.open("r+b") as stream:
+    with atomic_path(path, option=option, kind=kind) as temporary, temporary.open("r+b") as stream:
         yield stream
 
 
 @contextmanager
-def atomic_path(path: Path | str, *, option: str = "-o") -> Iterator[Path]:
+def atomic_path(path: Path | str, *, option: str = "-o", kind: FileKind | None = None) -> Iterator[Path]:
     """Yield the path of an empty temporary file that becomes ``path`` when the block ends without an error.
 
     For writers that open their file by name. They must have closed it when the block ends.
 
     Args:
-        path, option: as for ``atomic_write``.
+        path, option, kind: as for ``atomic_write``.
 
     Raises:
         OutputError: the file cannot be written; the old one is untouched.
     """
     target = Path(path)
+    _require_kind(target, kind, option)
     try:
         temporary = create_temporary(target)
         try:
             yield temporary
+            _require_kind(target, kind, option)  # it may be there only since
             publish(temporary, target)
         except BaseException:
             with suppress(OSError):
@@ -89,22 +95,22 @@ def atomic_folder(path: Path, *, option: str = "-o") -> Iterator[Path]:
         raise output_error(path, error, option=option) from error
 
 
-def write_text(path: Path | str, text: str, *, option: str = "-o") -> Path:
+def write_text(path: Path | str, text: str, *, option: str = "-o", kind: FileKind | None = None) -> Path:
     """Write ``text`` as UTF-8 and return the path; see ``atomic_write``.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    return write_bytes(path, text.encode("utf-8"), option=option)
+    return write_bytes(path, text.encode("utf-8"), option=option, kind=kind)
 
 
-def write_bytes(path: Path | str, content: bytes, *, option: str = "-o") -> Path:
+def write_bytes(path: Path | str, content: bytes, *, option: str = "-o", kind: FileKind | None = None) -> Path:
     """Write ``content`` and return the path; see ``atomic_write``.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    with atomic_write(path, option=option) as stream:
+    with atomic_write(path, option=option, kind=kind) as stream:
         stream.write(content)
     return Path(path)
 
@@ -141,6 +147,23 @@ def create_temporary(path: Path) -> Path:
     finally:
         os.close(descriptor)
     return temporary
+
+
+def require_room(folder: Path, size: int, *, beside: int = 0) -> None:
+    """Raise where a folder's disk has no room for ``size`` bytes, or where no file may grow so large.
+
+    Args:
+        size: bytes that are still to be written; beside: bytes that the file has already.
+
+    Raises:
+        OSError: ENOSPC or EFBIG.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and size + beside > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(folder))
+    disk = os.statvfs(folder)
+    if disk.f_blocks and size > disk.f_bavail * disk.f_frsize:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def publish(temporary: Path, path: Path) -> None:
@@ -195,12 +218,21 @@ def output_error(path: Path, error: OSError, *, option: str = "-o") -> OutputErr
     return OutputError(f"{path} cannot be written: {_reason(path, error, option)}")
 
 
+def _errno(error: OSError) -> int | None:
+    """Return the system's number of an error, also of one that another library only tells in words."""
+    told = (number for number in (*_NO_ROOM, errno.EFBIG, errno.EROFS) if os.strerror(number) in str(error))
+    return error.errno if error.errno is not None else next(told, None)
+
+
 def _reason(path: Path, error: OSError, option: str) -> str:
-    if error.errno in _NO_ROOM:
+    number = _errno(error)
+    if number in _NO_ROOM:
         return "no space is left on its disk; free some and run the same command again"
-    if error.errno in _NOT_ALLOWED:
+    if number in _NOT_ALLOWED:
         return f"you may not write to {path.parent}; give another path by {option}"
-    if error.errno == errno.EROFS:
+    if number == errno.EFBIG:
+        return f"files may not grow so large here; raise the limit (`ulimit -f`), or give another path by {option}"
+    if number == errno.EROFS:
         return f"its file system is read-only; give another path by {option}"
     if path.is_dir():
         return f"it is a folder; give {option} the name of a file"
@@ -209,6 +241,11 @@ def _reason(path: Path, error: OSError, option: str) -> str:
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}; make it, or give another path by {option}"
     return f"{error.strerror or error}; give another path by {option}"
+
+
+def _require_kind(path: Path, kind: FileKind | None, option: str) -> None:
+    if kind is not None:
+        require_kind(path, kind, option=option)
 
 
 def _require_replaceable(path: Path) -> None:

@@ -2,8 +2,11 @@
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TextIO
+
+from fewshot.core.control_characters import escape_control
 
 LINE_EVERY_SECONDS = 30.0
 
@@ -22,15 +25,16 @@ class Progress:
     def __init__(
         self, total: int | None, *, label: str, unit: str, quiet: bool = False, stream: TextIO | None = None
     ) -> None:
-        self.total, self.label, self.unit, self.quiet = total, label, unit, quiet
-        self.stream = stream or sys.stderr
+        self.total, self.label, self.unit = total, escape_control(label), escape_control(unit)
+        self.stream: TextIO | None = stream or sys.stderr  # None where the caller closed it
+        self.quiet = quiet or self.stream is None
         self.done = 0
         self._bar: Any = None
         self._started = self._last_line = 0.0
 
     def __enter__(self) -> Self:
         self._started = self._last_line = time.monotonic()
-        if not self.quiet and self.stream.isatty():
+        if not self.quiet and self.stream is not None and self.stream.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(total=self.total, desc=self.label, unit=f" {self.unit}", file=self.stream, smoothing=0.1)
@@ -40,7 +44,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
-            self._bar.close()
+            self._show(self._bar.close)
 
     def advance(self, units: int = 1, *, note: str = "") -> None:
         """Count ``units`` more as done; ``note`` is shown beside the rate, for example ``"2 failed"``."""
@@ -49,21 +53,33 @@ class Progress:
             return
         if self._bar is not None:
             if note:
-                self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(units)
+                self._bar.set_postfix_str(escape_control(note), refresh=False)
+            self._show(lambda: self._bar.update(units))
         elif time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
             self._last_line = time.monotonic()
             self.say(self._line(note))
 
     def say(self, line: str) -> None:
-        """Write one line without breaking the bar."""
+        """Write one line without breaking the bar, and without the characters that a terminal obeys."""
         if self.quiet:
             return
+        shown = escape_control(line)
         if self._bar is not None:
-            self._bar.write(line, file=self.stream)
+            self._show(lambda: self._bar.write(shown, file=self.stream))
         else:
+            self._show(lambda: self._write_line(shown))
+
+    def _write_line(self, line: str) -> None:
+        if self.stream is not None:
             self.stream.write(line + "\n")
             self.stream.flush()
+
+    def _show(self, write: Callable[[], object]) -> None:
+        """Write to the stream; where it is full or closed, the work goes on in silence."""
+        try:
+            write()
+        except (OSError, ValueError):
+            self.quiet = True
 
     def _line(self, note: str) -> str:
         seconds = max(time.monotonic() - self._started, 1e-9)

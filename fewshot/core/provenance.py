@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 STACK = (
     "fewshot",
     "torch",
@@ -34,6 +35,18 @@ def stack_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
+def threads() -> dict[str, Any]:
+    """Return how many threads compute: sums are rounded in another order with another number.
+
+    ``torch`` is what torch uses (None where it is not loaded); the variables are what the others go by.
+    """
+    torch = sys.modules.get("torch")
+    count = getattr(torch, "get_num_threads", None)
+    set_by = {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ}
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"torch": count() if callable(count) else None, "usable_cpus": usable, **set_by}
+
+
 def provenance() -> dict[str, Any]:
     """Return what a report or a store keeps of how it was made; JSON values only.
 
@@ -43,6 +56,7 @@ def provenance() -> dict[str, Any]:
         "versions": stack_versions(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "threads": threads(),
         "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],  # noqa: PTH119
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

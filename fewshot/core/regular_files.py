@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+_BLOCK_BYTES = 1 << 20
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -54,10 +55,14 @@ def read_regular(path: Path | str, *, limit: int) -> bytes:
         OSError: as ``open_regular``.
     """
     with open_regular(path, limit=limit) as stream:
-        content = stream.read(limit + 1)
-    if len(content) > limit:
+        size = os.fstat(stream.fileno()).st_size
+        parts, left = [stream.read(size)], limit + 1 - size
+        while left > 0 and (part := stream.read(min(left, _BLOCK_BYTES))):  # a read sets all of its bytes aside at once
+            parts.append(part)
+            left -= len(part)
+    if left <= 0:
         raise _too_large(path, f"more than {_gigabytes(limit)}", limit)
-    return content
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _require(path: Path | str, status: os.stat_result, limit: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Let SIGTERM end a command as Ctrl-C does: cleanly, with the message that says how to resume."""
+"""Let SIGTERM and SIGHUP end a command as Ctrl-C does: cleanly, with the message that says how to resume."""
 
 import signal
 import threading
@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
 
 @contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM while the block runs; only the main thread can."""
+    """Raise KeyboardInterrupt on SIGTERM, and on SIGHUP (a closed terminal), while the block runs.
+
+    Only the main thread can. A signal that is ignored, as SIGHUP is under ``nohup``, stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -17,8 +22,10 @@ def terminate_as_interrupt() -> Iterator[None]:
     def interrupt(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    taken = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in taken}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -10,6 +10,8 @@ import numpy as np
 from fewshot.audit import Audit, audit
 from fewshot.core.arrays import IntArray
 from fewshot.core.files import make_folder
+from fewshot.core.marked_folders import claim_folder
+from fewshot.core.outputs import PAGE, PNG, REPORT, SCORES, STORE, Output, require_outputs
 from fewshot.demo.images import NATURAL, TABLE, write_images
 from fewshot.demo.photographs import TILE_PIXELS, TILES_PER_PHOTOGRAPH
 from fewshot.demo.poster import poster
@@ -86,9 +88,9 @@ def made_images(folder: Path, *, seed: int, most: int) -> Path:
     """Return the folder of the demo's images, writing them unless their table, which is written last, is there.
 
     Raises:
-        OutputError: the folder cannot be made.
+        OutputError: the folder cannot be made, or holds images of somebody else.
     """
-    images = make_folder(folder / "images")
+    images = claim_folder(folder / "images", purpose="the images of the demo", older=lambda of: (of / TABLE).is_file())
     if not (images / TABLE).is_file():
         write_images(images, seed=seed, most=most)
     return images
@@ -119,6 +121,7 @@ def run_demo(
         FewshotError: a photograph is not installed, or the folder cannot be written.
     """
     root = Path(folder)
+    _require_files(make_folder(root))
     images = made_images(root, seed=seed, most=most)
     store = demo_store(root, seed=seed, most=most, quiet=quiet)
     say(_about_images(store, images))
@@ -138,6 +141,13 @@ def run_demo(
     page = _write_demo_page(root, {"report.json": report, "attribution.json": curve}, store, nearest, found)
     say(_what_next(root, program))
     return Story(root, store, report, nearest, picture, page)
+
+
+def _require_files(root: Path) -> None:
+    """Refuse, before anything is made, to write over files that are not of a demo."""
+    kinds = {"images.h5": STORE, "report.json": REPORT, "report.npz": SCORES, "attribution.json": REPORT}
+    kinds |= {"gallery.html": PAGE, "page.html": PAGE, "demo.png": PNG}
+    require_outputs([Output(root / name, kind) for name, kind in kinds.items()])
 
 
 def _write_demo_page(

@@ -2,17 +2,22 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter
 
+from fewshot.core.control_characters import escape_control, escape_lines
 from fewshot.core.errors import OptionError
 from fewshot.core.files import atomic_write, make_folder
+from fewshot.core.outputs import FIGURES, PNG
 
+_LONGEST_TICK, _LONGEST_LINE = 40, 120  # characters
 # Okabe and Ito's palette, told apart by colour-blind readers (Color Universal Design, 2008), darkest first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 _LOOK: Any = {
@@ -26,6 +31,7 @@ _LOOK: Any = {
     "axes.axisbelow": True,
     "svg.fonttype": "none",
     "svg.hashsalt": "fewshot",
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
 }
 
 
@@ -55,21 +61,29 @@ def to_svg(figure: Figure, *, label: str) -> str:
     """
     from html import escape
 
+    _make_printable(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context(_LOOK):
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
-    return text[text.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+    return text[text.index("<svg") :].replace(
+        "<svg ", f'<svg role="img" aria-label="{escape(escape_control(label))}" ', 1
+    )
 
 
-def save_png(figure: Figure, path: Path | str, *, dots_per_inch: int = 150) -> Path:
+def save_png(figure: Figure, path: Path | str, *, dots_per_inch: int = 150, option: str = "-o") -> Path:
     """Write the figure as a PNG.
+
+    Args:
+        figure, path: what and where.
+        option: which option named the path, for the message.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    with atomic_write(path) as stream, matplotlib.rc_context(_LOOK):
-        figure.savefig(stream, format="png", dpi=dots_per_inch, metadata={"Software": None})
+    _make_printable(figure)
+    with atomic_write(path, option=option, kind=PNG) as stream, matplotlib.rc_context(_LOOK):
+        figure.savefig(stream, format="png", dpi=dots_per_inch, metadata=_METADATA["png"])
     return Path(path)
 
 
@@ -81,18 +95,42 @@ def save_figure(figure: Figure, path: Path | str, *, dots_per_inch: int = 200) -
         OutputError: the file cannot be written.
     """
     kind = Path(path).suffix.lower().removeprefix(".")
-    if kind not in _UNDATED:
-        raise OptionError(f"a figure cannot be written as {path}; end its name in {', '.join(_UNDATED)}")
+    if kind not in _METADATA:
+        raise OptionError(f"a figure cannot be written as {path}; end its name in {', '.join(_METADATA)}")
+    _make_printable(figure)
     make_folder(Path(path).parent)
-    with atomic_write(path) as stream, matplotlib.rc_context(_LOOK):
-        figure.savefig(stream, format=kind, dpi=dots_per_inch, metadata=_UNDATED[kind])
+    with atomic_write(path, option="--figures", kind=FIGURES[kind]) as stream, matplotlib.rc_context(_LOOK):
+        figure.savefig(stream, format=kind, dpi=dots_per_inch, metadata=_METADATA[kind])
     return Path(path)
 
 
-_UNDATED: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+def _make_printable(figure: Figure) -> None:
+    """Escape what cannot be drawn or stand in XML in every text of a figure, and read no text as a formula."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            formatter = axis.get_major_formatter()
+            if isinstance(formatter, FuncFormatter):  # what names of ticks become
+                axis.set_major_formatter(FuncFormatter(_printable(formatter)))
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(_drawable(text.get_text(), _LONGEST_LINE))
+
+
+def _printable(formatter: FuncFormatter) -> Callable[[float, int | None], str]:
+    return lambda value, position: _drawable(formatter(value, position), _LONGEST_TICK)
+
+
+def _drawable(text: str, longest: int) -> str:
+    """Return printable lines of at most so many characters each: a figure has no room for more."""
+    lines = escape_lines(text).split("\n")
+    return "\n".join(line if len(line) <= longest else f"{line[: longest - 1]}…" for line in lines)
+
+
+# No dates, so that the same figure has the same bytes; our name, by which a later run knows that it may write over it.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": "fewshot"},
+    "svg": {"Date": None, "Creator": None, "Title": "fewshot"},
+    "pdf": {"CreationDate": None, "Creator": "fewshot", "Producer": None},
 }
 
 

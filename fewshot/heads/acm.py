@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float32Array, Float64Array, FloatArray
 from fewshot.core.device import torch_device
-from fewshot.core.errors import EpisodeError, unknown_name
+from fewshot.core.errors import EpisodeError, OptionError, unknown_name
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
 from fewshot.reconstruction.perceptron import PerceptronStack
@@ -30,7 +30,8 @@ class Acm(Head):
         fit_on: the class of the encoder-decoder, ``natural`` or ``synthetic``.
         latent, widths, activation, norm, classifier, schedule, learning_rate, batch_size, steps, stop, patience: as
             in ``fewshot.reconstruction.training_settings.TrainingSettings``.
-        validation: share of the support held out (by class) to choose the step that is kept; 0 keeps the last.
+        validation: share of the support held out (by class, at least an image of each) to choose the step that is
+            kept; 0 keeps the last.
             ``stop="plateau"`` needs one.
         device: where it is trained, ``cpu``, ``cuda`` or ``cuda:N``; the scores are computed on the CPU, so that a
             saved head scores the same on a machine without a GPU.
@@ -185,6 +186,8 @@ class Acm(Head):
     def _held_out(self, positive: BoolArray) -> BoolArray:
         """Return the rows kept for validation: the same share of both classes, at least one of each, or none."""
         held = np.zeros(len(positive), bool)
+        if not 0 <= self.validation < 1:
+            raise OptionError(f"validation is {self.validation}; give a share from 0 up to, not including, 1")
         if self.validation:
             generator = np.random.default_rng([int(self.random_state), 2])
             for label in (False, True):

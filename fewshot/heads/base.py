@@ -62,6 +62,17 @@ class Head(Estimator, ABC):
         classes: Any = self.classes_
         return classes[(scores > 0).astype(int)]
 
+    def applied(self, images: int) -> Mapping[str, Any]:
+        """Return the parameters that a support of so many images does not allow as given, and what is applied."""
+        return {}
+
+    def converged(self) -> Self:
+        """Return the same head, unfitted, whose single fits reach the optimum that ``score_draws`` solves for.
+
+        Members whose published solver stops early override it; the others have one answer.
+        """
+        return self.unfitted()
+
     def score_draws(
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:

@@ -6,8 +6,13 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from fewshot.core.arrays import Float64Array, FloatArray
+from fewshot.core.errors import OptionError, unknown_name
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
+
+_LEAST_FLOOR = 1e-6  # added to variances where the share is 0, as of equal images
+_CLASSES = ("natural", "synthetic")
+_SCALES = {"diag": "k D", "spherical": "k D", "full": "k D D", "tied": "1 D D"}  # the shape of ``scales_``
 
 
 class Gmm(Head):
@@ -23,7 +28,7 @@ class Gmm(Head):
         components: number of Gaussians.
         covariance: ``diag``, ``full``, ``tied`` or ``spherical``.
         quantile: share of the class's own images that fall beyond the threshold.
-        floor: smallest variance, as a share of the mean variance of the class.
+        floor: smallest variance, as a share of the mean variance of the class; 1e-6 where that is 0.
         random_state: seed of k-means++ in the start of EM.
 
     Attributes:
@@ -61,7 +66,8 @@ class Gmm(Head):
 
         rows, positive = self._check_support(features, y)
         own = np.asarray(rows, dtype=np.float64)[positive == (self.fit_on == "synthetic")]
-        floor = self.floor * float(own.var(axis=0).mean()) or 1e-6
+        self._require_usable(len(own))
+        floor = self.floor * float(own.var(axis=0).mean()) or _LEAST_FLOOR
         mixture = GaussianMixture(
             self.components,
             covariance_type=self.covariance,
@@ -82,13 +88,30 @@ class Gmm(Head):
         return scores
 
     def _declared(self) -> Mapping[str, Learned]:
-        scales = {"diag": "k D", "spherical": "k D", "full": "k D D", "tied": "1 D D"}[self.covariance]
+        if self.covariance not in _SCALES:
+            raise unknown_name("covariance", str(self.covariance), tuple(_SCALES))
+        scales = _SCALES[self.covariance]
         return {
             "weights_": Learned("k"),
             "means_": Learned("k D"),
             "scales_": Learned(scales),
             "threshold_": Learned(""),
         }
+
+    def _require_usable(self, images: int) -> None:
+        """Refuse what could not be applied as given to so many images of the class."""
+        for name, known in (("fit_on", _CLASSES), ("covariance", tuple(_SCALES))):
+            if getattr(self, name) not in known:
+                raise unknown_name(name, str(getattr(self, name)), known)
+        if not 1 <= self.components <= images:
+            raise OptionError(
+                f"a mixture of {self.components} components needs as many images of the class it models, and the "
+                f"support has {images}; give fewer components or more shots"
+            )
+        if not 0 <= self.quantile <= 1 or not self.floor >= 0:
+            raise OptionError(
+                f"quantile is {self.quantile} and floor {self.floor}; shares from 0 to 1 and from 0 are wanted"
+            )
 
     def _scales(self, mixture: Any) -> Float64Array:
         """Return scikit-learn's Cholesky factors of the precisions in one of the two shapes of ``scales_``."""

@@ -58,6 +58,10 @@ class Knn(Head):
         scores: Float64Array = self.score_every_k(features, [self.k])[0]
         return scores
 
+    def applied(self, images: int) -> Mapping[str, Any]:
+        """Return the number of neighbours where the support has fewer than ``k``."""
+        return {"k": images} if images < self.k else {}
+
     def score_every_k(self, features: FloatArray, ks: list[int]) -> Float64Array:
         """Return (len(ks), M) votes, one row for every number of neighbours."""
         rows = self._check_query(features)

@@ -9,6 +9,8 @@ from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
 
+CONVERGED = 1e-10  # the tolerance to which all draws at once are solved
+
 
 class LinearSvm(Head):
     """scikit-learn's ``SVC(kernel="linear")``: Cortes and Vapnik, Machine Learning 20, 1995, with a free bias.
@@ -35,6 +37,10 @@ class LinearSvm(Head):
         svc = SVC(C=self.C, kernel="linear", tol=self.tol).fit(rows, positive)
         self._learn({"coef_": svc.coef_, "intercept_": svc.intercept_})
         return self
+
+    def converged(self) -> Self:
+        """Return the same head at the tolerance of all draws at once, unfitted."""
+        return type(self)(C=self.C, tol=CONVERGED)
 
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) signed scores; larger = synthetic."""

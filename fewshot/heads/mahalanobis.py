@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from fewshot.core.arrays import Float64Array, FloatArray
+from fewshot.core.errors import OptionError
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
 
@@ -18,7 +19,8 @@ class Mahalanobis(Head):
     of Multivariate Analysis 88, 2004), and inverted in the span of the support (Woodbury).
 
     Args:
-        shrinkage: weight of the identity, between 0 and 1; ``"auto"`` for Ledoit and Wolf's.
+        shrinkage: weight of the identity, between 0 and 1; ``"auto"`` for Ledoit and Wolf's. At least 1e-10 is added,
+            without which fewer images than dimensions could not be inverted.
     """
 
     name: ClassVar[str] = "mahalanobis"
@@ -47,6 +49,8 @@ class Mahalanobis(Head):
 
     def _chosen(self, residual: Float64Array) -> float:
         if self.shrinkage != "auto":
+            if isinstance(self.shrinkage, str) or not 0 <= self.shrinkage <= 1:
+                raise OptionError(f"shrinkage is {self.shrinkage!r}; give 'auto' or a number from 0 to 1")
             return float(self.shrinkage)
         from sklearn.covariance import ledoit_wolf_shrinkage
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from fewshot.core.arrays import Float64Array, FloatArray, spans
+from fewshot.core.errors import OptionError
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
 
@@ -24,7 +25,7 @@ class NystromSvm(Head):
     only. The optimum is that of scikit-learn's ``LinearSVC(dual=False)`` on the same features.
 
     Args:
-        components: landmarks, drawn from the training images.
+        components: landmarks, drawn from the training images; all of them where they are fewer.
         C: weight of the losses against half the squared norm.
         gamma: of exp(-gamma d^2); ``scale`` is 1 / (D times the variance of all training values).
         random_state: the seed of the landmarks.
@@ -65,6 +66,8 @@ class NystromSvm(Head):
     def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on features (n, D) and labels y (n,), the larger label synthetic."""
         rows, positive = self._check_support(features, y)
+        if self.components < 1:
+            raise OptionError(f"components is {self.components}; give 1 landmark or more")
         signs = np.where(positive, 1.0, -1.0)
         generator = np.random.default_rng(int(self.random_state))
         chosen = generator.permutation(len(rows))[: self.components]
@@ -74,6 +77,10 @@ class NystromSvm(Head):
                 yield rows[start:stop], signs[start:stop]
 
         return self._solve(blocks, rows[np.sort(chosen)])
+
+    def applied(self, images: int) -> Mapping[str, Any]:
+        """Return the number of landmarks where there are fewer images than ``components``."""
+        return {"components": images} if images < self.components else {}
 
     def fit_blocks(self, blocks: Blocks, landmarks: FloatArray) -> Self:
         """Fit in passes over blocks, none of which is kept.

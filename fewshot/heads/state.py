@@ -1,18 +1,24 @@
 """A fitted head as arrays and JSON: what it scores from, checked when it is read, and the bytes that hold it."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.errors import InputError, OptionError, WeightsError
 from fewshot.core.files import atomic_write
+from fewshot.core.outputs import HEAD
+from fewshot.core.regular_files import read_regular
 
+MOST_BYTES = 4 << 30  # of a saved head
 _KEY = "head"  # of the header's metadata: the settings as one JSON text
+_DIGEST = "digest"  # of the header's metadata; heads of earlier versions have none
 
 
 @dataclass(frozen=True)
@@ -107,11 +113,15 @@ def json_values(parameters: Mapping[str, Any], *, head: str) -> dict[str, Any]:
 
 
 def to_bytes(state: HeadState) -> bytes:
-    """Return the state as a safetensors file: the arrays, and the settings as JSON in the header's metadata."""
+    """Return the state as a safetensors file: the arrays, and the settings as JSON in the header's metadata.
+
+    safetensors has no checksum, so a digest of both stands beside the settings.
+    """
     from safetensors.numpy import save
 
     arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
-    return save(arrays, metadata={_KEY: json.dumps(dict(state.settings), sort_keys=True, allow_nan=False)})
+    text = json.dumps(dict(state.settings), sort_keys=True, allow_nan=False)
+    return save(arrays, metadata={_KEY: text, _DIGEST: _digest(text, arrays)})
 
 
 def from_bytes(content: bytes, *, what: str = "the saved head") -> HeadState:
@@ -121,7 +131,8 @@ def from_bytes(content: bytes, *, what: str = "the saved head") -> HeadState:
         what: what the bytes are, for the message, for example a path.
 
     Raises:
-        WeightsError: the bytes are not a safetensors file, are cut short, or hold no head.
+        WeightsError: the bytes are not a safetensors file, are cut short, hold no head, or are not those that were
+            written.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -129,15 +140,48 @@ def from_bytes(content: bytes, *, what: str = "the saved head") -> HeadState:
     try:
         arrays = load(content)
         length = int.from_bytes(content[:8], "little")
-        settings = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_KEY])
-        complete = {"head", "parameters", "dimension", "classes"} <= set(settings)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        metadata = msgspec.json.decode(content[8 : 8 + length], type=_Header).metadata
+        text = metadata[_KEY]
+        settings = msgspec.json.decode(text)
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(
             f"{what} is not a head that was saved by fewshot ({error}); fit the head and save it again"
         ) from error
-    if not complete:
-        raise WeightsError(f"{what} names no head, parameters, dimension and classes; fit the head and save it again")
+    try:
+        msgspec.convert(settings, _Settings)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(
+            f"{what} names no head, parameters, dimension and classes ({error}); fit the head and save it again"
+        ) from error
+    if metadata.get(_DIGEST) not in (None, _digest(text, arrays)):
+        raise WeightsError(f"{what} is damaged: it has another digest than was saved; fit the head and save it again")
     return HeadState(arrays, settings)
+
+
+class _Header(msgspec.Struct):
+    metadata: dict[str, str] = msgspec.field(name="__metadata__")
+
+
+class _Classes(msgspec.Struct):
+    values: Annotated[list[Any], msgspec.Meta(min_length=2, max_length=2)]
+    dtype: str
+
+
+class _Settings(msgspec.Struct):
+    head: str
+    parameters: dict[str, Any]
+    dimension: Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
+    classes: _Classes
+
+
+def _digest(settings: str, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 of the settings' JSON and of every array: name, type, shape and values."""
+    found = hashlib.sha256(settings.encode("utf-8"))
+    for name in sorted(arrays):
+        array = arrays[name]
+        found.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def write(state: HeadState, path: Path) -> None:
@@ -146,7 +190,7 @@ def write(state: HeadState, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with atomic_write(path) as stream:
+    with atomic_write(path, kind=HEAD) as stream:
         stream.write(to_bytes(state))
 
 
@@ -158,7 +202,7 @@ def read(path: Path) -> HeadState:
         WeightsError: as ``from_bytes``.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, limit=MOST_BYTES)
     except OSError as error:
         raise InputError(f"the head {path} cannot be read ({error}); give the path of a saved head") from error
     return from_bytes(content, what=str(path))

@@ -6,9 +6,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray, spans
+from fewshot.core.errors import unknown_name
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
 
+CONVERGED = 1e-10  # the tolerance to which all draws at once are solved
 _BLOCK_ROWS = 4096
 
 
@@ -61,6 +63,10 @@ class Svm(Head):
         )
         return self
 
+    def converged(self) -> Self:
+        """Return the same head at the tolerance of all draws at once, unfitted."""
+        return type(self)(C=self.C, gamma=self.gamma, tol=CONVERGED)
+
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) signed scores; larger = synthetic."""
         rows = self._check_query(features)
@@ -81,6 +87,8 @@ class Svm(Head):
         from fewshot.solvers.batched import svm_scores
         from fewshot.solvers.prepared_pool import Supports
 
+        if isinstance(self.gamma, str) and self.gamma not in ("scale", "auto"):
+            raise unknown_name("gamma", self.gamma, ("scale", "auto"))
         return svm_scores(Supports(features, synthetic, supports, device), C=self.C, gamma=self.gamma)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot.core.arrays import Float64Array, FloatArray
+from fewshot.core.errors import OptionError
 from fewshot.heads.base import Head
 from fewshot.heads.state import Learned
 
@@ -74,6 +75,9 @@ class Vib(Head):
     def fit(self, features: FloatArray, y: Any) -> Self:
         """Train on the support: features (n, D) floating, (n,) two classes."""
         rows, positive = self._check_support(features, y)
+        for name in ("hidden", "latent", "steps"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is {getattr(self, name)}; give 1 or more")
         batch = torch.tensor(np.asarray(rows, dtype=np.float64))
         labels = torch.tensor(positive, dtype=torch.float64)
         with torch.random.fork_rng(devices=[]):

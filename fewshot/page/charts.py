@@ -12,6 +12,7 @@ from fewshot.figures.canvas import to_svg
 from fewshot.figures.confusion import confusion
 from fewshot.figures.curves import has_curve, support_curves
 from fewshot.figures.projection import projection
+from fewshot.page.shown import MOST_CONFUSED, drawable
 from fewshot.results.report import Report
 
 # The first of these that a report has is the one drawn.
@@ -44,11 +45,14 @@ def charts(report: Report) -> Iterator[Chart]:
     metric = leading_metric(report)
     if metric is None:
         return
-    rows = [row for row in report.rows if row.metric == metric]
+    every = [row for row in report.rows if row.metric == metric]
+    rows = drawable(every)
     words = metric.replace("_", " ")
     if {row.source for row in rows} - set(POOLED):
         figure = generator_bars(rows, metric=metric)
         caption = f"{words} per generator, at the largest support. Bars: mean over draws; whiskers: nine draws of ten."
+        if len(rows) < len(every):
+            caption += f" The first {len(rows):,} of {len(every):,} rows."
         yield Chart(figure, caption, wide=figure.get_figwidth() > 6)
     for source in POOLED:
         pooled = [row for row in rows if row.source == source]
@@ -57,7 +61,7 @@ def charts(report: Report) -> Iterator[Chart]:
                 f"{words} against the size of the support ({source}). Line: mean over draws; band: nine draws of ten."
             )
             yield Chart(support_curves(pooled, metric=metric, source=source), caption)
-    if report.confusion is not None:
+    if report.confusion is not None and len(report.confusion.names) <= MOST_CONFUSED:
         caption = "What each source was taken for, in per cent of its images."
         yield Chart(confusion(np.array(report.confusion.counts), report.confusion.names), caption)
 

@@ -1,8 +1,10 @@
 """ROC curves of a report, from the scores that ``--keep-scores`` left beside it."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.core.errors import ReportError
@@ -11,7 +13,7 @@ from fewshot.figures.roc import roc_curves, roc_on_grid
 from fewshot.page.charts import Chart
 from fewshot.results.report import Report
 from fewshot.results.row import Row
-from fewshot.results.scores import Arrays, kept_of_draws, name_at_point, scores_beside
+from fewshot.results.scores import Arrays, kept_of_draws, name_at_point, require_array, scores_beside
 from fewshot.stats.metrics import auroc
 
 MOST_CURVES = 6  # in one figure: more cannot be distinguished
@@ -65,7 +67,20 @@ def _of_curve(row: Row, scores: Arrays) -> Iterator[Trial]:
         names = [name_at_point(kind, row.head, row.fraction or 0.0, trial) for kind in ("rows", "scores")]
         rows, values = (scores.get(name) for name in names)
         if "synthetic" in scores and rows is not None and values is not None:
-            yield values, scores["synthetic"][rows]
+            yield _of_rows(rows, values, scores["synthetic"])
+
+
+def _of_rows(rows: NDArray[Any], values: NDArray[Any], synthetic: NDArray[Any]) -> Trial:
+    """Return the scores (k,) of rows (k,) of the store with their classes."""
+    require_array(synthetic, "b", (None,), what="the classes")
+    require_array(rows, "i", (None,), what="the rows")
+    require_array(values, "f", (len(rows),), what="the scores")
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(synthetic):
+        raise ReportError(
+            f"the scores kept beside the report name row {int(rows.max())}, and there are {len(synthetic)} images; run "
+            f"again with --keep-scores, or move the .npz away"
+        )
+    return values, synthetic[rows]
 
 
 def _require_same(row: Row, first: Trial) -> None:

@@ -7,11 +7,16 @@ from pathlib import Path
 
 from fewshot.audit import Audit
 from fewshot.core.files import write_text
+from fewshot.core.outputs import PAGE
 from fewshot.page.charts import Chart, charts
 from fewshot.page.downloads import Download, downloads
 from fewshot.page.render import render
+from fewshot.page.shown import shown_of
 from fewshot.page.table import Table, confound_rows, duplicate_rows, report_rows
 from fewshot.results.report import Report
+
+MOST_NAMES = 50  # of what was run
+MOST_TEXT = 200_000  # characters of configuration and provenance
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Section:
         table: its rows.
         downloads: files to take away.
         provenance: configuration and provenance, as JSON text.
+        left_out: sentences about what the page does not show.
     """
 
     name: str
@@ -34,6 +40,7 @@ class Section:
     table: Table
     downloads: tuple[Download, ...]
     provenance: str
+    left_out: tuple[str, ...] = ()
 
 
 def write_page(
@@ -60,7 +67,8 @@ def write_page(
     Raises:
         OutputError: the file cannot be written.
     """
-    return write_text(path, page_html(reports, title=title, note=note, audit=audit, beside=beside, more=more))
+    html = page_html(reports, title=title, note=note, audit=audit, beside=beside, more=more)
+    return write_text(path, html, kind=PAGE)
 
 
 def page_html(
@@ -87,16 +95,23 @@ def page_html(
 
 
 def _section(name: str, report: Report, beside: Iterable[Chart]) -> Section:
-    provenance = {"config": dict(report.config), "provenance": dict(report.provenance)}
+    shown = shown_of(report)
     return Section(
         name=name,
-        report=report,
+        report=shown.report,
         run=tuple(_run(report)),
-        charts=(*charts(report), *beside),
-        table=report_rows(report),
-        downloads=downloads(name, report),
-        provenance=json.dumps(provenance, indent=1, default=str),
+        charts=(*charts(shown.report), *beside),
+        table=report_rows(shown.report),
+        downloads=downloads(name, report) if shown.complete else (),
+        provenance=_cut(json.dumps({"config": dict(report.config), "provenance": dict(report.provenance)}, indent=1)),
+        left_out=shown.left_out,
     )
+
+
+def _cut(text: str) -> str:
+    """Return a text that a browser can show, with a word about what is left out."""
+    more = len(text) - MOST_TEXT
+    return text if more <= 0 else f"{text[:MOST_TEXT]}\n... and {more:,} characters more, in the report file"
 
 
 def _run(report: Report) -> Iterator[tuple[str, str]]:
@@ -114,4 +129,6 @@ def _run(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _distinct(values: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(values))
+    found = list(dict.fromkeys(values))
+    more = f", and {len(found) - MOST_NAMES:,} more" if len(found) > MOST_NAMES else ""
+    return ", ".join(found[:MOST_NAMES]) + more

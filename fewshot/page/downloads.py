@@ -2,11 +2,11 @@
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fewshot.core.path_names import path_name
 from fewshot.page.render import data_address
 from fewshot.page.table import COLUMNS
 from fewshot.results.report import Report
@@ -27,11 +27,11 @@ def downloads(name: str, report: Report) -> tuple[Download, ...]:
     Args:
         name: the report as the page names it; the files are named after it.
     """
-    stem = Path(name).stem or "report"
-    document = json.dumps(report.to_json(), indent=1)
+    stem = path_name(Path(name).stem) if name else "report"
+    table = csv_text(report).encode("utf-8", "backslashreplace")
     return (
-        Download(f"{stem}.json", "JSON", data_address(document.encode(), kind="application/json")),
-        Download(f"{stem}.csv", "CSV", data_address(csv_text(report).encode(), kind="text/csv")),
+        Download(f"{stem}.json", "JSON", data_address(report.to_bytes(), kind="application/json")),
+        Download(f"{stem}.csv", "CSV", data_address(table, kind="text/csv")),
     )
 
 

@@ -4,8 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL.PngImagePlugin import PngInfo
+
 from fewshot.core.errors import OptionError
 from fewshot.core.files import atomic_write, write_text
+from fewshot.core.outputs import PAGE, PNG, FileKind
 from fewshot.embeddings.search.lookup import Finding
 from fewshot.embeddings.search.neighbours import spoken_score
 from fewshot.page.gallery_picture import picture
@@ -44,17 +47,30 @@ def write_gallery(queries: Sequence[Shown], path: Path | str, *, title: str, not
         OutputError: the file cannot be written.
     """
     target = Path(path)
-    if target.suffix.lower() not in (".html", ".png"):
-        raise OptionError(f"a gallery is written as .html or .png, not {target.name!r}")
+    kind = gallery_kind(target)
     shown = [tuple(_tiles(query)) for query in queries[:MOST_QUERIES]]
     if len(queries) > len(shown):
         note = f"{note} The first {len(shown)} of {len(queries)} queries are shown.".strip()
-    if target.suffix.lower() == ".html":
+    if kind is PAGE:
         page = render("gallery.html", title=title, note=note, queries=shown, side=SIDE, apart=APART, colours=COLOURS)
-        return write_text(target, page, option="--gallery")
-    with atomic_write(target, option="--gallery") as stream:
-        picture(shown, title, note).save(stream, "PNG", optimize=True)
+        return write_text(target, page, option="--gallery", kind=PAGE)
+    marked = PngInfo()
+    marked.add_text("Software", "fewshot")
+    with atomic_write(target, option="--gallery", kind=PNG) as stream:
+        picture(shown, title, note).save(stream, "PNG", optimize=True, pnginfo=marked)
     return target
+
+
+def gallery_kind(path: Path) -> FileKind:
+    """Return what a gallery of this name is written as.
+
+    Raises:
+        OptionError: another suffix than .html and .png.
+    """
+    kind = {".html": PAGE, ".png": PNG}.get(path.suffix.lower())
+    if kind is None:
+        raise OptionError(f"a gallery is written as .html or .png, not {path.name!r}")
+    return kind
 
 
 def _tiles(shown: Shown) -> Iterator[Tile]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from fewshot.core.control_characters import escape_control
 from fewshot.page.tile import APART, COLOURS, SIDE, Tile
 
 _GAP, _LINES, _LINE = 10, 4, 15
@@ -22,7 +23,7 @@ def picture(queries: Sequence[Sequence[Tile]], title: str, note: str) -> Image.I
     canvas = Image.new("RGB", (width, head + down * len(queries)), "white")
     pen = ImageDraw.Draw(canvas)
     pen.text((_GAP, _GAP), title, fill="black", font=ImageFont.load_default(15))
-    pen.text((_GAP, _GAP + 1.5 * _LINE), note, fill="#444", font=ImageFont.load_default(11))
+    pen.text((_GAP, _GAP + 1.5 * _LINE), escape_control(note), fill="#444", font=ImageFont.load_default(11))
     for row, tiles in enumerate(queries):
         for column, tile in enumerate(tiles):
             left = _GAP + column * across + (APART if column else 0)
@@ -38,7 +39,7 @@ def _draw(canvas: Image.Image, pen: ImageDraw.ImageDraw, tile: Tile, left: int, 
         canvas.paste(image, (left + (SIDE - image.width) // 2, top + SIDE - image.height))
     pen.rectangle((left, top + SIDE, left + SIDE - 1, top + SIDE + 3), fill=COLOURS[tile.kind])
     font = ImageFont.load_default(11)
-    for number, text in enumerate(tile.lines):
+    for number, text in enumerate(map(escape_control, tile.lines)):
         while text and pen.textlength(text, font=font) > SIDE:
             text = text.removesuffix("…")[:-1] + "…"
         pen.text((left, top + SIDE + 6 + number * _LINE), text, fill="black", font=font)

@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fewshot.core.control_characters import escape_lines
+
 
 def render(template: str, *, title: str, script: str = "", **values: Any) -> str:
     """Return a page that is one file, whose policy lets the browser load nothing and run only the page's own script.
@@ -38,6 +40,11 @@ def _hash(script: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
+def _shown(value: Any) -> Any:
+    """Return a value for a page: text without marks of direction and other signs that cannot be seen."""
+    return escape_lines(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
 @cache
 def _environment() -> Environment:
     """Return the templates; ``lstrip_blocks`` and ``trim_blocks`` keep their tags from leaving blank lines."""
@@ -45,6 +52,7 @@ def _environment() -> Environment:
         loader=PackageLoader("fewshot.page"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )

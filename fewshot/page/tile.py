@@ -7,12 +7,15 @@ from typing import Literal
 
 from PIL import Image
 
+from fewshot.core.regular_files import read_regular
 from fewshot.embeddings.inputs.images import UnreadableImage, open_image
 from fewshot.page.render import data_address
 
 SIDE = 144  # pixels of a thumbnail
 APART = 24  # pixels between a query and its nearest images
 COLOURS = {"right": "#2a7f4f", "wrong": "#b3452c", "neutral": "#8a8f98"}
+
+_MOST_BYTES = 1 << 30  # of an image file
 
 Kind = Literal["right", "wrong", "neutral"]
 
@@ -37,8 +40,8 @@ class Tile:
         if self.file is None:
             return None
         try:
-            image = open_image(self.file.read_bytes()).convert("RGB")
-        except (OSError, UnreadableImage):
+            image = open_image(read_regular(self.file, limit=_MOST_BYTES)).convert("RGB")
+        except (OSError, ValueError, UnreadableImage):
             return None
         small: Image.Image = image.copy()
         small.thumbnail((SIDE, SIDE))

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from fewshot.core.errors import ReportError
-from fewshot.core.files import write_text
+from fewshot.core.files import write_bytes
+from fewshot.core.outputs import REPORT
 from fewshot.results.legacy_names import entry_of_today, head_of_today
+from fewshot.results.report_file import DIGEST, SCHEMA, RowEntry, checked, digest_of, read_document
 from fewshot.results.row import Row as Row
 from fewshot.results.row import Selection as Selection
 from fewshot.results.tables import report_table
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -129,27 +129,30 @@ class Report:
         """Return the report of a JSON document.
 
         Raises:
-            ReportError: it is not a report, or of a newer schema.
+            ReportError: it is not a report, of another schema, changed after it was written, or damaged.
         """
-        if not isinstance(document, Mapping) or "schema" not in document or "rows" not in document:
-            raise ReportError("this JSON document is not a fewshot report; name a file written by -o REPORT.json")
-        if int(document["schema"]) > SCHEMA:
-            raise ReportError(
-                f"the report has schema {document['schema']}, and this fewshot reads up to {SCHEMA}; "
-                f"install a newer fewshot"
-            )
-        try:
-            return cls(
-                protocol=document["protocol"],
-                config=document["config"],
-                rows=tuple(_row_from_json(row) for row in document["rows"]),
-                supports={entry_of_today(name): entry for name, entry in document.get("supports", {}).items()},
-                warnings=tuple(document.get("warnings", ())),
-                provenance=document.get("provenance", {}),
-                confusion=_confusion_from_json(document.get("confusion")),
-            )
-        except (KeyError, TypeError) as error:
-            raise ReportError(f"the report is damaged ({error!r}); run the protocol again") from error
+        found = checked(document)
+        return cls(
+            protocol=found.protocol,
+            config=found.config,
+            rows=tuple(_row_of(entry) for entry in found.rows),
+            supports={entry_of_today(name): entry for name, entry in found.supports.items()},
+            warnings=tuple(found.warnings),
+            provenance={name: value for name, value in found.provenance.items() if name != DIGEST},
+            confusion=None
+            if found.confusion is None
+            else Confusion(tuple(found.confusion.names), tuple(map(tuple, found.confusion.counts))),
+        )
+
+    def to_file_json(self) -> dict[str, Any]:
+        """Return what the report's file holds: ``to_json``, with a digest of it among the provenance."""
+        document = self.to_json()
+        document["provenance"][DIGEST] = digest_of(document)
+        return document
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the report's file."""
+        return (json.dumps(self.to_file_json(), indent=1, allow_nan=False) + "\n").encode("utf-8")
 
     def save(self, path: Path | str) -> Path:
         """Write the report as JSON, whole or not at all.
@@ -157,21 +160,16 @@ class Report:
         Raises:
             OutputError: the file cannot be written.
         """
-        return write_text(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
+        return write_bytes(path, self.to_bytes(), kind=REPORT)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
         """Read a report file.
 
         Raises:
-            ReportError: no such file, not JSON, or not a report.
+            ReportError: no such file, not JSON, not a report, damaged, or changed after it was written.
         """
-        try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ReportError(f"the report {path} cannot be read ({error}); name a file written by -o") from error
-        except ValueError as error:
-            raise ReportError(f"{path} is not JSON ({error}); name a report written by `fewshot adapt -o`") from error
+        document = read_document(path)
         try:
             return cls.from_json(document)
         except ReportError as error:
@@ -191,34 +189,45 @@ def _row_to_json(row: Row) -> dict[str, Any]:
     return {**_keys(row), "values": list(row.values), **chosen, **interval}
 
 
-def _row_from_json(entry: Mapping[str, Any]) -> Row:
-    known = {item.name for item in fields(Row)}
-    given = {name: value for name, value in entry.items() if name in known}
-    given["head"] = head_of_today(given["head"])
-    given["values"] = tuple(float("nan") if value is None else float(value) for value in given["values"])
-    given["choices"] = tuple(given.get("choices", ()))
-    low, high = given.get("interval") or (None, None)
-    unknown = float("nan")
-    given["interval"] = (
-        (unknown if low is None else low, unknown if high is None else high) if "interval" in given else None
+def _row_of(entry: RowEntry) -> Row:
+    return Row(
+        backbone=entry.backbone,
+        layer=entry.layer,
+        selection=entry.selection,
+        head=head_of_today(entry.head),
+        dataset=entry.dataset,
+        source=entry.source,
+        metric=entry.metric,
+        n_support=entry.n_support,
+        n_query=entry.n_query,
+        values=tuple(map(_number, entry.values)),
+        shots=entry.shots,
+        fraction=entry.fraction,
+        view=entry.view,
+        choices=entry.choices,
+        interval=None if entry.interval is None else (_number(entry.interval[0]), _number(entry.interval[1])),
     )
-    return Row(**given)
 
 
-def _confusion_from_json(entry: Mapping[str, Any] | None) -> Confusion | None:
-    if entry is None:
-        return None
-    return Confusion(tuple(entry["names"]), tuple(tuple(int(count) for count in row) for row in entry["counts"]))
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str):
+        return _encodable(value)
     if isinstance(value, Mapping):
-        return {str(name): _without_nan(part) for name, part in value.items()}
+        return {_encodable(str(name)): _without_nan(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_nan(part) for part in value]
     return _plain(value)
+
+
+def _encodable(text: str) -> str:
+    """Return a text as it is, or with its lone surrogates (bytes of a path that are not UTF-8) written as escapes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """The scores that ``--keep-scores`` leaves beside a report, as ``.npz``."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from fewshot.core.arrays import FloatArray
 from fewshot.core.errors import ReportError
 from fewshot.core.files import atomic_write
+from fewshot.core.npz import read_npz
+from fewshot.core.outputs import SCORES
 from fewshot.results.legacy_names import entry_of_today
 from fewshot.results.row import Row
 from fewshot.stats.two_way import TrialMasks
@@ -24,7 +27,7 @@ def save_scores(path: Path, arrays: Arrays) -> Path:
     Raises:
         OutputError: the file cannot be written.
     """
-    with atomic_write(path) as stream:
+    with atomic_write(path, kind=SCORES) as stream:
         named: dict[str, Any] = dict(arrays)
         np.savez_compressed(stream, **named)
     return path
@@ -37,12 +40,11 @@ def scores_beside(path: Path | str) -> dict[str, NDArray[Any]]:
         ReportError: the file cannot be read.
     """
     kept = Path(path).with_suffix(".npz")
-    if not kept.is_file():
+    if not os.path.lexists(kept):
         return {}
     try:
-        with np.load(kept, allow_pickle=False) as archive:
-            return {entry_of_today(name): archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+        return {entry_of_today(name): array for name, array in read_npz(kept).items()}
+    except (OSError, ValueError) as error:
         raise ReportError(f"the scores {kept} cannot be read ({error}); run again with --keep-scores") from error
 
 
@@ -88,6 +90,47 @@ def kept_of_draws(row: Row, arrays: Arrays) -> Kept | None:
     support = arrays.get(title + name_of_support(row.shots))
     if scores is None or support is None:
         return None
+    others = [arrays.get(f"{title}{name}") for name in ("query", "synthetic", "source")]
+    query, synthetic, source = others
+    trials = len(row.values)
+    require_array(scores, "f", (trials, None), what=f"the scores of {row.backbone} {row.head}")
+    images = scores.shape[1]
+    require_array(support, "b", (trials, images), what="the support masks")
     return Kept(
-        scores, TrialMasks(arrays[f"{title}query"], arrays[f"{title}synthetic"], support), arrays[f"{title}source"]
+        scores,
+        TrialMasks(
+            require_array(query, "b", (trials, images), what="the query masks"),
+            require_array(synthetic, "b", (images,), what="the classes"),
+            support,
+        ),
+        require_array(source, "U", (images,), what="the sources"),
+    )
+
+
+def require_array(array: NDArray[Any] | None, kind: str, shape: tuple[int | None, ...], *, what: str) -> NDArray[Any]:
+    """Return an array of kept scores that has the kind and shape it must have.
+
+    Args:
+        array: None where the file lacks it.
+        kind: of its type: ``f`` (finite), ``b``, ``i`` or ``U``.
+        shape: its sizes; None for any.
+        what: what the array is, for the message.
+
+    Raises:
+        ReportError: it is missing, of another type or shape, or not finite.
+    """
+    wanted = "(" + ", ".join("n" if size is None else str(size) for size in shape) + ")"
+    if array is None:
+        found = "missing"
+    elif array.dtype.kind != kind or len(array.shape) != len(shape):
+        found = f"{array.dtype} of shape {array.shape}"
+    elif any(size not in (None, given) for size, given in zip(shape, array.shape, strict=True)):
+        found = f"of shape {array.shape}"
+    elif kind == "f" and not np.isfinite(array).all():
+        found = "not finite"
+    else:
+        return array
+    raise ReportError(
+        f"the scores kept beside the report do not fit it: {what} are {found}, and {wanted} of kind {kind!r} is "
+        f"wanted; run again with --keep-scores, or move the .npz away"
     )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from fewshot.core.control_characters import escape_control
 from fewshot.results.row import Row
 from fewshot.stats.intervals import Summary
 
@@ -20,11 +21,14 @@ _SHORT = {
 def text_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Return aligned columns; a column whose cells are all numbers or ranges stands at the right.
 
+    Cells are names of others as often as not: each stays on its line, without the characters that a terminal obeys.
+
     >>> print(text_table(["head", "AUROC"], [["svm", "0.9"], ["logistic", "0.85"]]))
     head      AUROC
     svm         0.9
     logistic   0.85
     """
+    header, lines = list(map(escape_control, header)), [list(map(escape_control, cells)) for cells in lines]
     columns = list(zip(header, *lines, strict=True))
     widths = [max(len(cell) for cell in column) for column in columns]
     right = [bool(lines) and all(_numeric(cell) for cell in column[1:]) for column in columns]

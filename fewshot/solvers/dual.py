@@ -141,26 +141,30 @@ def solve_logistic(gram: Tensor, signs: Tensor, *, C: float, tol: float = 1e-10,
     Args:
         gram: (T, s, s) float64 inner products of the support rows.
         signs: (T, s) float64, +1 or -1, both in every trial.
+        tol: largest gradient, as a share of the largest weight: a number of its own would mean little under a weak
+            penalty and nothing under a strong one.
 
     Raises:
         NotSolvedError: the gradient is above ``tol`` after ``rounds`` steps.
     """
     trials, shots = signs.shape
     weights, bias = torch.zeros_like(signs), torch.zeros(trials, dtype=signs.dtype, device=signs.device)
+    solved = torch.zeros(trials, dtype=torch.bool, device=signs.device)
     for _ in range(rounds):
         margin = torch.einsum("tsr,tr->ts", gram, weights) + bias[:, None]
         gradient_term = C * signs * torch.sigmoid(-signs * margin)
         error = torch.maximum((gradient_term - weights).abs().amax(1), gradient_term.sum(1).abs())
-        if bool((error < tol).all()):
+        solved = error <= tol * gradient_term.abs().amax(1)
+        if bool(solved.all()):
             return Solution(weights, bias, _logistic_loss(gram, signs, weights, bias, C))
-        hessian_weight = (C * torch.sigmoid(margin) * torch.sigmoid(-margin)).clamp_min(1e-12)
+        hessian_weight = (C * torch.sigmoid(margin) * torch.sigmoid(-margin)).clamp_min(1e-12 * C)
         system = torch.zeros((trials, shots + 1, shots + 1), dtype=gram.dtype, device=gram.device)
         system[:, :shots, :shots] = gram + torch.diag_embed(1.0 / hessian_weight)
         system[:, :shots, shots] = system[:, shots, :shots] = 1.0
         right_hand_side = torch.cat([margin + gradient_term / hessian_weight, torch.zeros_like(bias)[:, None]], dim=1)
         found = torch.linalg.solve(system, right_hand_side)
         weights, bias = _halved(gram, signs, C, (weights, bias), (found[:, :shots], found[:, shots]))
-    unsolved = int(torch.as_tensor(error >= tol).sum())
+    unsolved = int(torch.as_tensor(~solved).sum())
     raise NotSolvedError(f"logistic regression: {unsolved} of {trials} trials are not solved")
 
 

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import re
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot.core.files import atomic_write, make_folder
+from fewshot.core.files import atomic_write
+from fewshot.core.marked_folders import MARK, claim_folder, is_claimed
+from fewshot.core.npz import read_npz
 
 FORMAT = 2  # of the files; those of another format are not found
+PURPOSE = "the finished points of a data curve"
 _RECORD = "record_json"
+_POINT = re.compile(r"[0-9a-f]{24}\.npz(\.[0-9a-f]{16}\.tmp)?")
 _Measured = Mapping[tuple[str, str], float]
 
 
@@ -75,7 +82,7 @@ class ResultCache:
         self._belongs = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._memory: dict[str, FinishedPoint] = {}
         if folder is not None:
-            make_folder(folder)
+            claim_folder(folder, purpose=PURPOSE, older=_only_points)
 
     def get(self, name: str) -> FinishedPoint | None:
         """Return a finished point, or None."""
@@ -84,8 +91,10 @@ class ResultCache:
         path = self._path(name)
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as archive:
-            return FinishedPoint.from_arrays({key: archive[key] for key in archive.files})
+        try:
+            return FinishedPoint.from_arrays(read_npz(path))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None  # damaged: it is computed again, and written over
 
     def put(self, name: str, point: FinishedPoint) -> None:
         """Keep a finished point.
@@ -107,8 +116,31 @@ class ResultCache:
 
 
 def clear_points(folder: Path) -> None:
-    """Remove a folder of finished points: those of a run that is saved, and of others like it."""
-    if folder.is_dir():
-        for path in [*folder.glob("*.npz"), *folder.glob("*.tmp")]:
+    """Remove a folder of finished points: those of a run that is saved, and of others like it.
+
+    Nothing but points is deleted; where something else lies among them, it stays, and the folder with it.
+    """
+    if not is_claimed(folder, purpose=PURPOSE):
+        return
+    for path in folder.iterdir():
+        if _POINT.fullmatch(path.name):
             path.unlink()
+    if [path.name for path in folder.iterdir()] == [MARK]:
+        (folder / MARK).unlink()
+    with suppress(OSError):  # something else is in it
         folder.rmdir()
+
+
+def _only_points(folder: Path) -> bool:
+    """Return whether a folder holds nothing but points: one of an earlier version, which left no mark."""
+    return all(_POINT.fullmatch(path.name) and _is_point(path) for path in folder.iterdir())
+
+
+def _is_point(path: Path) -> bool:
+    if path.suffix == ".tmp":
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return f"{_RECORD}.npy" in archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False

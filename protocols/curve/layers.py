@@ -89,7 +89,7 @@ def run_layers(settings: CurveSettings, store: FeatureStore, context: RunContext
 
 def main_layer(report: Report) -> Report:
     """Return the report of the layer that stands first: what tables of the paper and figures are made of."""
-    return replace(report, rows=tuple(row for row in report.rows if row.layer == report.config["layer"]))
+    return replace(report, rows=tuple(row for row in report.rows if row.layer == report.config.get("layer")))
 
 
 def _merit(point: FinishedPoint, selection: str) -> float:

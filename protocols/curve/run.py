@@ -17,6 +17,7 @@ from fewshot.protocols.curve.model import Features, Model, Subset
 from fewshot.protocols.curve.models import SvmModel, models
 from fewshot.protocols.curve.settings import CurveSettings
 from fewshot.protocols.curve.split import Splits
+from fewshot.protocols.trials.applied import Applied
 from fewshot.results.row import Row
 from fewshot.results.scores import name_at_point
 
@@ -94,10 +95,25 @@ class DataCurve:
         }
         return {"synthetic": self.splits.store.synthetic, **kept}
 
+    def applied(self) -> Iterator[Applied]:
+        """Yield the options that the store does not allow as given."""
+        settings, rule = self.settings, self.settings.split
+        for model, fraction in self.plan:
+            wants = (settings.holds_out or model.holds_out) and not isinstance(model, SvmModel)
+            if wants and not len(self._subset(model, fraction, 0).validation):
+                option = f"--validation of {model.name} at {100 * fraction:g} %"
+                why = f"{settings.validation_share:g} of the images of a class is no image, and the last step is kept"
+                yield Applied(option, "held-out", "none", why)
+        unknown = sorted(set(settings.families) - set(self.splits.of(0).generators))
+        if unknown:
+            yield Applied("--family", ", ".join(unknown), None, "no generator of that name is queried")
+        if self.splits.by_column and rule.train_share != type(rule).train_share:
+            yield Applied("--train-share", rule.train_share, None, "a column says which images train")
+
     def warnings(self) -> list[str]:
         """Return what a reader of this layer's rows must know."""
         divided = self.splits.of(0)
-        notes = [*divided.warnings, *self._left_out()]
+        notes = [*map(str, self.applied()), *divided.warnings, *self._left_out()]
         if self.splits.store.info(self.key.backbone, self.key.layer).normalised:
             notes.append("the features are stored with unit length; the paper's encoder-decoder sees raw ones")
         unknown = [name for name in divided.generators if not is_known(name, self.settings.families)]

@@ -88,6 +88,11 @@ class Splits:
         return self._made[trial]
 
     @property
+    def by_column(self) -> bool:
+        """Whether a column says which images train, so that none are drawn."""
+        return bool(self.rule.train) or bool((self.store.column("split") == TRAIN).any())
+
+    @property
     def images(self) -> IntArray:
         """The rows that take part in the first trial, ascending."""
         return np.union1d(self.of(0).training, self.of(0).query)

@@ -7,6 +7,7 @@ from math import inf, isfinite
 from typing import Any
 
 from fewshot.audit import confound_warning
+from fewshot.core.control_characters import escape_control
 from fewshot.embeddings.search.index import SourceIndex
 from fewshot.embeddings.search.lookup import Finding, look_up
 from fewshot.embeddings.search.neighbours import spoken_score
@@ -83,7 +84,9 @@ class Lookup:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the answers must know."""
         warning = confound_warning(self.index.store, self.index.rows)
-        return (warning,) if warning else ()
+        fewest = min((len(finding.neighbours) for finding in self.findings), default=self.k)
+        few = f"-k {self.k} was given and {fewest} applied, for a query has no more images to be near to"
+        return (*((few,) if fewest < self.k else ()), *((warning,) if warning else ()))
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -142,7 +145,7 @@ def _answer(finding: Finding) -> str:
         text_table(["source", "votes", "share", "nearest"], sources),
         text_table(["score", "source", "nearest images"], near),
     ]
-    return "\n\n".join([f"{finding.image}: {verdict} (share {best.share:.2f}{known})", *tables])
+    return "\n\n".join([escape_control(f"{finding.image}: {verdict} (share {best.share:.2f}{known})"), *tables])
 
 
 def _accuracy(counts: Mapping[str, int], measured: ClosedSet) -> str:

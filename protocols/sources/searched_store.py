@@ -93,13 +93,13 @@ class SearchedStore:
 
     def shots_of(self, name: str) -> list[int]:
         """Return the shot counts that leave a source enough images to query, ascending."""
-        return sorted(shots for shots in self.settings.shots if shots + LEAST_QUERIES <= self.index.counts[name])
+        return sorted(shots for shots in set(self.settings.shots) if shots + LEAST_QUERIES <= self.index.counts[name])
 
     def too_small(self) -> Iterator[str]:
         """Yield the warnings about sources that have too few images, and about too few sources."""
         for name in self.names:
             shots = self.shots_of(name)
-            if len(shots) < len(self.settings.shots):
+            if len(shots) < len(set(self.settings.shots)):
                 yield (
                     f"{name} has {self.index.counts[name]} images: as a new source it is tried with "
                     f"{' and '.join(map(str, shots)) or 'no'} shots only"

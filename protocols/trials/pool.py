@@ -14,6 +14,7 @@ from fewshot.draws.episodes import Pool, require_both
 from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.embeddings.store.layer_provenance import differences
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
+from fewshot.embeddings.store.selection import rows_where
 from fewshot.heads.base import Head
 from fewshot.protocols.trials.stores_read import StoreRead
 
@@ -138,7 +139,7 @@ def load_pool(
 
     Args:
         store: where supports are drawn, and queries too unless ``query`` is given.
-        where: columns and the values wanted.
+        where: columns and the values wanted; of two stores, one at least must hold each value.
         group: the column whose equal values never stand on both sides.
         query: another store whose images are all queried.
 
@@ -149,8 +150,9 @@ def load_pool(
     if query is not None:
         _require_same_provenance(store, query, backbones)
     parts, warnings = [], []
-    for one in (store, query) if query is not None else (store,):
-        rows, notes = _chosen(one, backbones, where)
+    stores = (store, query) if query is not None else (store,)
+    for one in stores:
+        rows, notes = _chosen(one, backbones, where, also=[other for other in stores if other is not one])
         parts.append((one, rows))
         warnings += [*notes, *filter(None, [random_weights_warning(one, backbones), confound_warning(one, rows)])]
     columns = [_Columns.read(one, rows, group) for one, rows in parts]
@@ -215,9 +217,9 @@ def _images(parts: Sequence[_Columns], *, grouped: bool) -> Pool:
 
 
 def _chosen(
-    store: FeatureStore, backbones: Sequence[str], where: Mapping[str, str] | None
+    store: FeatureStore, backbones: Sequence[str], where: Mapping[str, str] | None, *, also: Sequence[FeatureStore]
 ) -> tuple[IntArray, list[str]]:
-    rows = store.select(where)
+    rows = rows_where(store, where or {}, what=str(store.path), also=also)
     present = {name: store.present(name)[rows] for name in backbones}
     kept = np.logical_and.reduce(list(present.values()))
     notes = []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fewshot.core.arrays import Float64Array, FloatArray, IntArray
+from fewshot.core.errors import EpisodeError
 from fewshot.embeddings.layer_key import LayerKey
 from fewshot.heads.base import Head
 from fewshot.protocols.trials.head_solver import HeadSolver
@@ -133,10 +134,25 @@ def _validation_auroc(head: Head, features: FloatArray, trials: Trials, shots: i
     return np.asarray(found.reshape(len(trials), -1).mean(1))
 
 
+def folds_of(trials: Trials, shots: int) -> int:
+    """Return into how many folds a support is divided: five, or as many as each of its groups has images.
+
+    Raises:
+        EpisodeError: a group has a single image, so that there is none to fit on beside the one held out.
+    """
+    fewest = min(len(rows[:shots]) for drawn in trials.draws for rows in drawn.order.values())
+    if fewest < 2:
+        raise EpisodeError(
+            f"--layer support-cv needs at least 2 images of every class (or source) in each support, and one has "
+            f"{fewest}; list more, or choose --layer fixed"
+        )
+    return min(FOLDS, fewest)
+
+
 def _folds(trials: Trials, shots: int) -> tuple[list[IntArray], list[IntArray]]:
     """Return the rows held out of every fold of every trial, and the rows kept, trial by trial."""
     held_out, kept = [], []
-    folds = min(FOLDS, shots)
+    folds = folds_of(trials, shots)
     for drawn in trials.draws:
         parts = [rows[:shots] for rows in drawn.order.values()]
         for fold in range(folds):

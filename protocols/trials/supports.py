@@ -20,6 +20,7 @@ from fewshot.draws.episodes import (
     require_query,
     stratified_order,
 )
+from fewshot.draws.seeds import require_seed
 from fewshot.protocols.trials.pool import EvaluationPool
 from fewshot.protocols.trials.trials import Trials
 
@@ -53,6 +54,7 @@ class DrawRule:
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise OptionError(f"--trials must be at least 1, and is {self.trials}")
+        require_seed(self.seed)
         if self.shots is not None and self.shots < 1:
             raise OptionError(f"--shots must be at least 1, and is {self.shots}")
         if self.stratified and (self.per != "class" or self.method != "nested"):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fewshot.embeddings.extract import extract
 from fewshot.embeddings.inputs.images import MAX_PIXELS
@@ -180,3 +181,37 @@ def test_names_that_are_not_utf8_are_printed_and_exported(tmp_path: Path) -> Non
     assert rb"failed: natural/x/bad-\udcfe.png: empty" in said.stdout
     names = pd.read_parquet(tmp_path / "out/samples.parquet")["key"]
     assert r"natural/x/not-utf8-\udcff.png" in set(names)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_files_that_would_end_or_hold_up_a_run_are_listed_and_the_rest_is_stored(tmp_path: Path, workers: int) -> None:
+    natural, synthetic = tmp_path / "images/natural/camera", tmp_path / "images/synthetic/gan"
+    natural.mkdir(parents=True)
+    synthetic.mkdir(parents=True)
+    photo, text = Image.fromarray(PHOTO), PngInfo()
+    text.add_text("long", "a" * (3 << 20), zip=True)
+    jpeg = encoded("JPEG", photo, progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    os.mkfifo(natural / "fifo.jpg")
+    (natural / "zero.png").symlink_to("/dev/zero")
+    (natural / "scans.jpg").write_bytes(jpeg[:last] + jpeg[last:-2] * 1000 + jpeg[-2:])
+    (natural / "wide.png").write_bytes(encoded("PNG", Image.new("RGB", (70_000, 1))))
+    (natural / "text.png").write_bytes(encoded("PNG", photo, pnginfo=text))
+    (synthetic / "good.png").write_bytes(encoded("PNG", photo))
+
+    done = extract(
+        tmp_path / "images",
+        backbones="mean-colour",
+        match_format="webp:80",
+        out=tmp_path / "a.h5",
+        workers=workers,
+        quiet=True,
+    )
+
+    assert {key.rpartition("/")[2]: reason.partition(":")[0] for key, reason in done.outcome.failures.items()} == {
+        "fifo.jpg": "unreadable",
+        "zero.png": "unreadable",
+        "scans.jpg": "bomb",
+        "wide.png": "view",
+    }
+    assert done.outcome.rows == 2

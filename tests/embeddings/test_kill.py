@@ -137,7 +137,7 @@ def test_killed_at_20_random_moments_and_resumed_the_store_is_the_same(
     assert killed == 20
 
 
-@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_terminated_or_interrupted_and_resumed_the_store_is_the_same(
     zygote: Zygote, images: Path, whole: dict[str, bytes], tmp_path: Path, kind: signal.Signals
 ) -> None:

@@ -5,6 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ from fewshot.core.child import Child
 from fewshot.core.errors import FewshotError
 from fewshot.embeddings.inputs.transforms import Squash
 from fewshot.embeddings.inputs.views import parse
-from fewshot.embeddings.layouts.base import Sample
+from fewshot.embeddings.layouts.base import Layout, Sample
 from fewshot.embeddings.layouts.folder import Folder
 from fewshot.embeddings.pipeline.decode_pool import WorkerPool, prepared_in_order
 from fewshot.embeddings.pipeline.prepare import Input, Job, Preparation, Prepared
@@ -76,17 +79,68 @@ def test_a_stopped_worker_is_replaced_after_the_deadline_and_no_image_is_lost(re
     assert_same(found, alone)
 
 
-def test_an_image_that_never_ends_is_listed_after_two_deadlines_and_takes_no_other_along(
-    recipe: Preparation, tmp_path: Path
-) -> None:
-    (tmp_path / "3.png").unlink()
-    os.mkfifo(tmp_path / "3.png")  # whoever opens it waits for a writer
+class Endless(Layout):
+    """A folder whose fourth image is never read to its end."""
 
-    found = list(prepared_in_order(recipe, jobs(6), workers=1, decode_seconds=1.5))
+    name = "endless"
+
+    def recognises(self, root: Path) -> bool:
+        return False
+
+    def samples(self, root: Path) -> Iterator[Sample]:
+        return iter(())
+
+    def read(self, root: Path, sample: Sample) -> bytes:
+        while sample.path == "3.png":
+            time.sleep(1)
+        return super().read(root, sample)
+
+
+def test_an_image_that_never_ends_is_listed_after_two_deadlines_and_takes_no_other_along(recipe: Preparation) -> None:
+    endless = replace(recipe, layouts=(Endless(),))
+
+    found = list(prepared_in_order(endless, jobs(6), workers=1, decode_seconds=1.5))
 
     assert [result.number for result in found] == list(range(6))
     assert found[3].failure.startswith("timeout: not decoded within 1.5 s, twice; --decode-seconds")
     assert [bool(result.failure) for result in found] == [False, False, False, True, False, False]
+
+
+def test_a_worker_killed_at_its_start_is_replaced_and_nothing_is_lost(
+    recipe: Preparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def start(module: str, function: str) -> Child:
+        started.append(Child(module, function))
+        if len(started) <= 2:
+            os.kill(started[-1].process.pid, signal.SIGKILL)
+        return started[-1]
+
+    monkeypatch.setattr("fewshot.embeddings.pipeline.decode_pool.Child", start)
+
+    found = list(prepared_in_order(recipe, jobs(8), workers=1))
+
+    assert len(started) == 3
+    assert [result.failure for result in found] == [""] * 8
+
+
+def test_a_worker_stopped_at_its_start_is_replaced(recipe: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def start(module: str, function: str) -> Child:
+        started.append(Child(module, function))
+        if len(started) == 1:
+            os.kill(started[0].process.pid, signal.SIGSTOP)
+        return started[-1]
+
+    monkeypatch.setattr("fewshot.embeddings.pipeline.decode_pool.Child", start)
+    monkeypatch.setattr("fewshot.embeddings.pipeline.decode_pool._START_SECONDS", 5.0)
+
+    found = list(prepared_in_order(recipe, jobs(4), workers=1, decode_seconds=5.0))
+
+    assert len(started) >= 2
+    assert [result.failure for result in found] == [""] * 4
 
 
 def test_workers_that_end_at_their_start_end_the_run_with_what_to_do(

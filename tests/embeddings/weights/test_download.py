@@ -1,6 +1,7 @@
 """Fetching from a server on this machine: whole, resumed, mirrored, damaged, and from a hub."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.rule import InputRule
 from fewshot.embeddings.weights.download import fetch
 from fewshot.embeddings.weights.locate import PINS
+from fewshot.embeddings.weights.partial_file import PartialFile
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -77,6 +79,11 @@ def server() -> Iterator[str]:
         thread.join()
 
 
+def leave_partial(folder: Path, content: bytes, *, url: str = "", version: str = "") -> None:
+    with PartialFile(folder / "net.bin.part").open(url=url, version=version, append=False) as stream:
+        stream.write(content)
+
+
 def card(file: WeightFile) -> BackboneCard:
     return BackboneCard(name="tiny", layers={"feature": 2}, layer="feature", input=InputRule(), weights=(file,))
 
@@ -127,7 +134,7 @@ def test_a_file_has_its_name_only_after_its_hash_was_checked(
 
 def test_what_is_not_the_beginning_of_the_file_is_fetched_again(server: str, tmp_path: Path) -> None:
     file = WeightFile("net.bin", url=f"{server}/net.bin", sha256=DIGEST)
-    (tmp_path / "net.bin.part").write_bytes(b"x" * (len(CONTENT) + 5))
+    leave_partial(tmp_path, b"x" * (len(CONTENT) + 5))
 
     fetch(card(file), cache=tmp_path)
 
@@ -138,19 +145,44 @@ def test_what_is_not_the_beginning_of_the_file_is_fetched_again(server: str, tmp
 
 def test_a_server_that_knows_no_ranges_gives_the_whole_file_again(server: str, tmp_path: Path) -> None:
     file = WeightFile("net.bin", url=f"{server}/whole", sha256=DIGEST)
-    (tmp_path / "net.bin.part").write_bytes(CONTENT[:1000])
+    leave_partial(tmp_path, CONTENT[:1000])
 
     fetch(card(file), cache=tmp_path)
 
     assert (tmp_path / "net.bin").read_bytes() == CONTENT
 
 
-def test_a_full_disk_is_an_output_error_and_no_fault_of_the_server(server: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_an_output_error_and_no_fault_of_the_server(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = WeightFile("net.bin", url=f"{server}/net.bin", sha256=DIGEST)
-    (tmp_path / "net.bin.part").symlink_to("/dev/full")
+    monkeypatch.setattr(PartialFile, "open", lambda *_, **__: Path("/dev/full").open("wb"))  # noqa: SIM115
 
     with pytest.raises(OutputError, match=r"net\.bin\.part cannot be written: no space is left on its disk"):
         fetch(card(file), cache=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "second name", "folder", "pipe"])
+def test_a_partial_download_that_is_no_file_of_its_own_is_not_written_to(
+    server: str, tmp_path: Path, kind: str
+) -> None:
+    part, victim = tmp_path / "net.bin.part", tmp_path / "victim"
+    if kind != "link to nothing":
+        victim.write_text("precious")
+    if kind == "second name":
+        os.link(victim, part)
+    elif kind == "folder":
+        part.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(part)
+    else:
+        part.symlink_to(victim)
+
+    with pytest.raises(OutputError, match=r"net\.bin\.part is in the way and is not a download of ours"):
+        fetch(card(WeightFile("net.bin", url=f"{server}/net.bin", sha256=DIGEST)), cache=tmp_path)
+
+    assert victim.exists() == (kind != "link to nothing")
+    assert not victim.exists() or victim.read_text() == "precious"
 
 
 def test_a_mirror_is_asked_when_the_official_address_fails(server: str, tmp_path: Path) -> None:

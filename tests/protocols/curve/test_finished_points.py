@@ -4,7 +4,10 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from fewshot.core.errors import OutputError
+from fewshot.core.marked_folders import MARK
 from fewshot.protocols.curve.finished_points import FinishedPoint, ResultCache, clear_points
 
 POINT = FinishedPoint(
@@ -52,3 +55,30 @@ def test_clearing_removes_the_folder_and_does_nothing_where_there_is_none(tmp_pa
     clear_points(folder)
     assert not folder.exists()
     clear_points(folder)
+
+
+def test_clearing_deletes_points_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "points"
+    ResultCache(folder, {"seed": 0}).put("a", POINT)
+    for name in ("mine.npz", "mine.tmp", "0" * 24 + ".npz.bak"):
+        (folder / name).write_text("precious")
+
+    clear_points(folder)
+
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [MARK, "mine.npz", "mine.tmp", "0" * 24 + ".npz.bak"]
+    )
+
+
+def test_a_folder_without_our_mark_is_neither_taken_nor_emptied_unless_it_holds_points_alone(tmp_path: Path) -> None:
+    ResultCache(tmp_path / "old", {"seed": 0}).put("a", POINT)
+    (tmp_path / "old" / MARK).unlink()
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / ("0" * 24 + ".npz")).write_text("precious")
+
+    assert ResultCache(tmp_path / "old", {"seed": 0}).get("a") is not None
+    with pytest.raises(OutputError, match="theirs is needed for the finished points of a data curve, and holds"):
+        ResultCache(tmp_path / "theirs", {"seed": 0})
+    clear_points(tmp_path / "theirs")
+
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["0" * 24 + ".npz"]

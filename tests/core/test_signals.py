@@ -1,0 +1,68 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does; one that is ignored stays ignored."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from fewshot.core.signals import terminate_as_interrupt
+
+ENDING = [signal.SIGTERM, signal.SIGHUP]
+SCRIPT = """\
+import sys
+from fewshot.core.signals import terminate_as_interrupt
+try:
+    with terminate_as_interrupt():
+        print("ready", flush=True)
+        sys.stdin.read()
+        print("went on")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_that_ends_interrupts_the_block_and_is_as_before_behind_it(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+
+    with pytest.raises(KeyboardInterrupt), terminate_as_interrupt():
+        os.kill(os.getpid(), number)
+
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize(("trap", "said"), [("", "interrupted"), ("trap '' HUP TERM; ", "went on")])
+def test_a_process_is_interrupted_unless_its_caller_had_the_signal_ignored(
+    tmp_path: Path, number: signal.Signals, trap: str, said: str
+) -> None:
+    command = [sys.executable, "-c", SCRIPT]
+    process = subprocess.Popen(
+        ["sh", "-c", f'{trap}exec "$@"', "sh", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+
+    process.send_signal(number)
+
+    assert process.communicate("")[0] == f"{said}\n"
+    assert process.returncode == 0
+
+
+def test_another_thread_leaves_the_signals_alone() -> None:
+    found = []
+
+    def look() -> None:
+        with terminate_as_interrupt():
+            found.append([signal.getsignal(number) for number in ENDING])
+
+    before = [signal.getsignal(number) for number in ENDING]
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+
+    assert found == [before]

@@ -1,0 +1,84 @@
+"""Targets that cannot be written: one sentence, the old file as it was, nothing left over, no input overwritten."""
+
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from fewshot.cli import group
+from fewshot.embeddings.store.fiser_archive import import_archive
+
+PACK = ["weights", "pack", "tiny-ladeda", "--name", "mine", "--weights", "all=random", "-o"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.save({"weight": torch.ones(300, 100)}, tmp_path / "net.pth")
+    content = {
+        "embeddings": {1: torch.ones(500, 100)},
+        "ids": torch.arange(500),
+        "labels": torch.zeros(500, dtype=torch.int64),
+        "binary_labels": torch.zeros(500, dtype=torch.int64),
+        "classes": ["nature"],
+        "metadata": {},
+    }
+    torch.save(content, tmp_path / "bench.pt")
+    return tmp_path
+
+
+@pytest.fixture
+def small_files(folder: Path) -> Iterator[None]:
+    assert (folder / "bench.pt").is_file()  # the inputs are made before the limit holds
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+COMMANDS: dict[str, Callable[[Path, Path], list[str]]] = {
+    "convert": lambda folder, out: ["weights", "convert", str(folder / "net.pth"), str(out), "--unsafe-pickle"],
+    "pack": lambda folder, out: [*PACK, str(out)],
+    "import": lambda folder, out: ["import", str(folder / "bench.pt"), "-o", str(out)],
+}
+
+
+def refused(command: str, folder: Path, out: Path) -> str:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    result = CliRunner().invoke(group, COMMANDS[command](folder, out))
+    assert result.exit_code == 1, result.output
+    assert result.stderr.startswith("fewshot: ")
+    assert result.stderr.count("\n") == 1
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    return result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.usefixtures("small_files")
+def test_a_limit_on_the_size_of_files_is_one_sentence(command: str, folder: Path) -> None:
+    assert "cannot be written: " in refused(command, folder, folder / "out.safetensors")
+
+
+def test_an_old_store_outlives_an_import_that_does_not_fit(folder: Path, request: pytest.FixtureRequest) -> None:
+    import_archive(folder / "bench.pt", folder / "s.h5")
+    request.getfixturevalue("small_files")
+    assert "a file may have 2000 here (ulimit -f)" in refused("import", folder, folder / "s.h5")
+
+
+def test_a_disk_without_room_is_said_before_the_import_begins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Little:
+        free = 1000
+
+    monkeypatch.setattr("fewshot.embeddings.store.room.shutil.disk_usage", lambda _: Little)
+    assert "its disk has 1000 left; free some" in refused("import", folder, folder / "s.h5")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("target", ["missing/out.safetensors", "/proc/out.safetensors", "/dev/full", "net.pth"])
+def test_a_target_that_cannot_be_a_new_file_is_one_sentence(command: str, target: str, folder: Path) -> None:
+    if (command, target) == ("import", "net.pth"):
+        target = "bench.pt"
+    said = refused(command, folder, folder / target)
+    assert "cannot be written" in said or "must be a new file" in said or "is read by this command" in said
