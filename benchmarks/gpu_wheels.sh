@@ -7,7 +7,7 @@ folder="${1:?give the folder to fill, for example: benchmarks/gpu_wheels.sh whee
 limit_mib="${LIMIT_MIB:-55}"
 python="${PYTHON:-python3}"
 root="$(cd "$(dirname "$0")/.." && pwd)"
-names="ftfy greenlet msgspec open_clip_torch timm wcwidth"
+names="ftfy greenlet msgspec open_clip_torch simplejpeg timm wcwidth"
 [ "${FAISS:-0}" = 1 ] && names="$names faiss-gpu"
 
 mkdir -p "$folder"
