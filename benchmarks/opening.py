@@ -12,32 +12,50 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-import pandas as pd
 
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.store.writer import LayerData, write_store
+from fewshot.embeddings.store.writer import LayerData, StoreWriter
 
 REPEATS = 40
 
 
+@dataclass(frozen=True)
+class Images:
+    """The samples of a store, whose columns are as wide as real ones."""
+
+    rows: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the columns."""
+        return ("key", "source", "synthetic")
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one column."""
+        number = np.arange(self.rows)
+        if name == "key":
+            return np.char.add(b"natural/camera/", number.astype("S"))
+        return number % 2 == 1 if name == "synthetic" else np.where(number % 2 == 1, b"gan", b"camera")
+
+
 def write(path: Path, rows: int, *, dimension: int, layers: int) -> Path:
-    """Write a store whose columns are as wide as real ones."""
-    samples = pd.DataFrame(
-        {
-            "key": np.char.mod("natural/camera/%09d.jpg", np.arange(rows)),
-            "source": np.where(np.arange(rows) < rows // 2, "camera", "gan"),
-            "synthetic": np.arange(rows) >= rows // 2,
-        }
-    )
-    features = np.random.default_rng(0).normal(size=(rows, dimension)).astype(np.float32)
+    """Write a store of zeros."""
     provenance = {"weights": {"net": "0" * 64}, "input": "squash(224x224)", "card": {"note": "n" * 300}}
-    write_store(path, samples, [LayerData("net", f"block.{n}", features, provenance=provenance) for n in range(layers)])
+    features = np.zeros((rows, dimension), np.float32)
+    with StoreWriter(path, Images(rows)) as writer:
+        for number in range(layers):
+            writer.add(LayerData("net", f"block.{number}", features, provenance=provenance))
+        writer.seal()
     return path
 
 
@@ -51,18 +69,19 @@ def read_before(path: Path) -> Any:
     """As a first reading was: the root's attributes, the file once more, every layer's attributes, two columns."""
     named_before(path)
     with h5py.File(path, "r") as file:
-        layers = [
-            {name: dataset.attrs[name] for name in ("digest", "normalised", "default", "facts")}
-            for group in (file["/features"][name] for name in sorted(file["/features"]))
-            for dataset in (group[name] for name in sorted(group))
-        ]
-        return layers, file["/samples/synthetic"][:], file["/samples/source"][:]
+        layers, group = [], file["/features"]
+        for backbone in sorted(group):
+            for name in sorted(group[backbone]):
+                dataset = group[backbone][name]
+                said = {each: dataset.attrs[each] for each in ("digest", "normalised", "default")}
+                layers.append((said, dataset.shape[1], str(dataset.dtype), json.loads(dataset.attrs["facts"])))
+        return file["/samples/key"].shape[0], layers, file["/samples/synthetic"][:], file["/samples/source"][:]
 
 
 def read_now(path: Path) -> Any:
     """A first reading of today."""
     with FeatureStore(path) as store:
-        return store.layers, store.synthetic, store.raw_column("source")
+        return len(store), store.layers, store.synthetic, store.raw_column("source")
 
 
 def structure_now(path: Path) -> Any:
@@ -89,7 +108,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=10_000_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        small = write(Path(name) / "small.h5", options.rows, dimension=768, layers=3)
+        small = write(Path(name) / "small.h5", options.rows, dimension=768, layers=6)
         sides = {
             "name it, before": named_before,
             "name it, now": FeatureStore,
@@ -99,7 +118,7 @@ def main() -> None:
         }
         few = medians(sides, small)
         many = medians(
-            {"structure, now": structure_now}, write(Path(name) / "many.h5", options.many, dimension=1, layers=3)
+            {"structure, now": structure_now}, write(Path(name) / "many.h5", options.many, dimension=1, layers=6)
         )
     for side, milliseconds in few.items():
         print(f"{side:<24}{milliseconds:>10.3f} ms, {options.rows:,} rows")

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fewshot.core.arrays import BoolArray, FloatArray
+from fewshot.core.errors import StoreError
 from fewshot.embeddings.layer_key import CLEAN, LayerKey
+from fewshot.embeddings.store.schema import FEATURE_KINDS
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,16 @@ class LayerData:
 
     @property
     def header(self) -> LayerHeader:
-        """The same without the values."""
+        """The same without the values.
+
+        Raises:
+            StoreError: the values are of a type that no store keeps.
+        """
+        if self.features.dtype not in FEATURE_KINDS:
+            raise StoreError(
+                f"the features of {self.backbone!r}, layer {self.layer!r}, are {self.features.dtype}, and a store keeps "
+                f"{' or '.join(FEATURE_KINDS)}; convert them first"
+            )
         return LayerHeader(
             LayerKey(self.backbone, self.layer, self.view),
             self.features.shape[1],

@@ -2,14 +2,15 @@
 
 import errno
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fewshot.core.errors import StoreError
 
-# What h5py raises about damaged metadata or values, besides OSError.
-_H5PY_ERRORS = (RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError)
+# What h5py, and the reading of headers by hand, raise about damaged metadata or values, besides OSError.
+_H5PY_ERRORS = (RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError, struct.error)
 
 _LOCKED = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)

@@ -18,7 +18,7 @@ from fewshot.core.regular_files import read_regular
 
 MOST_BYTES = 4 << 30  # of a saved head
 _KEY = "head"  # of the header's metadata: the settings as one JSON text
-_DIGEST = "digest"  # of the header's metadata; heads of earlier versions have none
+_DIGEST = "digest"  # among the settings in the file; heads of earlier versions have none
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ def to_bytes(state: HeadState) -> bytes:
 
     arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
     text = json.dumps(dict(state.settings), sort_keys=True, allow_nan=False)
-    return save(arrays, metadata={_KEY: text, _DIGEST: _digest(text, arrays)})
+    sealed = {**state.settings, _DIGEST: _digest(text, arrays)}  # one entry: of several, their order would be chance
+    return save(arrays, metadata={_KEY: json.dumps(sealed, sort_keys=True, allow_nan=False)})
 
 
 def from_bytes(content: bytes, *, what: str = "the saved head") -> HeadState:
@@ -140,10 +141,9 @@ def from_bytes(content: bytes, *, what: str = "the saved head") -> HeadState:
     try:
         arrays = load(content)
         length = int.from_bytes(content[:8], "little")
-        metadata = msgspec.json.decode(content[8 : 8 + length], type=_Header).metadata
-        text = metadata[_KEY]
-        settings = msgspec.json.decode(text)
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        settings = json.loads(msgspec.json.decode(content[8 : 8 + length], type=_Header).metadata[_KEY])
+        recorded = settings.pop(_DIGEST, None)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(
             f"{what} is not a head that was saved by fewshot ({error}); fit the head and save it again"
         ) from error
@@ -153,7 +153,7 @@ def from_bytes(content: bytes, *, what: str = "the saved head") -> HeadState:
         raise WeightsError(
             f"{what} names no head, parameters, dimension and classes ({error}); fit the head and save it again"
         ) from error
-    if metadata.get(_DIGEST) not in (None, _digest(text, arrays)):
+    if recorded not in (None, _digest(json.dumps(settings, sort_keys=True), arrays)):
         raise WeightsError(f"{what} is damaged: it has another digest than was saved; fit the head and save it again")
     return HeadState(arrays, settings)
 

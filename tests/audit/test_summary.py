@@ -33,7 +33,13 @@ def faulty(path: Path) -> Path:
     present = np.ones(images, bool)
     present[7] = False
     write_store(
-        path, frame, [LayerData("net", "pooled", np.random.default_rng(2).normal(size=(images, 4)), present=present)]
+        path,
+        frame,
+        [
+            LayerData(
+                "net", "pooled", np.random.default_rng(2).normal(size=(images, 4)).astype(np.float32), present=present
+            )
+        ],
     )
     return path
 

@@ -48,7 +48,7 @@ def write_images(folder: Path, *, file: str, sources: tuple[str, str], column: s
 @example(file="\n", sources=("cam", "gen"), column="", value="")
 @example(file="\x1b[2J", sources=("cam\x7f", "gen\u202e"), column="a\nfewshot: b", value="\x1b")
 @given(file=FILES, sources=st.tuples(NAMES, NAMES), column=NAMES, value=NAMES)
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=tuple(HealthCheck.__members__.values()))
 def test_no_name_leaves_its_folder_reaches_the_terminal_or_ends_in_a_traceback(
     file: str, sources: tuple[str, str], column: str, value: str
 ) -> None:

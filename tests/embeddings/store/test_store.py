@@ -265,3 +265,9 @@ def test_the_digest_of_a_text_column_covers_every_value_and_a_zero_byte_behind_i
 
     assert text_digest(column) == expected.digest()
     assert text_digest(column[:0]) == hashlib.sha256().digest()
+
+
+def test_features_of_another_type_than_stores_keep_are_refused(tmp_path: Path) -> None:
+    samples = pd.DataFrame({"key": ["a"], "source": ["cam"], "synthetic": [False]})
+    with pytest.raises(StoreError, match=r"layer 'x', are float64, and a store keeps float32 or float16"):
+        write_store(tmp_path / "a.h5", samples, [LayerData("net", "x", np.zeros((1, 2)))])

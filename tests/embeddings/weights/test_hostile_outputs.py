@@ -1,7 +1,8 @@
 """Targets that cannot be written: one sentence, the old file as it was, nothing left over, no input overwritten."""
 
-import resource
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def small_files(folder: Path) -> Iterator[None]:
-    assert (folder / "bench.pt").is_file()  # the inputs are made before the limit holds
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 COMMANDS: dict[str, Callable[[Path, Path], list[str]]] = {
     "convert": lambda folder, out: ["weights", "convert", str(folder / "net.pth"), str(out), "--unsafe-pickle"],
     "pack": lambda folder, out: [*PACK, str(out)],
@@ -45,26 +37,39 @@ COMMANDS: dict[str, Callable[[Path, Path], list[str]]] = {
 }
 
 
-def refused(command: str, folder: Path, out: Path) -> str:
+def refused(command: str, folder: Path, out: Path, *, run: Callable[[list[str]], tuple[int, str]] | None = None) -> str:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    result = CliRunner().invoke(group, COMMANDS[command](folder, out))
-    assert result.exit_code == 1, result.output
-    assert result.stderr.startswith("fewshot: ")
-    assert result.stderr.count("\n") == 1
+    status, said = (run or here)(COMMANDS[command](folder, out))
+    assert status == 1, said
+    assert said.startswith("fewshot: ")
+    assert said.count("\n") == 1
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    return result.stderr
+    return said
+
+
+def here(arguments: list[str]) -> tuple[int, str]:
+    result = CliRunner().invoke(group, arguments)
+    return result.exit_code, result.stderr
+
+
+def with_small_files(arguments: list[str]) -> tuple[int, str]:
+    """Run in a process of its own, whose files may have 2,000 bytes: the limit would hold for the tests' output too."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        "from fewshot.cli import main; main(sys.argv[1:])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.usefixtures("small_files")
 def test_a_limit_on_the_size_of_files_is_one_sentence(command: str, folder: Path) -> None:
-    assert "cannot be written: " in refused(command, folder, folder / "out.safetensors")
+    assert "cannot be written: " in refused(command, folder, folder / "out.safetensors", run=with_small_files)
 
 
-def test_an_old_store_outlives_an_import_that_does_not_fit(folder: Path, request: pytest.FixtureRequest) -> None:
+def test_an_old_store_outlives_an_import_that_does_not_fit(folder: Path) -> None:
     import_archive(folder / "bench.pt", folder / "s.h5")
-    request.getfixturevalue("small_files")
-    assert "a file may have 2000 here (ulimit -f)" in refused("import", folder, folder / "s.h5")
+    assert "a file may have 2000 here (ulimit -f)" in refused("import", folder, folder / "s.h5", run=with_small_files)
 
 
 def test_a_disk_without_room_is_said_before_the_import_begins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

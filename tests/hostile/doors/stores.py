@@ -1,7 +1,8 @@
-"""A store of today, and one of the first version, which has no manifest that would refuse it early."""
+"""A store of today, which is refused or what it was, and one of the first version, whose manifest refuses nothing."""
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,11 @@ from fewshot.embeddings.store.failures import EVERY, Failure
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.embeddings.verify import require_sound, verify
+from tests.hostile.small_store import everything
 
 ROWS = 12
+TODAY = "today.h5"
+_SOUND: list[Any] = []
 FIRST = Path(__file__).parents[2] / "golden" / "before_rooms" / "store.h5"
 
 
@@ -31,8 +35,9 @@ def originals(folder: Path) -> list[Path]:
         LayerData("net", "pooled", features, default=True, provenance={"weights": {"net": "0" * 64}}),
         LayerData("net", "pooled", features.astype(np.float16), view="jpeg:75", present=np.arange(ROWS) != 3),
     ]
-    write_store(folder / "today.h5", samples, layers, failures=[Failure("12.png", EVERY, EVERY, "cut")], roots=["/a"])
-    return [folder / "today.h5", Path(shutil.copy(FIRST, folder / "first.h5"))]
+    write_store(folder / TODAY, samples, layers, failures=[Failure("12.png", EVERY, EVERY, "cut")], roots=["/a"])
+    _SOUND[:] = [everything(folder / TODAY)]
+    return [folder / TODAY, Path(shutil.copy(FIRST, folder / "first.h5"))]
 
 
 def enter(path: Path) -> None:
@@ -41,6 +46,8 @@ def enter(path: Path) -> None:
             require_sound(verify(path))
         finally:
             _read(store)
+    if path.name == TODAY:
+        assert everything(path) == _SOUND[0]
 
 
 def _read(store: FeatureStore) -> None:
