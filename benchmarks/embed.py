@@ -48,9 +48,9 @@ def show(title: str, found: dict[str, float]) -> None:
     print(f"  {title:<46} {found['wall']:8.2f} s wall  {found['cpu']:8.2f} s CPU")
 
 
-def make_images(folder: Path, *, count: int, side: int, suffix: str) -> list[Path]:
+def make_images(folder: Path, *, count: int, side: int, suffix: str, seed: int = 0) -> list[Path]:
     """Write photographs-like noise of two classes; smooth structure plus grain, so that files have common sizes."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     paths = []
     for number in range(count):
         place = folder / ("natural/camera" if number % 2 else "synthetic/gan")

@@ -1,0 +1,1 @@
+"""The parts of ``make gpu``: one module each, with ``lines(sizes)``."""
