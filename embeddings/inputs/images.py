@@ -7,6 +7,7 @@ error with a reason and is never padded; damage that leaves no such trace cannot
 
 import hashlib
 import io
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ SUFFIXES = frozenset(f".{suffix}" for suffix in re.split(" ", _SUFFIXES)) | (
     HEIF_SUFFIXES if _HEIF_HERE else frozenset()
 )
 _HASH_SIZE, _HASH_SAMPLES = 8, 32
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # its plug-ins log what they refuse; we say it ourselves
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from fewshot.embeddings.inputs.decoders import decoder_of
 from fewshot.embeddings.inputs.images import pillow_formats
 from fewshot.embeddings.pipeline.prepare import Job, Preparation, Prepared, prepare, prepare_light
 from fewshot.embeddings.pipeline.settings import DECODE_BYTES, DECODE_SECONDS
+from fewshot.embeddings.pipeline.window import Window
 
 _READY = "ready"
 _BLOCK_JOBS = 4
@@ -100,7 +101,7 @@ class WorkerPool:
     def run(self, jobs: Iterable[Job]) -> Iterator[Prepared]:
         """Yield results in the order of the jobs; a thread receives while the caller works."""
         results: queue.Queue[Prepared | BaseException | None] = queue.Queue()
-        room = _Window()
+        room = Window()
         thread = threading.Thread(target=self._receive, args=(iter(jobs), results, room), daemon=True)
         thread.start()
         try:
@@ -114,7 +115,7 @@ class WorkerPool:
             thread.join()
 
     def _receive(
-        self, jobs: Iterator[Job], results: "queue.Queue[Prepared | BaseException | None]", room: "_Window"
+        self, jobs: Iterator[Job], results: "queue.Queue[Prepared | BaseException | None]", room: Window
     ) -> None:
         try:
             for result in self._ordered(jobs, room):
@@ -123,7 +124,7 @@ class WorkerPool:
         except BaseException as error:  # handed to the caller's thread, which raises it
             results.put(error)
 
-    def _ordered(self, jobs: Iterator[Job], room: "_Window") -> Iterator[Prepared]:
+    def _ordered(self, jobs: Iterator[Job], room: Window) -> Iterator[Prepared]:
         waiting: dict[int, Prepared] = {}
         order: deque[int] = deque()
         more = True
@@ -140,7 +141,7 @@ class WorkerPool:
             if room.stopped:
                 return
 
-    def _dispatch(self, jobs: Iterator[Job], order: deque[int], room: "_Window") -> bool:
+    def _dispatch(self, jobs: Iterator[Job], order: deque[int], room: Window) -> bool:
         """Keep every worker supplied while the window has room; return whether jobs may be left."""
         limit = max(2 * self.count, min(64 * self.count, int(_WINDOW_BYTES / max(self._bytes_each, 1.0))))
         for worker in sorted(self._workers, key=lambda worker: len(worker.pending)):
@@ -194,37 +195,6 @@ class WorkerPool:
         if left:
             fresh.give(left)
         return given_up
-
-
-class _Window:
-    """How many jobs are under way between dispatch and consumption, so that memory stays bounded."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._under_way = 0
-        self.stopped = False
-
-    def take(self, count: int, *, limit: int, wait: bool) -> bool:
-        """Add ``count`` if there is room, waiting for it if that is wanted; return whether they were added."""
-        with self._condition:
-            while wait and not self.stopped and self._under_way and self._under_way + count > limit:
-                self._condition.wait(timeout=0.5)
-            if self.stopped or (self._under_way and self._under_way + count > limit):
-                return False
-            self._under_way += count
-            return True
-
-    def consumed(self, count: int) -> None:
-        """Make room."""
-        with self._condition:
-            self._under_way -= count
-            self._condition.notify_all()
-
-    def stop(self) -> None:
-        """Let the receiving thread end."""
-        with self._condition:
-            self.stopped = True
-            self._condition.notify_all()
 
 
 class _Worker:

@@ -149,6 +149,7 @@ def solve_logistic(gram: Tensor, signs: Tensor, *, C: float, tol: float = 1e-10,
     """
     trials, shots = signs.shape
     weights, bias = torch.zeros_like(signs), torch.zeros(trials, dtype=signs.dtype, device=signs.device)
+    solved = torch.zeros(trials, dtype=torch.bool, device=signs.device)
     for _ in range(rounds):
         margin = torch.einsum("tsr,tr->ts", gram, weights) + bias[:, None]
         gradient_term = C * signs * torch.sigmoid(-signs * margin)
@@ -163,7 +164,7 @@ def solve_logistic(gram: Tensor, signs: Tensor, *, C: float, tol: float = 1e-10,
         right_hand_side = torch.cat([margin + gradient_term / hessian_weight, torch.zeros_like(bias)[:, None]], dim=1)
         found = torch.linalg.solve(system, right_hand_side)
         weights, bias = _halved(gram, signs, C, (weights, bias), (found[:, :shots], found[:, shots]))
-    unsolved = int((~solved).sum())
+    unsolved = int(torch.as_tensor(~solved).sum())
     raise NotSolvedError(f"logistic regression: {unsolved} of {trials} trials are not solved")
 
 

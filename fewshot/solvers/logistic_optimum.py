@@ -57,7 +57,8 @@ def _newton(columns: Float64Array, signs: Float64Array, C: float) -> tuple[Float
             return weights, step
         curvature = C * wrong * -np.expm1(-np.logaddexp(0.0, margins))
         hessian = (columns.T * curvature) @ columns + np.diag(penalty)
-        moved = _halved(columns, signs, C, weights, np.asarray(np.linalg.solve(hessian, gradient)))
+        newton: Float64Array = np.linalg.solve(hessian, gradient).astype(np.float64, copy=False)
+        moved = _halved(columns, signs, C, weights, newton)
         if np.array_equal(moved, weights):
             return weights, step
         weights = moved

@@ -361,7 +361,7 @@ def test_unusable_features_name_the_image_and_the_backbone(tmp_path: Path, value
 
 def test_stores_made_with_other_weights_are_not_mixed(tmp_path: Path) -> None:
     samples = toy_samples()
-    for name, weights in (("a", "11"), ("b", "22")):
+    for name, weights in (("a", {"net": "11"}), ("b", {"net": "22"})):
         write_store(
             tmp_path / f"{name}.h5",
             samples,
