@@ -67,6 +67,7 @@ UNWRITABLE = {"full": ("> /dev/full", "no space is left"), "closed": (">&-", "cl
 ADAPT = f"fewshot adapt {STORE} --shots 2 --trials 2 -q"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", UNWRITABLE)
 @pytest.mark.parametrize("option", ["", "--json"])
 def test_a_report_is_saved_before_its_table_cannot_be_printed(tmp_path: Path, way: str, option: str) -> None:
@@ -81,6 +82,7 @@ def test_a_report_is_saved_before_its_table_cannot_be_printed(tmp_path: Path, wa
     assert Report.load(tmp_path / "r.json").rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", UNWRITABLE)
 def test_a_store_is_sealed_before_its_summary_cannot_be_printed(tmp_path: Path, way: str) -> None:
     images(tmp_path)
@@ -108,6 +110,7 @@ def test_a_command_that_only_prints_fails_by_a_sentence(tmp_path: Path, command:
     one_sentence(done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirection", ["2> /dev/full", "2>&-"])
 def test_a_full_or_closed_stderr_loses_its_lines_and_nothing_else(tmp_path: Path, redirection: str) -> None:
     images(tmp_path)
