@@ -61,8 +61,8 @@ class LayerData:
         """
         if self.features.dtype not in FEATURE_KINDS:
             raise StoreError(
-                f"the features of {self.backbone!r}, layer {self.layer!r}, are {self.features.dtype}, and a store keeps "
-                f"{' or '.join(FEATURE_KINDS)}; convert them first"
+                f"the features of {self.backbone!r}, layer {self.layer!r}, are {self.features.dtype}, and a store "
+                f"keeps {' or '.join(FEATURE_KINDS)}; convert them first"
             )
         return LayerHeader(
             LayerKey(self.backbone, self.layer, self.view),
