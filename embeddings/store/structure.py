@@ -225,6 +225,8 @@ class _Reading:
         """Refuse shapes that need more bytes than the file has, before anything of their size is made."""
         needed = 0
         for path, dataset in self.datasets.items():
+            if dataset.chunks is not None and (len(dataset.chunks) != len(dataset.shape) or min(dataset.chunks) < 1):
+                raise self.objects.refused(f"{path} has the shape {dataset.shape} in chunks of {dataset.chunks}")
             if dataset.shape[0] == 0:
                 continue
             # a layer of version 1 may come from another writer

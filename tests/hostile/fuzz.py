@@ -10,6 +10,7 @@ import argparse
 import faulthandler
 import importlib
 import json
+import random
 import resource
 import sys
 import tempfile
@@ -55,7 +56,7 @@ def fuzz(door: str, *, seconds: float, first_seed: int, folder: Path) -> dict[st
     def one_round(data: st.DataObject) -> None:
         nonlocal slowest
         original = data.draw(st.sampled_from(files))
-        content = data.draw(damaged(original.read_bytes()))
+        content = damaged(original.read_bytes(), random.Random(data.draw(st.integers(0, 2**32 - 1))))
         with tempfile.TemporaryDirectory(dir=folder) as own:
             case = Path(own) / original.name
             case.write_bytes(content)

@@ -1,9 +1,7 @@
-"""Damage to files, drawn by hypothesis: flipped bits, cuts, holes, repeats, foreign bytes and forged numbers."""
+"""Damage to files, drawn from a seed: flipped bits, cuts, holes, repeats, foreign bytes and forged numbers."""
 
 import random
 import struct
-
-from hypothesis import strategies as st
 
 INTERESTING = (0, 1, 2, 127, 128, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1)
 TOKENS = (
@@ -68,11 +66,9 @@ def foreign_token(content: bytes, rng: random.Random) -> bytes:
 KINDS = (flip_bit, flip_bit, cut, hole, without, repeated, forged_number, foreign_token)
 
 
-@st.composite
-def damaged(draw: st.DrawFn, content: bytes) -> bytes:
+def damaged(content: bytes, rng: random.Random) -> bytes:
     """Return ``content`` damaged one to four times."""
-    rng = random.Random(draw(st.integers(0, 2**32 - 1)))
-    for _ in range(draw(st.sampled_from((1, 1, 1, 2, 4)))):
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if content:
             content = rng.choice(KINDS)(content, rng)
     return content
