@@ -14,7 +14,6 @@ from fewshot.core.outputs import STORE, Output, require_outputs
 from fewshot.embeddings.store.archive_content import ArchiveContent, content_of
 from fewshot.embeddings.store.archive_metadata import name_fault
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.store.room import require_room
 from fewshot.embeddings.store.writer import LayerData, write_store
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from fewshot.embeddings.weights.torch_file import TorchFileError
 
 SOURCE_ID = "source_id"
-_ROW_BYTES = 160  # of the columns that an archive does not fill
-_OWN_BYTES = 1 << 16
 
 
 def import_archive(
@@ -61,7 +58,6 @@ def import_archive(
     content = content_of(path, _read(path))
     names = _names(path, content, backbone=backbone, dataset=dataset)
     chosen = _chosen(path, content, layer)
-    require_room(Path(out), _bytes_of(content, dataset=names[1]))
     return write_store(out, _samples(content, dataset=names[1]), _layers(path, content, names[0], default=chosen))
 
 
@@ -76,13 +72,6 @@ def _require_replaceable(out: Path, archive: Path) -> None:
         raise OutputError(
             f"{out} is a store that was embedded, not imported, and is not written over; name another file by -o"
         )
-
-
-def _bytes_of(content: ArchiveContent, *, dataset: str) -> int:
-    """Return about how large the store will be: features in float32, columns of one width each, and HDF5's own."""
-    features = sum(4 * values.numel() for values in content.layers.values())
-    longest = max(map(len, content.ids)) * 2 + len(dataset) * 2 + max(map(len, content.classes), default=0)
-    return features + len(content.ids) * (longest * 4 + _ROW_BYTES) + _OWN_BYTES * (1 + len(content.layers))
 
 
 def _names(path: Path, content: ArchiveContent, *, backbone: str | None, dataset: str | None) -> tuple[str, str]:

@@ -9,7 +9,6 @@ import errno
 import hashlib
 import os
 import re
-import resource
 import secrets
 import shutil
 import stat
@@ -158,12 +157,22 @@ def require_room(folder: Path, size: int, *, beside: int = 0) -> None:
     Raises:
         OSError: ENOSPC or EFBIG.
     """
-    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if limit != resource.RLIM_INFINITY and size + beside > limit:
+    limit = _file_limit()
+    if limit is not None and size + beside > limit:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(folder))
-    disk = os.statvfs(folder)
-    if disk.f_blocks and size > disk.f_bavail * disk.f_frsize:
+    disk = shutil.disk_usage(folder)
+    if disk.total and size > disk.free:  # some file systems do not count
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def _file_limit() -> int | None:
+    """Return the most bytes that this process may give a file, None where the system sets no limit."""
+    if os.name != "posix":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def publish(temporary: Path, path: Path) -> None:

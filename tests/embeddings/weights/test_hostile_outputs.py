@@ -69,15 +69,15 @@ def test_a_limit_on_the_size_of_files_is_one_sentence(command: str, folder: Path
 
 def test_an_old_store_outlives_an_import_that_does_not_fit(folder: Path) -> None:
     import_archive(folder / "bench.pt", folder / "s.h5")
-    assert "a file may have 2000 here (ulimit -f)" in refused("import", folder, folder / "s.h5", run=with_small_files)
+    assert "files may not grow so large here" in refused("import", folder, folder / "s.h5", run=with_small_files)
 
 
 def test_a_disk_without_room_is_said_before_the_import_begins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Little:
-        free = 1000
+        total, free = 1 << 40, 1000
 
-    monkeypatch.setattr("fewshot.embeddings.store.room.shutil.disk_usage", lambda _: Little)
-    assert "its disk has 1000 left; free some" in refused("import", folder, folder / "s.h5")
+    monkeypatch.setattr("fewshot.core.files.shutil.disk_usage", lambda _: Little)
+    assert "no space is left on its disk; free some" in refused("import", folder, folder / "s.h5")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
