@@ -93,10 +93,15 @@ class _FreqNet(nn.Module):
 
         A 1x1 convolution without bias keeps the symmetry of a real signal's spectrum, so half of it suffices.
         """
-        spectrum = torch.fft.rfft2(hidden, norm="ortho")
-        real = self.get_submodule(f"realconv{number}")(spectrum.real)
-        imaginary = self.get_submodule(f"imagconv{number}")(spectrum.imag)
+        spectrum = torch.fft.rfft2(_transformable(hidden), norm="ortho")
+        real = _transformable(self.get_submodule(f"realconv{number}")(spectrum.real))
+        imaginary = _transformable(self.get_submodule(f"imagconv{number}")(spectrum.imag))
         return torch.relu(torch.fft.irfft2(torch.complex(real, imaginary), s=hidden.shape[-2:], norm="ortho"))
+
+
+def _transformable(hidden: Tensor) -> Tensor:
+    """Return ``hidden`` in at least float32: there is no Fourier transform of bfloat16, nor of float16 in all sizes."""
+    return hidden.to(torch.promote_types(hidden.dtype, torch.float32))
 
 
 def high_pass(hidden: Tensor) -> Tensor:
@@ -109,6 +114,7 @@ def high_pass(hidden: Tensor) -> Tensor:
         hidden: (N, C, H, W) floating.
     """
     height, width = hidden.shape[-2:]
+    hidden = _transformable(hidden)
     low = torch.outer(_low(height), _low(width))
     mirrored = torch.outer(_low(height, sign=-1), _low(width, sign=-1))
     kept = (1 - (low + mirrored) / 2)[:, : width // 2 + 1].to(hidden)

@@ -251,3 +251,14 @@ def test_clipdet_reads_the_unit_token_before_the_projection_with_plain_gelu(
     agree(found["feature"], feature)
     state = clipdet.network.state_dict()
     agree(found["logit"], feature @ state["head.fc.weight"].T + state["head.fc.bias"], 1e-4)
+
+
+@pytest.mark.parametrize("spec", ["freqnet", "spectrum", "npr"])
+def test_features_in_bf16_are_those_of_fp32_to_its_rounding(spec: str) -> None:
+    backbone = create(spec).load(device="cpu", weights=RandomWeights())
+    batch = pixels(256)
+    exact = backbone.embed(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = backbone.embed(batch)
+    for layer, rows in exact.items():
+        assert (found[layer].float() - rows).norm() <= 0.1 * rows.norm()
