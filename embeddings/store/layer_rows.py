@@ -20,11 +20,13 @@ class LayerDataset:
     Args:
         dataset: an h5py dataset (N, D); path: the file it lies in.
         chunk_digest: of where its chunks must lie, None in stores that do not record it.
+        layouts: {path of a layer in the file: where its chunks lie}, filled as layers are looked at.
     """
 
     dataset: Any
     path: Path
-    chunk_digest: str | None = None
+    chunk_digest: str | None
+    layouts: dict[str, ChunkedLayer | None]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -34,7 +36,10 @@ class LayerDataset:
 
     def chunks(self) -> ChunkedLayer | None:
         """Return where its chunks lie; None when another writer laid them out differently."""
-        return chunked_layer(self.dataset, self.path, recorded=self.chunk_digest)
+        name = self.dataset.name
+        if name not in self.layouts:
+            self.layouts[name] = chunked_layer(self.dataset, self.path, recorded=self.chunk_digest)
+        return self.layouts[name]
 
 
 def read_rows(layer: LayerDataset, rows: IntArray | None, *, dtype: DTypeLike) -> NDArray[Any]:

@@ -223,9 +223,9 @@ class FeatureStore:
         return any(info.layer == LOGIT and info.view == view for info in self._of(backbone))
 
     def present(self, backbone: str, *, view: str = CLEAN) -> BoolArray:
-        """Return (N,) bool: which images this backbone has under this view."""
+        """Return (N,) bool, which cannot be written to: which images this backbone has under this view."""
         key = self._of_view(backbone, view)[0].key
-        return np.asarray(self.storage.sealed_values(present_path(key)), dtype=bool)
+        return np.asarray(self.storage.mask(present_path(key)), dtype=bool)
 
     def read(self, rows: IntArray | None, backbone: str, layer: str, *, view: str = CLEAN) -> Float32Array:
         """Return the features of some rows, in their order: (n, D) float32, raw as stored.

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fewshot.core.errors import StoreError
 from fewshot.embeddings.store.chunk_index import chunk_addresses
+from fewshot.embeddings.store.chunk_reader import ChunkedLayer
 from fewshot.embeddings.store.hdf5_objects import described_by_hdf5, refused
 from fewshot.embeddings.store.layer_info import LayerInfo
 from fewshot.embeddings.store.layer_rows import LayerDataset
@@ -24,10 +25,20 @@ from fewshot.embeddings.store.structure import StoreStructure, read_structure
 
 @dataclass(frozen=True)
 class _Checked:
-    """A structure, and the state of the file it was read from: device, inode, bytes, time of change."""
+    """What is known of a file in one state, and need not be found out again while it stays in it.
+
+    Args:
+        state: device, inode, bytes, time of change; structure: what was read in it.
+        compared: paths of datasets that HDF5 was asked about.
+        layouts: {path of a layer: where its chunks lie}, see ``LayerDataset``.
+        masks: {path of a mask: its values}, which cannot be written to.
+    """
 
     state: tuple[int, int, int, int]
     structure: StoreStructure
+    compared: set[str] = field(default_factory=set)
+    layouts: dict[str, ChunkedLayer | None] = field(default_factory=dict)
+    masks: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class StoreFile:
@@ -42,7 +53,6 @@ class StoreFile:
         self._file: Any = None
         self._pid = -1
         self._checked: _Checked | None = None
-        self._compared: set[str] = set()  # paths of datasets that HDF5 was asked about
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(StoreFile(self.path))
@@ -67,14 +77,17 @@ class StoreFile:
         state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         if self._checked is None or self._checked.state != state:
             self._checked = _Checked(state, read_structure(file, self.path))
-            self._compared.clear()
+
+    @property
+    def _known(self) -> _Checked:
+        _ = self.file
+        assert self._checked is not None
+        return self._checked
 
     @property
     def structure(self) -> StoreStructure:
         """What the store holds, without its values."""
-        _ = self.file
-        assert self._checked is not None
-        return self._checked.structure
+        return self._known.structure
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""
@@ -88,12 +101,12 @@ class StoreFile:
         Raises:
             StoreError: it is something else to HDF5.
         """
-        found = self.file[path]
-        if path not in self._compared:
+        found, known = self.file[path], self._known
+        if path not in known.compared:
             seen = described_by_hdf5(found.id, self.path, path)
-            if replace(self.structure.datasets[path], attributes={}) != seen:
+            if replace(known.structure.datasets[path], attributes={}) != seen:
                 raise refused(self.path, f"{path} is described in two ways")
-            self._compared.add(path)
+            known.compared.add(path)
         return found
 
     @contextmanager
@@ -105,7 +118,8 @@ class StoreFile:
         """
         path = features_path(info.key)
         with naming_errors(self.path, f"layer {info.layer!r} of {info.backbone!r}"):
-            yield LayerDataset(self.dataset(path), self.path, self.structure.contents.get(path))
+            known = self._known
+            yield LayerDataset(self.dataset(path), self.path, known.structure.contents.get(path), known.layouts)
 
     def require_chunks(self, info: LayerInfo) -> None:
         """Raise unless the chunks of a layer are all there, and lie where they were written.
@@ -131,6 +145,14 @@ class StoreFile:
                     f"from a copy, or embed again"
                 )
             return np.asarray(dataset[:])
+
+    def mask(self, path: str) -> NDArray[Any]:
+        """Return a mask of /present as ``sealed_values`` does, read once: it is wanted with every row that is read."""
+        masks = self._known.masks
+        if path not in masks:
+            masks[path] = self.sealed_values(path)
+            masks[path].setflags(write=False)
+        return masks[path]
 
     def sealed_values(self, path: str) -> NDArray[Any]:
         """Return the same, once they are known to be those that were sealed.
