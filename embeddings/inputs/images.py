@@ -126,6 +126,7 @@ def metadata_of(image: Image.Image, rgb: Image.Image, encoded: bytes, *, unread:
 def open_image(encoded: bytes) -> Image.Image:
     """Return the first frame, fully decoded, in the file's own mode; raise UnreadableImage with the reason."""
     with as_unreadable(encoded):
+        _require_usual(encoded)
         return _loaded(encoded)[0]
 
 
@@ -133,10 +134,15 @@ def open_header(encoded: bytes) -> Image.Image:
     """Return the image with its header read and its pixels not yet; raise UnreadableImage with the reason."""
     with as_unreadable(encoded):
         _require_usual(encoded)
-        image = Image.open(io.BytesIO(encoded), formats=_formats(encoded))
-        if image.width * image.height > MAX_PIXELS:
-            raise UnreadableImage("bomb", f"{image.width}x{image.height} pixels, and the limit is {MAX_PIXELS}")
-        return image
+        return _opened(encoded)
+
+
+def _opened(encoded: bytes) -> Image.Image:
+    """Return the same of a file that is known to be usual."""
+    image = Image.open(io.BytesIO(encoded), formats=_formats(encoded))
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage("bomb", f"{image.width}x{image.height} pixels, and the limit is {MAX_PIXELS}")
+    return image
 
 
 @contextmanager
@@ -190,10 +196,10 @@ def _loaded(encoded: bytes) -> tuple[Image.Image, bool]:
 
 
 def _sound(encoded: bytes) -> Image.Image:
-    image = open_header(encoded)
     # Another library in this process may have switched the padding of truncated files on; grey padding is a signal.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     with as_unreadable(encoded):
+        image = _opened(encoded)
         if image.format == "TIFF":
             with libtiff_messages() as messages:
                 image.load()
