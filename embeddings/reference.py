@@ -3,15 +3,14 @@
 A store records a reference with every layer; a weight file of ours carries one in its header. JSON both ways.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Required, Self, TypedDict
 
 from fewshot.core.errors import WeightsError
+from fewshot.core.names import is_one_line
 
 _MOST_CHARACTERS = 10_000
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class BackboneReference:
             found: dict[str, Any] = dict(msgspec.convert(dict(document), _Document))
         except (msgspec.ValidationError, RecursionError) as error:
             raise WeightsError(f"{where}: the reference is not readable ({error}); write it again") from error
-        if unfit := [text[:80] for text in _texts(found) if not is_line(text)]:
+        if unfit := [text[:80] for text in _texts(found) if len(text) > _MOST_CHARACTERS or not is_one_line(text)]:
             raise WeightsError(
                 f"{where}: {unfit[0]!r} in the reference has control characters or no end; write it again"
             )
@@ -88,11 +87,6 @@ class _Document(TypedDict, total=False):
     licence: str
     digest: str
     note: str
-
-
-def is_line(text: str) -> bool:
-    """Whether a text can stand in one line of a message or a report."""
-    return len(text) <= _MOST_CHARACTERS and _UNFIT.search(text) is None
 
 
 def _texts(document: Mapping[str, Any]) -> list[str]:

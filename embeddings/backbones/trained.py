@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from fewshot.core.errors import OptionError, OutputError, WeightsError
+from fewshot.core.names import LINE_BYTES, line_fault
 from fewshot.core.regular_files import require_regular
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone
 from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.rule import InputRule, rule_from_json
 from fewshot.embeddings.layer_key import LOGIT
-from fewshot.embeddings.reference import BackboneReference, is_line
+from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.weights.checkpoint import State
 from fewshot.embeddings.weights.tensors import write_tensors
 
@@ -30,7 +31,6 @@ SUFFIX = ".safetensors"
 _HEADER = "fewshot"
 _HEADER_SHA256 = "fewshot_sha256"  # of that text; older files have none
 _MOST_HEADER_BYTES = 1 << 20
-_MOST_NAME_BYTES = 255
 _NETWORK, _HEAD = "network", "head"
 
 
@@ -226,7 +226,7 @@ def _require_consistent(reference: BackboneReference, file: Path) -> None:
     layers = [layer for layer in reference.layers if layer != LOGIT]
     faults = {
         f"its name {reference.name!r} is a backbone's of fewshot": _is_taken(reference.name),
-        f"its name {reference.name[:80]!r} is none": not _is_name(reference.name),
+        f"its name {reference.name[:80]!r} is none": bool(line_fault(reference.name)),
         "a layer stands there twice": len(set(reference.layers)) < len(reference.layers),
         f"its default layer {reference.layer!r} is not among them": bool(reference.layer)
         and reference.layer not in layers,
@@ -236,11 +236,6 @@ def _require_consistent(reference: BackboneReference, file: Path) -> None:
     for fault, there in faults.items():
         if there:
             raise WeightsError(f"the header of {file} cannot be used: {fault} (layers {', '.join(reference.layers)})")
-
-
-def _is_name(name: str) -> bool:
-    usable = bool(name.strip()) and name not in (".", "..") and is_line(name)
-    return usable and len(name.encode()) <= _MOST_NAME_BYTES
 
 
 def _is_taken(name: str) -> bool:
@@ -260,9 +255,9 @@ def require_target(path: Path, name: str) -> None:
     """
     if not name.strip() or _is_taken(name):
         raise OptionError(f"--name {name!r} is empty or names a backbone of fewshot; choose a name of your own")
-    if not _is_name(name):
+    if line_fault(name):
         raise OptionError(
-            f"--name {name[:80]!r} means a folder, has control characters, or more than {_MOST_NAME_BYTES} bytes; "
+            f"--name {name[:80]!r} means a folder, has control characters, or more than {LINE_BYTES} bytes; "
             f"choose another"
         )
     if path.suffix != SUFFIX or path.exists():

@@ -10,7 +10,8 @@ import numpy as np
 
 from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import InputError
-from fewshot.embeddings.store.archive_metadata import as_json, name_fault
+from fewshot.core.names import line_fault
+from fewshot.embeddings.store.archive_metadata import as_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,7 +97,7 @@ def _classes(path: Path, values: Any) -> list[str]:
 
 def _require_names(path: Path, field: str, names: Sequence[str]) -> None:
     for number, name in enumerate(names):
-        if fault := name_fault(name):
+        if fault := line_fault(name):
             raise InputError(f"{path}: {field}[{number}] {name[:80]!r} cannot be a name: {fault}; write it again")
     if len(set(names)) < len(names):
         double = Counter(names).most_common(1)[0][0]
@@ -122,7 +123,7 @@ def _layer_name(path: Path, key: Any) -> str:
     if type(key) not in (int, str):
         raise InputError(f"{path}: layers are named by text or numbers, and one by a {type(key).__name__}; rename it")
     name = str(key)
-    if fault := name_fault(name):
+    if fault := line_fault(name):
         raise InputError(f"{path}: {name[:80]!r} cannot be the name of a layer: {fault}; rename it")
     return name
 

@@ -1,8 +1,7 @@
-"""The free part of an archive: names that a store can carry, and metadata as JSON values of bounded size."""
+"""The free part of an archive: metadata as JSON values of bounded size."""
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,26 +10,7 @@ from fewshot.core.errors import InputError
 _MOST_BYTES = 32_000  # an attribute of HDF5 has at most 64 KiB
 _MOST_VALUES = 10_000
 _DEEPEST = 16
-_NAME_BYTES = 255
 _SHOWN_CHARACTERS = 200
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-def name_fault(name: str) -> str:
-    """Return in words why a text cannot name an image, a source, a layer or a backbone; empty when it can.
-
-    >>> name_fault("dinov3/layer 7"), name_fault("..")
-    ('', 'it means a folder')
-    """
-    if not name.strip():
-        return "it is empty"
-    if name in (".", ".."):
-        return "it means a folder"
-    if _UNFIT.search(name):
-        return "it has control characters, or halves of a character"
-    if len(name.encode()) > _NAME_BYTES:
-        return f"it has more than {_NAME_BYTES} bytes"
-    return ""
 
 
 def as_json(values: Mapping[Any, Any], *, where: str) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from fewshot.core.errors import InputError, OptionError, OutputError, unknown_name
 from fewshot.core.files import file_sha256
+from fewshot.core.names import line_fault
 from fewshot.core.outputs import STORE, Output, require_outputs
 from fewshot.embeddings.store.archive_content import ArchiveContent, content_of
-from fewshot.embeddings.store.archive_metadata import name_fault
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
 
@@ -82,7 +82,7 @@ def _names(path: Path, content: ArchiveContent, *, backbone: str | None, dataset
         ("--dataset", dataset if dataset is not None else stem),
     )
     for option, name in chosen:
-        if fault := name_fault(name):
+        if fault := line_fault(name):
             raise OptionError(f"{path}: {name[:80]!r} cannot be a name in a store: {fault}; give {option} another one")
     return chosen[0][1], chosen[1][1]
 

@@ -5,6 +5,8 @@ import re
 from fewshot.core.errors import InputError
 
 MOST_BYTES = 1000  # HDF5 keeps a link's name in a header of at most 64 KiB
+LINE_BYTES = 255  # of a name that a file of others brings
+_NOT_ONE_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NO_VALUE = re.compile("[\x00\ud800-\udc7f\udd00-\udfff]")  # what is left are bytes of file names that are not UTF-8
 
 
@@ -31,6 +33,30 @@ def value_fault(text: str) -> str:
     """
     found = None if text.isascii() and "\0" not in text else _NO_VALUE.search(text)
     return "" if found is None else "a NUL" if found[0] == "\0" else "half a surrogate pair"
+
+
+def is_one_line(text: str) -> bool:
+    """Return whether a text has neither control characters, nor breaks of lines, nor half a surrogate pair."""
+    return _NOT_ONE_LINE.search(text) is None
+
+
+def line_fault(name: str) -> str:
+    """Return in words why a text that a file of others brings cannot be a name; empty when it can.
+
+    This is stricter than ``require_name``: what names an image, source, layer or backbone there must fit one line.
+
+    >>> line_fault("dinov3/layer 7"), line_fault("..")
+    ('', 'it means a folder')
+    """
+    if not name.strip():
+        return "it is empty"
+    if name in (".", ".."):
+        return "it means a folder"
+    if not is_one_line(name):
+        return "it has control characters, or halves of a character"
+    if len(name.encode()) > LINE_BYTES:
+        return f"it has more than {LINE_BYTES} bytes"
+    return ""
 
 
 def require_value(value: str, *, what: str, where: str) -> None:
