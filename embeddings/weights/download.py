@@ -10,13 +10,11 @@ from fewshot.core.errors import WeightsError
 from fewshot.core.files import file_sha256, make_folder, output_error, publish
 from fewshot.embeddings.card import WeightFile
 from fewshot.embeddings.weights.locate import cache_folder, locate, published_difference, verify
-from fewshot.embeddings.weights.partial_file import PartialFile
+from fewshot.embeddings.weights.partial_file import OPTION, PartialFile
 from fewshot.embeddings.weights.resuming_download import PATIENCE_SECONDS, TIMEOUT_SECONDS, DownloadFailed, download
 
 if TYPE_CHECKING:
     from fewshot.embeddings.card import BackboneCard
-
-_OPTION = "FEWSHOT_WEIGHTS or --cache"
 
 
 def fetch(
@@ -82,7 +80,7 @@ def _fetched(
             f"{file.file} of backbone {card.name!r} is not in {folder}, and --offline fetches nothing; run "
             f"`fewshot weights fetch {card.name}` where there is a network, or copy the file there from {file.source}"
         )
-    target = make_folder(folder, option=_OPTION) / file.file
+    target = make_folder(folder, option=OPTION) / file.file
     if file.repository:
         _from_hub(file, target, quiet=quiet, endpoint=endpoint)
     else:
@@ -97,7 +95,7 @@ def _from_hub(file: WeightFile, target: Path, *, quiet: bool, endpoint: str | No
     except DownloadFailed as error:
         raise _unreachable(file, [f"hf:{file.repository}: {error}"], target) from error
     except OSError as error:
-        raise output_error(target, error, option="FEWSHOT_WEIGHTS or --cache") from error
+        raise output_error(target, error, option=OPTION) from error
 
 
 def _got_from_hub(file: WeightFile, staging: Path, *, quiet: bool, endpoint: str | None) -> Path:
@@ -150,7 +148,7 @@ def _name(got: Path, file: WeightFile, target: Path) -> None:
     try:
         publish(got, target)
     except OSError as error:
-        raise output_error(target, error, option=_OPTION) from error
+        raise output_error(target, error, option=OPTION) from error
     if not file.sha256:
         verify(file, target)  # its hash is pinned
 

@@ -14,7 +14,7 @@ from fewshot.core.regular_files import read_regular
 
 _KIND = "fewshot partial download"
 _MOST_BYTES = 1 << 16
-_OPTION = "FEWSHOT_WEIGHTS or --cache"
+OPTION = "FEWSHOT_WEIGHTS or --cache"  # what the user changes to keep weight files elsewhere
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class PartialFile:
             OutputError: the note cannot be written.
         """
         write_text(
-            self._marker_path, json.dumps({"kind": _KIND, "url": url, "version": version}, indent=1), option=_OPTION
+            self._marker_path, json.dumps({"kind": _KIND, "url": url, "version": version}, indent=1), option=OPTION
         )
         there = os.path.lexists(self.path)
         flags = os.O_WRONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
@@ -80,7 +80,7 @@ class PartialFile:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise output_error(path, error, option=_OPTION) from error
+            raise output_error(path, error, option=OPTION) from error
 
     @property
     def _marker_path(self) -> Path:
@@ -97,5 +97,5 @@ class PartialFile:
 
     def _taken(self, path: Path) -> OutputError:
         return OutputError(
-            f"{path} is in the way and is not a download of ours; move it, or choose another folder by {_OPTION}"
+            f"{path} is in the way and is not a download of ours; move it, or choose another folder by {OPTION}"
         )

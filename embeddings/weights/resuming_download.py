@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from fewshot.core.errors import OutputError
 from fewshot.core.files import output_error
 from fewshot.core.progress import Progress
-from fewshot.embeddings.weights.partial_file import PartialFile, Received
+from fewshot.embeddings.weights.partial_file import OPTION, PartialFile, Received
 from fewshot.embeddings.weights.watched_answer import DownloadFailed as DownloadFailed
 from fewshot.embeddings.weights.watched_answer import WatchedAnswer
 
@@ -19,7 +19,6 @@ PATIENCE_SECONDS = 60.0
 _MOST_BYTES = 1 << 36  # 64 GiB, where neither card nor server say how long the file is
 _MEGABYTE = 1_000_000
 _WHOLE, _PARTIAL, _BEYOND_THE_END = 200, 206, 416
-_OPTION = "FEWSHOT_WEIGHTS or --cache"
 
 
 def download(
@@ -73,7 +72,7 @@ def _fetched(
             with part.open(url=url, version=_version(answer.headers), append=kept > 0) as stream:
                 _copy(answer, part, stream, kept=kept, length=length, most=size or _MOST_BYTES, quiet=quiet)
         except OSError as error:
-            raise output_error(part.path, error, option=_OPTION) from error
+            raise output_error(part.path, error, option=OPTION) from error
     return True
 
 
@@ -132,7 +131,7 @@ def _require_room(part: PartialFile, kept: int, length: int | None, size: int | 
     if length > shutil.disk_usage(part.path.parent).free:
         raise OutputError(
             f"{part.path} cannot be written: its disk has no room for {length} bytes more; free some, or choose "
-            f"another folder by {_OPTION}"
+            f"another folder by {OPTION}"
         )
 
 

@@ -60,7 +60,7 @@ class CommandFolder(click.Group):
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.ClickException as error:
-            vars(error).update(message=escape_control(error.message))  # which its type calls final
+            _make_printable(error)
             raise
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -76,8 +76,13 @@ class CommandFolder(click.Group):
             print_note("fewshot: interrupted; what was done is kept, run the same command again to resume")
             ctx.exit(INTERRUPTED)
         except click.ClickException as error:
-            vars(error).update(message=escape_control(error.message))  # which its type calls final
+            _make_printable(error)
             raise
+
+
+def _make_printable(error: click.ClickException) -> None:
+    """Give an error of click a message that a terminal can show."""
+    vars(error).update(message=escape_control(error.message))  # which its type calls final
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

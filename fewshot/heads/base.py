@@ -13,6 +13,7 @@ from fewshot.core.registry import Registry
 from fewshot.heads.estimator import Estimator, checked_query, checked_support
 from fewshot.heads.state import HeadState, Learned, json_values
 
+CONVERGED = 1e-10  # the tolerance to which all draws at once are solved
 HEADS = Registry(group="fewshot.heads", kind="head")
 
 

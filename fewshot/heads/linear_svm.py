@@ -6,10 +6,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
-from fewshot.heads.base import Head
+from fewshot.heads.base import CONVERGED, Head
 from fewshot.heads.state import Learned
-
-CONVERGED = 1e-10  # the tolerance to which all draws at once are solved
 
 
 class LinearSvm(Head):

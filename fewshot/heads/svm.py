@@ -7,10 +7,9 @@ import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray, spans
 from fewshot.core.errors import unknown_name
-from fewshot.heads.base import Head
+from fewshot.heads.base import CONVERGED, Head
 from fewshot.heads.state import Learned
 
-CONVERGED = 1e-10  # the tolerance to which all draws at once are solved
 _BLOCK_ROWS = 4096
 
 
