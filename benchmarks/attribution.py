@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,49 @@ def make_store(path: Path, rows: int) -> FeatureStore:
     )
     write_store(path, samples, [LayerData("clip", "projected", features, default=True)])
     return FeatureStore(path)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over a store: what every contestant is given.
+
+    Args:
+        store: the features; class_rows, other_rows: rows of the class that is fitted, and of the other one.
+        steps, half: of the pass, and half of a batch.
+        batches: the rows of each batch, as our training takes them.
+        features, labels: the same rows in memory.
+    """
+
+    store: FeatureStore
+    class_rows: Any
+    other_rows: Any
+    steps: int
+    half: int
+    batches: list[list[int]]
+    features: Tensor
+    labels: Tensor
+
+    @classmethod
+    def over(cls, path: Path, rows: int) -> "Pass":
+        store = make_store(path, rows)
+        class_rows, other_rows = np.flatnonzero(~store.synthetic), np.flatnonzero(store.synthetic)
+        plan = budget(TrainingSettings(), class_rows=len(class_rows), other_rows=len(other_rows))
+        return cls(
+            store,
+            class_rows,
+            other_rows,
+            plan.epoch,
+            plan.half,
+            our_batches(class_rows, other_rows, plan.epoch, plan.half),
+            torch.from_numpy(store.read_stored(None, "clip", "projected")),
+            torch.from_numpy(store.synthetic.astype(np.float32)),
+        )
+
+    def ours(self, device: torch.device, lap: Lap) -> Any:
+        return ours(self.store, self.class_rows, self.other_rows, TrainingSettings(steps=self.steps), device, lap)
+
+    def plain(self, device: torch.device, lap: Lap) -> Any:
+        return plain(self.features, self.labels, self.batches, device, lap)
 
 
 def as_module(stack: PerceptronStack, device: torch.device) -> nn.Sequential:
@@ -168,17 +212,12 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device(options.device)
     with tempfile.TemporaryDirectory() as folder:
-        store = make_store(Path(folder) / "features.h5", options.rows)
-        class_rows, other_rows = np.flatnonzero(~store.synthetic), np.flatnonzero(store.synthetic)
-        plan = budget(TrainingSettings(), class_rows=len(class_rows), other_rows=len(other_rows))
-        recipe = TrainingSettings(steps=plan.epoch)
-        batches = our_batches(class_rows, other_rows, plan.epoch, plan.half)
-        features = torch.from_numpy(store.read_stored(None, "clip", "projected"))
-        labels = torch.from_numpy(store.synthetic.astype(np.float32))
+        given = Pass.over(Path(folder) / "features.h5", options.rows)
+        first = given.batches[0]
         contestants: dict[str, Callable[[Lap], Any]] = {
-            OURS: lambda lap: ours(store, class_rows, other_rows, recipe, device, lap),
-            PLAIN: lambda lap: plain(features, labels, batches, device, lap),
-            BARE: lambda lap: bare(features[batches[0]].float(), labels[batches[0]], plan.epoch, device, lap),
+            OURS: lambda lap: given.ours(device, lap),
+            PLAIN: lambda lap: given.plain(device, lap),
+            BARE: lambda lap: bare(given.features[first].float(), given.labels[first], given.steps, device, lap),
         }
         rounds = []
         for number in range(options.rounds):
@@ -186,7 +225,7 @@ def main() -> None:
             spoken = ", ".join(f"{name} {sum(seconds):.2f} s" for name, seconds in rounds[-1].wall.items())
             print(f"round {number + 1}: {spoken}", file=sys.stderr, flush=True)
     difference = float(np.abs(rounds[-1].results[OURS] - rounds[-1].results[PLAIN]).max())
-    report(plan.epoch, plan.half, device, rounds, difference)
+    report(given.steps, given.half, device, rounds, difference)
 
 
 def report(steps: int, half: int, device: torch.device, rounds: list[Turns], difference: float) -> None:

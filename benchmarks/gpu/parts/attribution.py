@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.attribution import make_store, our_batches, ours, plain
+from benchmarks.attribution import Pass
 from benchmarks.gpu.line import Line
 from benchmarks.gpu.parts.card import synchronize
 from benchmarks.gpu.sizes import Sizes
-from fewshot.reconstruction.training_settings import TrainingSettings, budget
 
 GOAL = 5
 
@@ -21,26 +20,17 @@ def lines(sizes: Sizes) -> Iterator[Line]:
     """Yield the seconds of both, their ratio, and how far their losses differ."""
     device = torch.device(sizes.device)
     with tempfile.TemporaryDirectory() as folder:
-        store = make_store(Path(folder) / "features.h5", sizes.pass_rows)
-        class_rows, other_rows = np.flatnonzero(~store.synthetic), np.flatnonzero(store.synthetic)
-        plan = budget(TrainingSettings(), class_rows=len(class_rows), other_rows=len(other_rows))
-        recipe = TrainingSettings(steps=plan.epoch)
-        batches = our_batches(class_rows, other_rows, plan.epoch, plan.half)
-        features = torch.from_numpy(store.read_stored(None, "clip", "projected"))
-        labels = torch.from_numpy(store.synthetic.astype(np.float32))
+        given = Pass.over(Path(folder) / "features.h5", sizes.pass_rows)
         seconds, losses = [], []
-        for work in (
-            lambda: plain(features, labels, batches, device, _nothing),
-            lambda: ours(store, class_rows, other_rows, recipe, device, _nothing),
-        ):
+        for work in (given.plain, given.ours):
             synchronize(device)
             started = time.perf_counter()
-            losses.append(work())
+            losses.append(work(device, _nothing))
             synchronize(device)
             seconds.append(time.perf_counter() - started)
     ratio = seconds[0] / seconds[1]
     yield Line(
-        f"one pass over {sizes.pass_rows} x 768, {plan.epoch} steps",
+        f"one pass over {sizes.pass_rows} x 768, {given.steps} steps",
         {
             "plain loop s": seconds[0],
             "ours s": seconds[1],
