@@ -4,6 +4,7 @@ import os
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 _MAX_ENTRIES = 100_000  # of one folder that are looked through
 
@@ -40,5 +41,10 @@ def _looks(name: str) -> str:
         name = os.fsencode(name).decode("cp1252", "replace")
     except UnicodeEncodeError:
         pass
-    visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
-    return " ".join(unicodedata.normalize("NFKC", visible).casefold().split())
+    return visible(name, form="NFKC").casefold()
+
+
+def visible(name: str, *, form: Literal["NFC", "NFKC"]) -> str:
+    """Return a name in one normalisation, blanks of one kind, and without invisible characters."""
+    seen = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    return " ".join(unicodedata.normalize(form, seen).split())

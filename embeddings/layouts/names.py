@@ -8,6 +8,7 @@ from typing import Any
 from fewshot.core.errors import InputError
 from fewshot.core.names import value_fault
 from fewshot.embeddings.layouts.labels import shortened
+from fewshot.embeddings.layouts.look_alikes import visible
 
 # A cell of Excel holds 32,767 characters; in a store every row is as wide as the widest.
 MAX_CELL = 32_767
@@ -92,19 +93,13 @@ def require_distinct(sources: Iterable[str], *, where: str) -> list[str]:
     folded: dict[str, str] = {}
     warnings = []
     for name in sorted(sources):
-        same = seen.setdefault(_looks(name), name)
+        same = seen.setdefault(visible(name, form="NFC"), name)
         if same != name:
             raise InputError(
                 f"{where}: the sources {same!r} ({same!a}) and {name!r} ({name!a}) look the same and would be "
                 f"two sources; write the name alike everywhere"
             )
-        alike = folded.setdefault(unicodedata.normalize("NFKC", _looks(name)).casefold(), name)
+        alike = folded.setdefault(unicodedata.normalize("NFKC", visible(name, form="NFC")).casefold(), name)
         if alike != name:
             warnings.append(f"the sources {alike!r} and {name!r} differ only in case or width; they stay two sources")
     return warnings
-
-
-def _looks(name: str) -> str:
-    """Return the name in one normalisation, blanks of one kind and invisible characters taken away."""
-    visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
-    return " ".join(unicodedata.normalize("NFC", visible).split())

@@ -1,7 +1,6 @@
 """Headers of packed networks: wrong types, contradictions, foreign names and flipped bits are refused by a sentence."""
 
 import json
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from fewshot.embeddings.backbones.trained import read_reference, write_weight_fi
 from fewshot.embeddings.card import RandomWeights
 from fewshot.embeddings.inputs.rule import rule_from_json
 from fewshot.embeddings.reference import BackboneReference
+from tests.hostile.unsuitable import make_unsuitable
 
 BACKBONE = "tiny-ladeda"
 RULE = {"steps": [{"step": "Squash", "height": 64, "width": 64}], "mean": None, "std": None, "divisor": 255.0}
@@ -121,15 +121,8 @@ def test_no_flipped_bit_of_a_packed_network_changes_anything_silently(packed: Pa
 @pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "folder", "none"])
 def test_what_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "sparse":
-        with path.open("wb") as stream:
-            stream.truncate(10 << 30)
+    if kind != "none":
+        make_unsuitable(path, kind)
     with pytest.raises(WeightsError, match=r"there is no weight file .* \(|not a safetensors file"):
         create(str(path))
 

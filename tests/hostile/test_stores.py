@@ -25,6 +25,7 @@ from fewshot.embeddings.store.read_errors import cannot_read
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.verify import verify
 from tests.hostile.small_store import ROWS, as_first_version, everything, write_small_store
+from tests.hostile.unsuitable import make_unsuitable
 
 SECRET = b"root:x:0:0:secret line of another file\n" * 40
 Forge = Callable[..., None]
@@ -378,17 +379,13 @@ def test_a_cut_store_says_how_much_of_it_is_there(copy: Path) -> None:
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "text", "hdf5"])
 def test_what_is_no_store_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.h5"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "text":
+    if kind == "text":
         path.write_text("no store" * 1000)
-    else:
+    elif kind == "hdf5":
         with h5py.File(path, "w") as file:
             file.attrs["format"] = [1, 2, 3]
+    else:
+        make_unsuitable(path, kind)
     expected = {
         "pipe": "it is a named pipe, not a regular file",
         "device": "it is a device, not a regular file",

@@ -12,6 +12,7 @@ import pytest
 
 from fewshot.core.errors import InputError
 from fewshot.embeddings.layouts.collection import Collection, collect
+from tests.hostile.unsuitable import make_unsuitable
 
 ROWS = "path,source,synthetic\nreal/a.png,camera,0\nfake/b.png,sd15,1\n"
 
@@ -190,15 +191,7 @@ def test_a_line_without_an_end_is_refused(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "sparse"])
 def test_only_regular_files_of_a_sensible_size_are_opened(tmp_path: Path, name: str, kind: str) -> None:
     path = tmp_path / name
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    elif kind == "folder":
-        path.mkdir()
-    else:
-        with path.open("wb") as stream:
-            stream.truncate(10 << 30)
+    make_unsuitable(path, kind)
 
     layout = {"0.parquet": "community", "0.tar": "webdataset"}.get(name, "auto")
     with pytest.raises(InputError):

@@ -1,6 +1,5 @@
 """``import`` takes each field of an archive in its declared type and domain, and refuses the rest by a sentence."""
 
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from fewshot.core.errors import InputError, OptionError, OutputError
 from fewshot.embeddings.store.archive_metadata import as_json
 from fewshot.embeddings.store.fiser_archive import import_archive
 from fewshot.embeddings.store.reader import FeatureStore
+from tests.hostile.unsuitable import make_unsuitable
 
 NAN, INF = float("nan"), float("inf")
 
@@ -255,15 +255,7 @@ def test_a_flipped_bit_of_a_feature_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "folder"])
 def test_what_is_no_regular_file_of_torch_is_refused_at_once(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "bench.pt"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    elif kind == "folder":
-        path.mkdir()
-    else:
-        with path.open("wb") as stream:
-            stream.truncate(10 << 30)
+    make_unsuitable(path, kind)
     with pytest.raises(InputError, match=r"cannot be read \(it is a|refused unread \(it begins with zeros"):
         import_archive(path, tmp_path / "s.h5")
 

@@ -1,7 +1,6 @@
 """Checkpoints that are damaged, of other kinds, or hold what a network cannot take are refused by one sentence."""
 
 import argparse
-import os
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from fewshot.core.errors import WeightsError
 from fewshot.embeddings.weights.checkpoint import fill_strictly, read_checkpoint, renamed
 from fewshot.embeddings.weights.convert import convert
 from fewshot.embeddings.weights.torch_file import TorchFileError, load_plain
+from tests.hostile.unsuitable import make_unsuitable
 
 WEIGHT = torch.arange(6.0).reshape(2, 3)
 
@@ -148,13 +148,7 @@ def test_torchscript_is_refused_and_can_be_converted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["pipe", "device", "sparse"])
 def test_pipes_devices_and_large_holes_are_refused_at_once(kind: str, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"net{suffix}"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    else:
-        with path.open("wb") as stream:
-            stream.truncate(10 << 30)
+    make_unsuitable(path, kind)
     for read in (read_checkpoint, lambda source: convert(source, tmp_path / "new.safetensors")):
         with pytest.raises(WeightsError, match=r"named pipe|device|begins with zeros|not a safetensors file"):
             read(path)

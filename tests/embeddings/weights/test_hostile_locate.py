@@ -9,25 +9,16 @@ from fewshot.core.errors import WeightsError
 from fewshot.embeddings.card import BackboneCard, WeightFile
 from fewshot.embeddings.inputs.rule import InputRule
 from fewshot.embeddings.weights.locate import PINS, digests_of, resolve
+from tests.hostile.unsuitable import make_unsuitable
 
 NET = WeightFile("net.bin")
 CARD = BackboneCard(name="tiny", layers={"feature": 2}, layer="feature", input=InputRule(), weights=(NET,))
 
 
-def unsuitable(path: Path, kind: str) -> None:
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    else:
-        with path.open("wb") as stream:
-            stream.truncate((100 if kind == "sparse of 100 GB" else 10) << 30)
-
-
 @pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "sparse of 100 GB"])
 def test_what_is_no_weight_file_is_refused_before_it_is_hashed(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "net.bin"
-    unsuitable(path, kind)
+    make_unsuitable(path, kind)
     said = r"net\.bin (cannot be read: it is a|cannot be read: it has|begins with 4096 zero bytes)"
 
     with pytest.raises(WeightsError, match=said):
