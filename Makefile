@@ -12,11 +12,13 @@ export DRY WHEELS GPU_OUT
 demo: $(READY)
 	$(BIN)/fewshot demo
 
+# Files of tests are shared out among so many processes.
+JOBS ?= 2
 test: $(READY)
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -n $(JOBS) -m "not slow and not gpu"
 
 test-slow: $(READY)
-	$(BIN)/pytest -m "slow and not gpu"
+	$(BIN)/pytest -n $(JOBS) -m "slow and not gpu"
 
 # Damaged files at every door, SECONDS each; `make test-slow` does the same for 30 seconds.
 SECONDS ?= 600
@@ -70,7 +72,7 @@ $(READY): setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("fewshot needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv -c constraints.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[demo,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[demo,dev,serve,c2pa]'
 	touch $(READY)
 
 $(VENV)/.ready-docs: $(READY)

@@ -17,7 +17,8 @@ from fewshot.core.errors import StoreError
 from fewshot.core.provenance import stack_versions
 from fewshot.embeddings.backbones.base import Backbone
 from fewshot.embeddings.inputs.decoders import version_of
-from fewshot.embeddings.pipeline.decode_pool import prepared_in_order
+from fewshot.embeddings.layouts.collection import Collection
+from fewshot.embeddings.pipeline.decode_pool import WorkerPool, prepared_in_order
 from fewshot.embeddings.pipeline.forward import Device, UnitForward, Waiting
 from fewshot.embeddings.pipeline.memory import fitting_batch
 from fewshot.embeddings.pipeline.plan import Plan
@@ -57,6 +58,7 @@ class Embedder:
         self.device = _device(plan, self.backbones)
         self._timing, self._taken = Timing(), Timing()
         self._downloads = Downloads(self.device.name)
+        self._pool: WorkerPool | None = None
         self._versions = {"decoder_version": version_of(plan.pixels.decoder), "versions": stack_versions()}
 
     def __enter__(self) -> Self:
@@ -66,7 +68,12 @@ class Embedder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close_pool()
         self._downloads.__exit__(kind, error, trace)
+
+    def go_on_with(self, samples: Collection) -> None:
+        """Take other images, for units that refer to them; the networks and the decoding processes stay."""
+        self.plan = replace(self.plan, samples=samples, keys=tuple(samples.keys), known={})
 
     def execution(self, task: Task) -> Mapping[str, Any]:
         """Return how the features of a task were computed so far, JSON values, to stand in their provenance."""
@@ -99,13 +106,40 @@ class Embedder:
 
     def _stream(self, tasks: tuple[Task, ...], units: list[Unit]) -> Iterator[ImagesDone | UnitResult]:
         inputs = tuple(dict.fromkeys(task.input for task in tasks))
-        samples, compute = self.plan.samples, self.plan.compute
-        preparation = Preparation(samples.roots, samples.layouts, inputs, self.plan.pixels)
-        prepared = prepared_in_order(
-            preparation, self._jobs(units), workers=compute.workers, decode_seconds=compute.decode_seconds
+        samples = self.plan.samples
+        prepared = self._prepared(
+            Preparation(samples.roots, samples.layouts, inputs, self.plan.pixels), self._jobs(units)
         )
         for unit in units:
             yield from self._unit(unit, inputs, prepared)
+        next(prepared, None)  # ends the stream, so that its processes are free for the next
+
+    def _prepared(self, preparation: Preparation, jobs: Iterator[Job]) -> Iterator[Prepared]:
+        compute = self.plan.compute
+        pool = self._started_pool(preparation) if compute.workers else None
+        ended = False
+        try:
+            yield from prepared_in_order(
+                preparation, jobs, workers=compute.workers, decode_seconds=compute.decode_seconds, pool=pool
+            )
+            ended = True
+        finally:
+            if not ended:  # given up half-way: the processes still hold jobs of it
+                self._close_pool()
+
+    def _started_pool(self, preparation: Preparation) -> WorkerPool:
+        """Return the decoding processes, those of the stream before where it prepared images in the same way."""
+        compute = self.plan.compute
+        if self._pool is None or self._pool.preparation != preparation:
+            self._close_pool()
+            pool = WorkerPool(preparation, compute.workers, decode_seconds=compute.decode_seconds)
+            self._pool = pool.__enter__()
+        return self._pool
+
+    def _close_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.__exit__()
+            self._pool = None
 
     def _jobs(self, units: Iterable[Unit]) -> Iterator[Job]:
         plan, positions = self.plan, (position for unit in units for position in unit.positions)

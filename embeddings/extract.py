@@ -90,6 +90,7 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     expect_sources: Iterable[str] = (),
     one_class: bool = False,
     skip_unlabelled: bool = False,
+    unlabelled: Literal["natural", "synthetic"] | None = None,
     strict: bool = False,
     store_dtype: Literal["float32", "float16"] = "float32",
     match_format: str | None = None,
@@ -114,6 +115,7 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         shard: (i, n), i from 1: do only this share of the work; the last share to end seals the store.
         limit: at most so many images, spread evenly; expect_count, expect_sources: what a published split must hold.
         one_class: accept images of one class; skip_unlabelled: leave out rows of neither class, counted.
+        unlabelled: the class of images in folders that nothing labels.
         strict: an image that cannot be used is an error.
         store_dtype: type of stored features; float16 refuses overflow.
         match_format: a pixel view done to every image of both classes first, for example ``jpeg:90``;
@@ -143,7 +145,12 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
     decoder_of(decoder)
     _require_shard(shard)
     collection = collect(
-        _several(roots), layout=layout, limit=limit, one_class=one_class, skip_unlabelled=skip_unlabelled
+        _several(roots),
+        layout=layout,
+        limit=limit,
+        one_class=one_class,
+        skip_unlabelled=skip_unlabelled,
+        unlabelled=None if unlabelled is None else unlabelled == "synthetic",
     )
     require_expected(collection, count=expect_count, sources=expect_sources)
     progress = Progress(None, label="embed", unit="images", quiet=quiet)

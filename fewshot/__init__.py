@@ -7,6 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fewshot.detector.detector import Detector as Detector
+    from fewshot.detector.fit import fit as fit
     from fewshot.draws.episodes import Episode as Episode
     from fewshot.embeddings.extract import embed as embed
     from fewshot.embeddings.search.index import SourceIndex as SourceIndex
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Detector": "fewshot.detector.detector",
+    "fit": "fewshot.detector.fit",
     "embed": "fewshot.embeddings.extract",
     "FeatureStore": "fewshot.embeddings.store.reader",
     "SourceIndex": "fewshot.embeddings.search.index",
@@ -25,7 +29,7 @@ _HOMES = {
     "Report": "fewshot.results.report",
 }
 
-__all__ = ["Episode", "FeatureStore", "Report", "SourceIndex", "__version__", "adapt", "embed"]
+__all__ = ["Detector", "Episode", "FeatureStore", "Report", "SourceIndex", "__version__", "adapt", "embed", "fit"]
 
 
 def __getattr__(name: str) -> Any:

@@ -57,6 +57,8 @@ class Layout(ABC):
         """What ``samples`` left out so far, in words -> how many; nothing is dropped without a word."""
         self.skip_unlabelled = False
         """Whether rows of neither class are left out and counted, instead of refused."""
+        self.unlabelled: bool | None = None
+        """Whether images that nothing labels are synthetic, where the user says so; None where that is an error."""
 
     @abstractmethod
     def recognises(self, root: Path) -> bool:

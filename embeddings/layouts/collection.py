@@ -77,6 +77,7 @@ def collect(
     limit: int | None = None,
     one_class: bool = False,
     skip_unlabelled: bool = False,
+    unlabelled: bool | None = None,
 ) -> Collection:
     """Read the samples of all roots.
 
@@ -85,6 +86,7 @@ def collect(
         limit: at most this many, spread evenly over the list.
         one_class: accept images of one class only.
         skip_unlabelled: leave out rows that are of neither class, counted, instead of refusing them.
+        unlabelled: whether images in folders that nothing labels are synthetic; None refuses them.
 
     Raises:
         InputError: no root or image, an unknown label, one class only, a name twice, or one that looks like another.
@@ -98,6 +100,7 @@ def collect(
     root_numbers: list[int] = []
     for number, (path, chosen) in enumerate(zip(paths, layouts, strict=True)):
         chosen.skip_unlabelled = skip_unlabelled
+        chosen.unlabelled = unlabelled
         of_root = _samples_of(path, chosen)
         if layout == AUTO and path.is_dir():
             _require_agreeing_folders(path, chosen, of_root)
@@ -146,7 +149,7 @@ def loose_files(paths: Sequence[Path]) -> Collection:
     """Return image files without labels, by their number: what a search is given."""
     samples = [Sample(str(path.absolute()), source="", synthetic=False) for path in paths]
     keys = [str(number) for number in range(len(paths))]
-    return Collection((Path(),), (_LooseFiles(),), samples, [0] * len(paths), keys)
+    return Collection((Path(),), (LOOSE,), samples, [0] * len(paths), keys)
 
 
 @final
@@ -160,6 +163,9 @@ class _LooseFiles(Layout):
 
     def samples(self, root: Path) -> Iterator[Sample]:
         return iter(())
+
+
+LOOSE = _LooseFiles()  # one for all, so that lists of files are known to be read alike
 
 
 def layout_of(root: Path, name: str) -> Layout:

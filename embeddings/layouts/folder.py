@@ -16,7 +16,8 @@ class Folder(Layout):
 
     The source is the folder under the class word, else the folder above it, else ``natural`` or ``synthetic``. The
     deepest class word of a path counts, and two different ones in a path are an error. A folder named by a split is
-    the split, wherever it stands, and never the source.
+    the split, wherever it stands, and never the source. An image below no class word is of the class that the user
+    gives for such images (``unlabelled``), and of the source that the first folder names, else the root.
     """
 
     name: ClassVar[str] = "folder"
@@ -31,22 +32,23 @@ class Folder(Layout):
         found = False
         for path in image_files(root, ignored=self.ignored):
             found = True
-            yield _sample(root, path)
+            yield _sample(root, path, unlabelled=self.unlabelled)
         if not found:
             raise InputError(f"no image was found below {root}{left_out(self.ignored)}")
 
 
-def _sample(root: Path, path: str) -> Sample:
+def _sample(root: Path, path: str, *, unlabelled: bool | None) -> Sample:
     folders = path.split("/")[:-1]
     without = without_splits(folders)
     found = class_level(without.names)
-    if found is None:
+    if found is None and unlabelled is None:
         raise InputError(
             f"{root}: nothing says whether {path!r} is natural or synthetic; a folder above it must be named by a "
             f"class word ({class_words()}), and the folders seen are: {', '.join(folders) or 'none'}. "
-            f"Rename them, or give a table with the columns path, source, synthetic"
+            f"Rename them, say with --unlabelled of which class all such images are, or give a table with the columns "
+            f"path, source, synthetic"
         )
-    level, synthetic = found
+    level, synthetic = found or (-1, bool(unlabelled))
     words = [class_level([name]) for name in without.names]
     if {word[1] for word in words if word} == {True, False}:
         raise InputError(f"{root}: {path!r} lies below class words of both classes; rename one of {', '.join(folders)}")
@@ -55,7 +57,8 @@ def _sample(root: Path, path: str) -> Sample:
             f"{root}: {path!r} lies below folders of several splits ({', '.join(without.splits)}); rename one of them, "
             f"or give a table with a column split"
         )
-    return Sample(path, _source(without.names, level, synthetic), synthetic, split=without.split)
+    source = _source(without.names, level, synthetic) if found else [*without.names, root.name][0]
+    return Sample(path, source, synthetic, split=without.split)
 
 
 def _source(parents: Sequence[str], level: int, synthetic: bool) -> str:

@@ -36,14 +36,23 @@ _STARTS = 3  # workers in a row, in one's place, that may end before they spoke
 
 
 def prepared_in_order(
-    preparation: Preparation, jobs: Iterable[Job], *, workers: int, decode_seconds: float = DECODE_SECONDS
+    preparation: Preparation,
+    jobs: Iterable[Job],
+    *,
+    workers: int,
+    decode_seconds: float = DECODE_SECONDS,
+    pool: "WorkerPool | None" = None,
 ) -> Iterator[Prepared]:
     """Yield what became of every job, in the jobs' order.
 
     Args:
         workers: processes; 0 decodes in this one what is certain to end soon, and the rest in one process.
         decode_seconds: what one image may take in a process of its own, from its bytes to its arrays.
+        pool: processes that were started for the same preparation, and stay; started and ended here when None.
     """
+    if pool is not None:
+        yield from pool.run(jobs)
+        return
     if workers == 0:
         yield from _prepared_here(preparation, jobs, decode_seconds)
         return

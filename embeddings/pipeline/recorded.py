@@ -1,4 +1,4 @@
-"""The plan that a store's layer records: the very path on which its features were produced, for further images."""
+"""The plan that layers of a store record: the very path on which their features were produced, for further images."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ _BATCH = 32  # where a store does not say how many images made a batch
 
 
 def recorded_plan(
-    info: LayerInfo,
+    infos: Sequence[LayerInfo],
     samples: Collection,
     *,
     where: str,
@@ -33,50 +33,53 @@ def recorded_plan(
     device: str = AUTO,
     workers: int = 1,
 ) -> tuple[Plan, Unit]:
-    """Return the plan that produces one layer's features of other images, and its only unit: all of them.
+    """Return the plan that produces some layers' features of other images in one pass, and its only unit: all of them.
 
     Weights, input rule, decoder, re-encoding, precision, stored type, view, memory layout and batch size are those of
-    the layer; only the device is this machine's.
+    the layers; only the device is this machine's. The unit has a task for each backbone and view, in their order.
 
     Args:
-        info: the layer; where: what holds it, for messages.
+        infos: the layers, produced alike but for weights and input rule; where: what holds them, for messages.
         samples: the images.
         weights: ``NAME=PATH`` requests, as for ``fewshot embed``.
         device: ``auto`` is the first GPU where there is one.
         workers: decoding processes; one keeps a hostile image away from this process.
 
     Raises:
-        StoreError: the weights or the input rule on this machine are not those of the layer.
+        StoreError: the weights or the input rule on this machine are not those of a layer, or the layers were not
+            produced alike.
         WeightsError: the weights are not on this machine.
-        DeviceError: no such device, or one that cannot compute in the layer's precision.
+        DeviceError: no such device, or one that cannot compute in the layers' precision.
     """
-    reference = recorded_reference(info)
-    backbone, found = _on_this_machine(reference, weights)
-    planned = planned_of(backbone, found)
-    _require_same(reference, planned.reference, where=where)
+    first = infos[0]
+    _require_alike(infos, where=where)
     pixels = PixelSettings(
-        decoder=str(info.provenance.get("decoder") or PILLOW),
-        reencode=parse(str(info.provenance.get("reencode") or CLEAN)).pixels,
+        decoder=str(first.provenance.get("decoder") or PILLOW),
+        reencode=parse(str(first.provenance.get("reencode") or CLEAN)).pixels,
     )
-    compute = _compute(info, devices_of(device)[:1], where=where, workers=workers)
-    task = task_of(
-        ChosenBackbone(backbone, planned),
-        parse(info.view),
-        pixels=pixels,
-        precision=compute.precision,
-        dtype=info.dtype,
+    compute = _compute(infos, devices_of(device)[:1], where=where, workers=workers)
+    chosen = {}
+    for name in dict.fromkeys(info.backbone for info in infos):
+        reference = _reference([info for info in infos if info.backbone == name])
+        backbone, found = _on_this_machine(reference, weights)
+        planned = planned_of(backbone, found)
+        _require_same(reference, planned.reference, where=where)
+        chosen[name] = ChosenBackbone(backbone, planned)
+    tasks = tuple(
+        task_of(chosen[name], parse(view), pixels=pixels, precision=compute.precision, dtype=first.dtype)
+        for name, view in dict.fromkeys((info.backbone, info.view) for info in infos)
     )
     plan = Plan(
-        backbones=(planned,),
+        backbones=tuple(each.planned for each in chosen.values()),
         samples=samples,
         keys=tuple(samples.keys),
         known={},
         pixels=pixels,
         compute=compute,
-        dtype=info.dtype,
+        dtype=first.dtype,
         folder=Path(),
     )
-    return plan, Unit(tuple(range(len(samples))), (task,))
+    return plan, Unit(tuple(range(len(samples))), tasks)
 
 
 def recorded_reference(info: LayerInfo) -> BackboneReference:
@@ -90,6 +93,24 @@ def recorded_reference(info: LayerInfo) -> BackboneReference:
         weights=dict(info.provenance.get("weights") or {}),
         input=str(info.provenance.get("input") or ""),
     )
+
+
+def _reference(infos: Sequence[LayerInfo]) -> BackboneReference:
+    """Return the reference of one backbone with all the layers that are wanted of it."""
+    return replace(recorded_reference(infos[0]), layers=tuple(dict.fromkeys(info.layer for info in infos)))
+
+
+def _require_alike(infos: Sequence[LayerInfo], *, where: str) -> None:
+    """Refuse layers that one pass over the images cannot produce."""
+    for name, unset in (("decoder", PILLOW), ("reencode", CLEAN), ("precision", "fp32")):
+        found = {str(info.provenance.get(name) or unset) for info in infos}
+        if len(found) > 1:
+            raise StoreError(
+                f"{where}: its layers were produced with several values of {name} ({', '.join(sorted(found))}), which "
+                f"one pass cannot do; embed them alike, in one run"
+            )
+    if len(types := {info.dtype for info in infos}) > 1:
+        raise StoreError(f"{where}: its layers are stored as {' and '.join(sorted(types))}; embed them alike")
 
 
 def _on_this_machine(reference: BackboneReference, requests: Sequence[str]) -> tuple[Backbone, Weights]:
@@ -114,9 +135,8 @@ def _require_same(recorded: BackboneReference, here: BackboneReference, *, where
             )
 
 
-def _compute(info: LayerInfo, devices: tuple[str, ...], *, where: str, workers: int) -> ComputeSettings:
-    recorded = info.provenance
-    precision = str(recorded.get("precision") or "fp32")
+def _compute(infos: Sequence[LayerInfo], devices: tuple[str, ...], *, where: str, workers: int) -> ComputeSettings:
+    precision = str(infos[0].provenance.get("precision") or "fp32")
     if precision not in get_args(Precision):
         raise StoreError(
             f"{where} records the precision {precision!r}, which this fewshot does not know; embed it again"
@@ -125,11 +145,11 @@ def _compute(info: LayerInfo, devices: tuple[str, ...], *, where: str, workers: 
         raise DeviceError(
             f"{where} was produced in fp16, which needs a CUDA device; give --device cuda, or embed again in fp32"
         )
-    layout = recorded.get("channels_last")
+    layouts = {info.backbone: info.provenance.get("channels_last") for info in infos}
     return ComputeSettings(
         devices=devices,
         precision=precision,  # type: ignore[arg-type]  # one of them, as just checked
-        batch_size=int(recorded.get("batch_size") or _BATCH),
-        channels_last=None if layout is None else frozenset([info.backbone] if layout else []),
+        batch_size=min(int(info.provenance.get("batch_size") or _BATCH) for info in infos),
+        channels_last=None if None in layouts.values() else frozenset(name for name, last in layouts.items() if last),
         workers=workers,
     )

@@ -13,7 +13,7 @@ from fewshot.core.arrays import Float32Array, IntArray
 from fewshot.core.errors import InputError, StoreError
 from fewshot.embeddings.layouts.collection import loose_files
 from fewshot.embeddings.search.index import SourceIndex
-from fewshot.embeddings.store.layer_provenance import IDENTITY
+from fewshot.embeddings.store.layer_provenance import unlike
 from fewshot.embeddings.store.reader import FeatureStore, LayerInfo
 
 _A_FOLDER = "is a folder; name its images, or embed it and give the store as --query"
@@ -120,7 +120,7 @@ def from_images(
     files = [path for path, fault in faults if not fault]
     failed = [(str(path), fault) for path, fault in faults if fault]
     plan, unit = recorded_plan(
-        index.info, loose_files(files), where=str(index.indexed), weights=weights, device=device, workers=workers
+        [index.info], loose_files(files), where=str(index.indexed), weights=weights, device=device, workers=workers
     )
     result = embed_all(plan, unit)
     failed += [(str(files[int(failure.key)]), failure.reason) for failure in result.failures]
@@ -153,15 +153,9 @@ def _require_same_provenance(index: SourceIndex, info: LayerInfo, *, where: str)
     Raises:
         StoreError: weights, input rule or another identity field differs; features would not be comparable.
     """
-    mine, theirs = index.info.provenance, info.provenance
-    unlike = [
-        f"{what} ({mine[name]} there, {theirs[name]} here)"
-        for name, what in IDENTITY.items()
-        if None not in (mine.get(name), theirs.get(name)) and mine[name] != theirs[name]
-    ]
-    if unlike:
+    if different := unlike(index.info.provenance, info.provenance):
         raise StoreError(
-            f"{where} was produced differently than {index.indexed}: {'; '.join(unlike)}; embed both with the same"
+            f"{where} was produced differently than {index.indexed}: {'; '.join(different)}; embed both with the same"
         )
 
 

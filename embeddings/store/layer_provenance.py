@@ -29,3 +29,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name, what in IDENTITY.items()
         if before.get(name) != now.get(name)
     ]
+
+
+def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return, in words, which identity fields differ where both say how they were produced."""
+    return [
+        f"{what} ({one[name]} there, {other[name]} here)"
+        for name, what in IDENTITY.items()
+        if None not in (one.get(name), other.get(name)) and one[name] != other[name]
+    ]

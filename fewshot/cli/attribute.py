@@ -18,6 +18,7 @@ from fewshot.cli.options import (
     refuse_given,
     report_option,
     seed_option,
+    share_of,
     split_commas,
     split_numbers,
     trials_option,
@@ -36,18 +37,7 @@ if TYPE_CHECKING:
 
 def fractions_option(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
     """Read ``0.05%,1%,0.5`` as shares; None stays None."""
-    if value is None:
-        return None
-    found = []
-    for text in value.split(","):
-        try:
-            number = float(text.strip().removesuffix("%"))
-        except ValueError as error:
-            raise click.BadParameter(
-                f"{text!r} is not a share; write for example 0.05% or 1%", param=parameter
-            ) from error
-        found.append(number / 100 if text.strip().endswith("%") else number)
-    return tuple(found)
+    return None if value is None else tuple(share_of(text, parameter) for text in value.split(","))
 
 
 @click.command()

@@ -49,6 +49,11 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Leave out rows of a table or archive whose label is of neither class, counted, instead of refusing "
             "them.",
         ),
+        click.option(
+            "--unlabelled",
+            type=click.Choice(["natural", "synthetic"]),
+            help="The class of images in folders that nothing labels; needs --one-class where that is all of them.",
+        ),
         click.option("--one-class", is_flag=True, help="Accept images of one class only."),
         click.option("--limit", type=int, help="At most so many images, spread evenly over the list."),
         click.option(

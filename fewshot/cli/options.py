@@ -176,6 +176,24 @@ def split_commas(_: click.Context, __: click.Parameter, values: tuple[str, ...] 
     return tuple(part.strip() for value in given for part in value.split(",") if part.strip())
 
 
+def share_option(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """Read ``5%`` or ``0.05`` as a share; None stays None."""
+    return None if value is None else share_of(value, parameter)
+
+
+def share_of(text: str, parameter: click.Parameter) -> float:
+    """Return the share that a text names: ``5%`` or ``0.05``.
+
+    Raises:
+        click.BadParameter: it names none.
+    """
+    try:
+        number = float(text.strip().removesuffix("%"))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not a share; write for example 5% or 0.05", param=parameter) from error
+    return number / 100 if text.strip().endswith("%") else number
+
+
 def pairs_option(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Return repeated ``COLUMN=VALUE`` options as a dictionary; the same column twice is refused."""
     pairs: dict[str, str] = {}

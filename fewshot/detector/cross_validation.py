@@ -1,0 +1,62 @@
+"""Scores of support images by heads that did not see them, and what is chosen by them."""
+
+import numpy as np
+
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.core.errors import EpisodeError
+from fewshot.heads.base import Head
+from fewshot.stats.metrics import Ranked
+
+CHOICE_FOLDS = 5  # docs/decisions/0003-selection.md
+_MOST_FOLDS = 100
+
+
+def left_out_scores(head: Head, features: FloatArray, synthetic: BoolArray) -> Float64Array:
+    """Return (n,) the score of each image by a head fitted on the others, in a hundred folds beyond a hundred images.
+
+    Args:
+        head: its parameters; not fitted here. features: (n, D), prepared; synthetic: (n,) bool.
+
+    Raises:
+        EpisodeError: a class has one image only.
+    """
+    return _scores_by_folds(head, features, synthetic, _folds(synthetic, min(len(synthetic), _MOST_FOLDS)))
+
+
+def choice_auroc(head: Head, features: FloatArray, synthetic: BoolArray) -> float:
+    """Return the mean AUROC over stratified folds of a support, at most five, each class dealt in its order.
+
+    Raises:
+        EpisodeError: a class has one image only.
+    """
+    fewest = int(min(synthetic.sum(), (~synthetic).sum()))
+    folds = _folds(synthetic, min(CHOICE_FOLDS, fewest), by_class=True)
+    scores = _scores_by_folds(head, features, synthetic, folds)
+    return float(np.mean([Ranked.of(scores[fold], synthetic[fold]).auroc() for fold in folds]))
+
+
+def _scores_by_folds(head: Head, features: FloatArray, synthetic: BoolArray, folds: list[IntArray]) -> Float64Array:
+    """Return (n,) scores, each by the head that was fitted on the other folds; folds of one size are fitted at once."""
+    scores = np.empty(len(synthetic))
+    for size in {len(fold) for fold in folds}:
+        same = [fold for fold in folds if len(fold) == size]
+        supports = np.stack([np.setdiff1d(np.arange(len(synthetic)), fold) for fold in same])
+        found = head.converged().score_draws(features, synthetic, supports)
+        for fold, row in zip(same, found, strict=True):
+            scores[fold] = row[fold]
+    return scores
+
+
+def _folds(synthetic: BoolArray, count: int, *, by_class: bool = False) -> list[IntArray]:
+    """Return disjoint folds of row numbers; ``by_class`` puts images of both classes into each."""
+    classes = [np.flatnonzero(~synthetic), np.flatnonzero(synthetic)]
+    fewest = min(len(rows) for rows in classes)
+    if fewest < 2:
+        raise EpisodeError(
+            f"the support has {len(classes[0])} natural and {len(classes[1])} synthetic images; at least 2 of each "
+            f"are needed, ten of each are usual: add images to it"
+        )
+    if by_class:
+        return [np.concatenate([rows[fold::count] for rows in classes]) for fold in range(count)]
+    dealt = np.concatenate(classes)
+    return [np.sort(dealt[fold::count]) for fold in range(count)]

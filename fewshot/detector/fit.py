@@ -1,0 +1,290 @@
+"""The whole job of ``fit``: images given as stores, folders or tables become one certified file."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewshot.core.arrays import IntArray
+from fewshot.core.errors import InputError, OptionError
+from fewshot.core.marked_folders import claim_folder
+from fewshot.core.outputs import DETECTOR, Output, require_outputs
+from fewshot.detector.certificate import images_needed, too_few
+from fewshot.detector.choice import Choosable
+from fewshot.detector.detector import Detector
+from fewshot.detector.fitting import FitSettings, fit_detector
+from fewshot.detector.fitting_inputs import (
+    Class,
+    Embedding,
+    Given,
+    Labelled,
+    chosen_rows,
+    is_store,
+    listed,
+    opened,
+    require_comparable,
+)
+from fewshot.detector.known_images import KnownImages, Role
+from fewshot.detector.thumbnails import thumbnails_of
+from fewshot.embeddings.search.query import image_files
+from fewshot.embeddings.store.layer_info import LayerInfo
+from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.heads.base import HEADS, Head
+
+PURPOSE = "a fit of a detector that is under way"
+FIXED, ALL = "fixed", "all"
+Where = Mapping[str, str | Sequence[str]]
+
+
+@dataclass(frozen=True)
+class FitImages:
+    """Which images a fit takes, each given as a store, or as a folder or table of images.
+
+    Args:
+        support: labelled images of both classes, that the head is fitted on.
+        naturals: natural images of the own traffic, for the certificate; synthetics: of what shall be found, for the
+            other one; sources: further known images, that answers may point to.
+        where, naturals_where: which images of the support and of the naturals, as in ``FeatureStore.select``.
+        shots: images of each class that are drawn from the support; all when None.
+    """
+
+    support: Given
+    naturals: Given | None = None
+    synthetics: Given | None = None
+    sources: Given | None = None
+    where: Where | None = None
+    naturals_where: Where | None = None
+    shots: int | None = None
+
+    @property
+    def given(self) -> dict[Role, Given]:
+        """What is given, by the role of its images, the support first."""
+        every: dict[Role, Given | None] = {
+            "support": self.support,
+            "calibration": self.naturals,
+            "held-out": self.synthetics,
+            "known": self.sources,
+        }
+        return {role: given for role, given in every.items() if given is not None}
+
+
+OPTIONS: Mapping[Role, str] = {
+    "support": "SUPPORT",
+    "calibration": "--naturals",
+    "held-out": "--synthetics",
+    "known": "--sources",
+}
+_CLASSES: Mapping[Role, Class] = {"calibration": "natural", "held-out": "synthetic"}
+
+
+def fit(  # noqa: PLR0913  # every option of the command, each with its default
+    support: Given,
+    *,
+    backbones: str | Sequence[str] = (),
+    naturals: Given | None = None,
+    synthetics: Given | None = None,
+    sources: Given | None = None,
+    out: Path | str | None = None,
+    heads: str | Sequence[str] = "svm",
+    layers: str | Sequence[str] = FIXED,
+    where: Where | None = None,
+    naturals_where: Where | None = None,
+    shots: int | None = None,
+    weights: Sequence[str] = (),
+    thumbnails: bool = False,
+    name: str | None = None,
+    quiet: bool = False,
+    embed_options: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Detector:
+    """Fit a head on the support, certify its false-alarm rate on naturals that took no part, and save one file.
+
+    Folders and tables are embedded first; a run that was killed goes on where it stopped.
+
+    Args:
+        support: labelled images of both classes: a folder, a table, or a store.
+        backbones: names or weight files; may be left out where something is given as a store: all of its own.
+        naturals: natural images of the traffic that the detector will see; without them nothing is guaranteed.
+        synthetics: synthetic images that took no part in fitting, which bound the rate of misses.
+        sources: further known images.
+        out: the file to write; None writes none.
+        heads: names; layers: names, ``fixed`` (each backbone's own choice) or ``all``; of several one is chosen inside
+            the support.
+        where, naturals_where: which images of support and naturals.
+        shots: images of each class that are drawn from the support, by the seed; all when None.
+        weights: ``NAME=PATH`` requests; embed_options: further options of ``extract``, for folders and tables.
+        thumbnails: keep small pictures of the known images in the file.
+        name: what the detector is called; the file's name when None.
+        settings: the fields of ``FitSettings``.
+
+    Raises:
+        InputError: no image, one class only, or naturals that are in the support as well.
+        OptionError: too few naturals for the share, or options that contradict each other.
+        FewshotError: as ``extract``, for folders and tables.
+    """
+    wanted = FitSettings(**settings)
+    images = FitImages(support, naturals, synthetics, sources, where, naturals_where, shots)
+    target = None if out is None else Path(out).expanduser()
+    files = [Path(str(each)) for each in images.given.values() if not isinstance(each, FeatureStore)]
+    require_outputs([Output(target, DETECTOR)], inputs=files)
+    _require_enough(images, wanted)
+    with working_folder(target) as folder:
+        embedding = Embedding(
+            folder,
+            backbones=(backbones,) if isinstance(backbones, str) else tuple(backbones),
+            weights=tuple(weights),
+            options=dict(embed_options or {}),
+            quiet=quiet,
+        )
+        loaded = [HEADS.load(head)() for head in ((heads,) if isinstance(heads, str) else heads)]
+        stores = _stores(images, embedding, loaded)
+        choosable = _choosable(stores, embedding.backbones, layers, loaded)
+        parts = _parts(images, stores, choosable, seed=wanted.seed)
+        detector = fit_detector(
+            KnownImages.joined([part.images(_keys(choosable), role=role) for role, part in parts.items()]),
+            choosable,
+            wanted,
+            name=name or (target.stem if target else "detector"),
+            thumbnails=_pictures(parts) if thumbnails else None,
+            notes=_notes(parts),
+        )
+        return detector if target is None else detector.save(target)
+
+
+@contextmanager
+def working_folder(target: Path | None) -> Iterator[Path]:
+    """Give a folder for what a fit embeds; it is removed at the end, and kept beside ``target`` when the fit fails."""
+    if target is None:
+        with tempfile.TemporaryDirectory(prefix="fewshot-") as temporary:
+            yield Path(temporary)
+        return
+    folder = claim_folder(target.with_name(f"{target.name}.parts"), purpose=PURPOSE)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _require_enough(images: FitImages, wanted: FitSettings) -> None:
+    """Refuse too few naturals before they are embedded, where they can be counted without."""
+    naturals = images.naturals
+    if naturals is None or is_store(naturals) or wanted.accept_weaker:
+        return
+    collection = listed(naturals, unlabelled="natural")
+    count = sum(not sample.synthetic for sample in collection.samples)
+    if count < images_needed(wanted.max_false_alarms):
+        raise OptionError(
+            f"--max-false-alarms: {too_few(count, wanted.max_false_alarms)}. Give more images by --naturals, ask for "
+            f"less, or take the best that can be certified with --accept-weaker"
+        )
+
+
+def _stores(images: FitImages, embedding: Embedding, heads: Sequence[Head]) -> dict[Role, FeatureStore]:
+    """Return the store of everything that is given, those that are there first: the others are embedded like them."""
+    views = tuple(dict.fromkeys(view for head in heads for view in head.views))
+    embedding = replace(embedding, views=views)
+    found: dict[Role, FeatureStore] = {}
+    for role, given in sorted(images.given.items(), key=lambda item: not is_store(item[1])):
+        found[role] = opened(given, embedding, unlabelled=_CLASSES.get(role))
+        if not embedding.like:
+            embedding = embedding.beside(found[role])
+    return {role: found[role] for role in images.given}
+
+
+def _choosable(
+    stores: Mapping[Role, FeatureStore], backbones: Sequence[str], layers: str | Sequence[str], heads: Sequence[Head]
+) -> list[Choosable]:
+    """Return the layers and heads among which is chosen, all of which every store has, produced alike."""
+    support = stores["support"]
+    names = [name for name in support.backbones if not backbones or name in _card_names(support, backbones)]
+    found = []
+    for name in names:
+        for layer in _layers(support, name, (layers,) if isinstance(layers, str) else layers):
+            for head in heads:
+                info = support.info(name, layer, view=head.views[0])
+                found.append(Choosable(info, head, licence=_licence(info)))
+    if not found:
+        raise OptionError(
+            f"{support.path} has the backbones {', '.join(support.backbones)} and none of {', '.join(backbones)}; name "
+            f"one that it has with --backbone, or embed with yours first"
+        )
+    needed = [
+        support.info(each.info.backbone, each.info.layer, view=view) for each in found for view in each.head.views
+    ]
+    for store in stores.values():
+        require_comparable(store, needed)
+    return found
+
+
+def _card_names(store: FeatureStore, backbones: Sequence[str]) -> set[str]:
+    """Return the names by which a store knows backbones that were named; of a weight file of the user's, its stem."""
+    return {name if name in store.backbones else Path(name).stem for name in backbones}
+
+
+def _layers(store: FeatureStore, backbone: str, wanted: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for layer in wanted:
+        if layer == FIXED:
+            found.append(store.default_layer(backbone))
+        elif layer == ALL:
+            found += store.layer_names(backbone)
+        else:
+            found.append(layer)
+    return list(dict.fromkeys(found))
+
+
+def _licence(info: LayerInfo) -> str:
+    card = info.provenance.get("card")
+    return str(card.get("licence") or "") if isinstance(card, Mapping) else ""
+
+
+def _keys(choosable: Sequence[Choosable]) -> list[tuple[str, str, str]]:
+    return list(dict.fromkeys(key for each in choosable for key in each.keys))
+
+
+def _parts(
+    images: FitImages, stores: Mapping[Role, FeatureStore], choosable: Sequence[Choosable], *, seed: int
+) -> dict[Role, Labelled]:
+    keys = _keys(choosable)
+    found = {
+        role: chosen_rows(
+            store,
+            keys,
+            synthetic={"natural": False, "synthetic": True}.get(_CLASSES.get(role, "")),
+            where={"support": images.where, "calibration": images.naturals_where}.get(role),
+        )
+        for role, store in stores.items()
+    }
+    if images.shots is not None:
+        found["support"] = _drawn(found["support"], images.shots, seed)
+    return found
+
+
+def _drawn(support: Labelled, shots: int, seed: int) -> Labelled:
+    """Draw so many images of each class."""
+    synthetic = support.store.synthetic[support.rows]
+    drawn: list[IntArray] = []
+    for label in (False, True):
+        rows = support.rows[synthetic == label]
+        if len(rows) < shots:
+            raise InputError(
+                f"--shots {shots}: the support has {len(rows)} {'synthetic' if label else 'natural'} images; add some, "
+                f"or give fewer shots"
+            )
+        drawn.append(np.random.default_rng([seed, int(label)]).permutation(rows)[:shots])
+    return replace(support, rows=np.sort(np.concatenate(drawn)))
+
+
+def _pictures(parts: Mapping[Role, Labelled]) -> dict[int, bytes]:
+    return thumbnails_of([file for part in parts.values() for file in image_files(part.store, part.rows)])
+
+
+def _notes(parts: Mapping[Role, Labelled]) -> list[str]:
+    return [
+        f"{part.lost} images of {OPTIONS[role]} lack features and took no part"
+        for role, part in parts.items()
+        if part.lost
+    ]

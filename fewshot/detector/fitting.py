@@ -1,0 +1,187 @@
+"""From labelled images with features to a detector: choose inside the support, fit, certify; no files, no networks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from fewshot.core.arrays import Float64Array, IntArray
+from fewshot.core.errors import InputError
+from fewshot.core.provenance import stack_versions
+from fewshot.detector.choice import Choosable, Combine, FittedMember, choose
+from fewshot.detector.description import FORMAT, VERSION, Counts, Description, HeldOut
+from fewshot.detector.detector import Detector, combined, member_scores
+from fewshot.detector.known_images import KnownImages, Role, known_scores
+from fewshot.detector.thresholds import alarm_threshold, clear_threshold
+from fewshot.detector.venn_abers import VennAbers
+from fewshot.stats.intervals import delong_interval
+from fewshot.stats.metrics import Ranked
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What is wanted of a fit, beside images and networks.
+
+    Args:
+        combine: of several backbones, ``choose`` the best inside the support, or take the ``mean`` of their scores.
+        max_false_alarms: share of natural traffic that may be flagged; max_misses: of synthetic traffic like the
+            held-out one that may be cleared.
+        accept_weaker: the best share of false alarms that can be certified does.
+        unknown_rate: share of images like the known ones that may be called unknown.
+        seed: of all draws.
+    """
+
+    combine: Combine = "choose"
+    max_false_alarms: float = 0.05
+    max_misses: float = 0.1
+    accept_weaker: bool = False
+    unknown_rate: float = 0.05
+    seed: int = 0
+
+
+def fit_detector(
+    images: KnownImages,
+    choosable: Sequence[Choosable],
+    settings: FitSettings,
+    *,
+    name: str,
+    parent: str = "",
+    thumbnails: Mapping[int, bytes] | None = None,
+    notes: Sequence[str] = (),
+) -> Detector:
+    """Return a detector that stands on some images.
+
+    The head is fitted on the support alone; layer, head and backbone are chosen inside it. Calibration and held-out
+    images only set thresholds. Images of the same pixels count once within a role.
+
+    Args:
+        images: in the roles support, calibration (naturals), held-out (synthetic) and known.
+        choosable: what may be fitted, in the order of preference.
+        name: what it is called; parent: SHA-256 of the detector that it succeeds.
+        thumbnails: image number -> JPEG.
+        notes: what its user must know.
+
+    Raises:
+        InputError: a class is missing in the support, or an image of the support is among those that certify.
+        EpisodeError: a class has one image only.
+        OptionError: too few naturals for the share of false alarms.
+    """
+    kept = _once(images)
+    small = thumbnails or {}
+    pictures = {at: small[number] for at, number in enumerate(kept.tolist()) if number in small}
+    notes = [*notes, *_repeated(len(images) - len(kept))]
+    images = images.take(kept)
+    _require_apart(images)
+    support = images.take(images.rows("support"))
+    _require_classes(support)
+    found, candidates = choose(support, choosable, combine=settings.combine)
+    members = [each.member for each in found]
+    left_out = combined(members, {each.member.name: each.left_out for each in found})
+    calibration = _scores(found, images, images.rows("calibration", synthetic=False))
+    held_out = _scores(found, images, images.rows("held-out", synthetic=True))
+    return Detector(
+        description=Description(
+            format=FORMAT,
+            version=VERSION,
+            name=name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            parent=parent,
+            members=tuple(members),
+            candidates=candidates,
+            support=_counts(images, "support"),
+            calibration=_counts(images, "calibration"),
+            held_out_synthetic=_counts(images, "held-out"),
+            alarm=alarm_threshold(
+                calibration,
+                left_out[~support.synthetic],
+                share=settings.max_false_alarms,
+                accept_weaker=settings.accept_weaker,
+            ),
+            clear=clear_threshold(held_out, left_out[support.synthetic], share=settings.max_misses),
+            held_out=_told_apart(calibration, held_out, left_out, support),
+            unknown_rate=settings.unknown_rate,
+            notes=tuple(notes),
+            versions=stack_versions(),
+            seed=settings.seed,
+        ),
+        heads=tuple(each.head for each in found),
+        images=images,
+        support_scores=left_out,
+        calibration_scores=calibration,
+        held_out_scores=held_out,
+        probability=VennAbers.fit(left_out, support.synthetic),
+        known=known_scores(images, found[0].key, seed=settings.seed),
+        thumbnails=pictures,
+    )
+
+
+def _once(images: KnownImages) -> IntArray:
+    """Return the rows whose pixels no earlier row of the same role has, without known images that have another role."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    elsewhere = {str(image) for image, role in zip(images.ids, images.roles, strict=True) if role != "known"}
+    for row, (image, role) in enumerate(zip(images.ids, images.roles, strict=True)):
+        if (image, role) in seen or (role == "known" and image in elsewhere):
+            continue
+        seen.add((image, role))
+        kept.append(row)
+    return np.array(kept, dtype=np.int64)
+
+
+def _repeated(count: int) -> list[str]:
+    return [f"{count} images were given twice (the same pixels) and count once"] if count else []
+
+
+def _require_apart(images: KnownImages) -> None:
+    """Refuse images that take part in fitting and in certifying; they would promise too much."""
+    support = {str(images.ids[row]): str(images.keys[row]) for row in images.rows("support")}
+    for role, option in (("calibration", "--naturals"), ("held-out", "--synthetics")):
+        rows = images.rows(role)  # type: ignore[arg-type]  # roles, as written above
+        shared = [row for row in rows.tolist() if str(images.ids[row]) in support]
+        if shared:
+            first = shared[0]
+            raise InputError(
+                f"{len(shared)} of {len(rows)} images of {option} are in the support as well (the first: "
+                f"{images.keys[first]!r} has the pixels of {support[str(images.ids[first])]!r}); what is fitted on "
+                f"cannot certify: leave them out of one of the two"
+            )
+
+
+def _require_classes(support: KnownImages) -> None:
+    synthetic = int(support.synthetic.sum())
+    if not len(support) or synthetic in (0, len(support)):
+        lacking = "synthetic" if synthetic == 0 else "natural"
+        raise InputError(
+            f"the support has {len(support)} images and no {lacking} one; give images of both classes, ten of each are "
+            f"usual"
+        )
+
+
+def _scores(found: Sequence[FittedMember], images: KnownImages, rows: IntArray) -> Float64Array:
+    if not len(rows):
+        return np.empty(0)
+    part = images.take(rows)
+    own = {each.member.name: member_scores(each.member, each.head, part.features) for each in found}
+    return combined([each.member for each in found], own)
+
+
+def _told_apart(
+    calibration: Float64Array, held_out: Float64Array, left_out: Float64Array, support: KnownImages
+) -> HeldOut:
+    """Return the AUROC on images that took no part where both classes were held out, else inside the support."""
+    apart = len(calibration) and len(held_out)
+    natural, synthetic = (
+        (calibration, held_out) if apart else (left_out[~support.synthetic], left_out[support.synthetic])
+    )
+    labels = np.repeat([False, True], [len(natural), len(synthetic)])
+    auroc = Ranked.of(np.concatenate([natural, synthetic]), labels).auroc()
+    interval = delong_interval(natural, synthetic)
+    low, high = (None if np.isnan(bound) else float(bound) for bound in (interval.low, interval.high))
+    return HeldOut("held-out" if apart else "support", auroc, low, high, len(natural), len(synthetic))
+
+
+def _counts(images: KnownImages, role: Role) -> Counts:
+    rows = images.rows(role)
+    synthetic = int(images.synthetic[rows].sum())
+    return Counts(len(rows) - synthetic, synthetic, images.counts(role))

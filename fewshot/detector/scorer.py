@@ -1,0 +1,160 @@
+"""A detector at work on images: its networks loaded once, images decoded in processes of their own."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from fewshot.core.arrays import FloatArray, IntArray, spans
+from fewshot.core.errors import OptionError
+from fewshot.detector.detector import Detector
+from fewshot.detector.judgement import Judged, Judgement
+from fewshot.detector.known_images import FeatureKey
+from fewshot.detector.stability import under_views
+from fewshot.embeddings.embedder import Embedder, ImagesDone
+from fewshot.embeddings.inputs.views import parse
+from fewshot.embeddings.layer_key import CLEAN
+from fewshot.embeddings.layouts.collection import loose_files
+from fewshot.embeddings.pipeline.recorded import recorded_plan
+from fewshot.embeddings.pipeline.unit_result import UnitResult
+from fewshot.embeddings.pipeline.units import Unit, unit_images
+
+_CHUNK = 8192  # paths listed at a time, so that an endless list takes bounded memory
+
+
+class Scorer:
+    """The networks of a detector, loaded; a context manager. Not for several threads at once.
+
+    Args:
+        detector: what judges.
+        weights: ``NAME=PATH`` requests, as for ``fewshot embed``.
+        device: ``auto`` is the first GPU where there is one.
+        workers: decoding processes; 0 decodes in this one what is certain to end soon.
+        views: re-encodings under which images are judged as well; a verdict that one of them changes becomes unsure.
+
+    Raises:
+        StoreError: the weights or the input rule on this machine are not those that the detector was fitted with.
+        WeightsError: the weights are not on this machine.
+        DeviceError: no such device, or one that cannot compute in the detector's precision.
+        OptionError: re-encodings are wanted of a detector whose heads look at several views.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        weights: Sequence[str] = (),
+        device: str = "auto",
+        workers: int = 1,
+        views: Sequence[str] = (),
+    ) -> None:
+        self.detector = detector
+        self.views = tuple(dict.fromkeys(parse(view).name for view in views))
+        plan, unit = recorded_plan(
+            _layers(detector, self.views),
+            loose_files([]),
+            where=str(detector.path or f"the detector {detector.name!r}"),
+            weights=weights,
+            device=device,
+            workers=workers,
+        )
+        self._tasks = unit.tasks
+        self._embedder = Embedder(plan)
+
+    def __enter__(self) -> Self:
+        self._embedder.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._embedder.__exit__(kind, error, trace)
+
+    @property
+    def device(self) -> str:
+        """Where the networks run."""
+        return str(self._embedder.device.name)
+
+    def files(self, paths: Sequence[Path]) -> list[Judged]:
+        """Return what is said of some files, in their order; what is no image is listed with the reason."""
+        return list(self.stream(paths))
+
+    def stream(
+        self, paths: Iterable[Path], *, advance: Callable[[int], None] = lambda images: None
+    ) -> Iterator[Judged]:
+        """Yield what is said of each file in order, from lists of any length in bounded memory.
+
+        Args:
+            advance: told how many more images went through the networks, or failed.
+        """
+        rest = iter(paths)
+        while chunk := list(islice(rest, _CHUNK)):
+            self._embedder.go_on_with(loose_files(chunk))
+            parts = spans(len(chunk), unit_images(len(chunk)))
+            units = [Unit(tuple(range(start, stop)), self._tasks) for start, stop in parts]
+            for event in self._embedder.results(units):
+                if isinstance(event, ImagesDone):
+                    advance(event.images)
+                else:
+                    yield from self._judged(event, [str(chunk[position]) for position in event.unit.positions])
+
+    def images(self, images: Sequence[Any]) -> list[Judged]:
+        """Return what is said of paths and decoded PIL images; the latter are called ``image 1``, ``image 2`` ..."""
+        with tempfile.TemporaryDirectory(prefix="fewshot-") as folder:
+            paths, names = [], []
+            for number, image in enumerate(images, 1):
+                if isinstance(image, str | Path):
+                    paths.append(Path(image).expanduser())
+                    names.append(str(image))
+                elif hasattr(image, "save"):
+                    paths.append(Path(folder) / f"{number}.png")
+                    image.save(paths[-1], compress_level=1)
+                    names.append(f"image {number}")
+                else:
+                    raise OptionError(f"image {number} is a {type(image).__name__}; give a path or a PIL image")
+            return [replace(found, image=name) for found, name in zip(self.files(paths), names, strict=True)]
+
+    def _judged(self, result: UnitResult, names: Sequence[str]) -> Iterator[Judged]:
+        """Yield what is said of the images of one unit."""
+        failures = {failure.key: failure.reason for failure in reversed(result.failures)}
+        present = np.flatnonzero(np.logical_and.reduce([result.present(task) for task in self._tasks])).astype(np.int64)
+        ids = [str(result.rows[number]["id"]) for number in present.tolist()]
+        judgements = dict(zip(present.tolist(), self._judge(result, present, ids), strict=True))
+        for number, name in enumerate(names):
+            row = result.rows.get(number, {})
+            yield Judged(
+                name,
+                judgements.get(number),
+                failure="" if number in judgements else failures[result.keys[number]],
+                file_sha256=str(row.get("file_sha256", "")),
+                pixel_id=str(row.get("id", "")),
+            )
+
+    def _judge(self, result: UnitResult, rows: IntArray, ids: Sequence[str]) -> list[Judgement]:
+        if not len(rows):
+            return []
+        features = self._features(result, rows)
+        found = self.detector.judge(features, ids)
+        return under_views(self.detector, found, features, self.views) if self.views else found
+
+    def _features(self, result: UnitResult, rows: IntArray) -> dict[FeatureKey, FloatArray]:
+        found = {}
+        for task in self._tasks:
+            for layer in task.feature_layers:
+                found[task.backbone, layer, task.view.name] = result.features(task, layer)[rows]
+        return found
+
+
+def _layers(detector: Detector, views: Sequence[str]) -> list[Any]:
+    if views and any(info.view != CLEAN for info in detector.layers):
+        raise OptionError(
+            f"the detector {detector.name!r} looks at several views of an image itself, so that --stability says "
+            f"nothing of it; leave it out"
+        )
+    again = [replace(info, view=view) for view in views if view != CLEAN for info in detector.layers]
+    return [*detector.layers, *again]
