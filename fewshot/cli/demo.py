@@ -18,7 +18,7 @@ from fewshot.cli.reporting import StandardOutputError, print_json, print_note, p
     type=click.Path(path_type=Path),
     default=Path("demo"),
     show_default=True,
-    help="Folder for images, features, report, picture and page.",
+    help="Folder for images, features, report, picture, page and detector.",
 )
 @click.option("--trials", type=click.IntRange(min=2), default=100, show_default=True, help="Draws of the support.")
 @click.option(
@@ -28,7 +28,7 @@ from fewshot.cli.reporting import StandardOutputError, print_json, print_note, p
 @quiet_option
 @json_option
 def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json: bool) -> None:
-    """Run everything on images made on the spot: embed, adapt, nearest sources, attribution, audit, a picture, a page.
+    """Run everything on images made on the spot: embed, adapt, nearest sources, attribution, audit, a page, a detector.
 
     Nothing is downloaded: the photographs come with scikit-image and scikit-learn, the fakes are made from them.
     """
@@ -46,9 +46,11 @@ def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json:
     )
     if as_json:
         made = {"store": str(story.store.path), "picture": str(story.picture), "page": str(story.page)}
+        made["detector"] = str(story.deployed.detector.path)
         accuracy = {backbone: found.accuracy for backbone, found in story.nearest.items()}
         summary = story.report.summary()
-        print_json({**made, "summary": summary, "nearest_accuracy": accuracy}, indent=1)
+        verdicts = story.deployed.counts
+        print_json({**made, "summary": summary, "nearest_accuracy": accuracy, "verdicts": verdicts}, indent=1)
     said.require_printed()
 
 

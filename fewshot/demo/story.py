@@ -1,4 +1,4 @@
-"""The whole demo: images, features, ten labelled images, nearest sources, a page; every step a call of the library."""
+"""The whole demo, from images to a page and a detector; every step a call of the library."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from fewshot.audit import Audit, audit
 from fewshot.core.arrays import IntArray
 from fewshot.core.files import make_folder
 from fewshot.core.marked_folders import claim_folder
-from fewshot.core.outputs import PAGE, PNG, REPORT, SCORES, STORE, Output, require_outputs
+from fewshot.core.outputs import DETECTOR, PAGE, PNG, REPORT, SCORES, STORE, Output, require_outputs
+from fewshot.demo.deployed import FILE, GENERATOR, Deployed, about, deployed
 from fewshot.demo.images import NATURAL, TABLE, write_images
 from fewshot.demo.photographs import TILE_PIXELS, TILES_PER_PHOTOGRAPH
 from fewshot.demo.poster import poster
@@ -58,6 +59,7 @@ class Story:
         store: the features.
         report: the few-shot protocol's.
         nearest: backbone -> how often the nearest image of another photograph is of the same source.
+        deployed: the detector of one generator, and what it said of further tiles.
         picture, page: the PNG and the HTML page.
     """
 
@@ -65,6 +67,7 @@ class Story:
     store: FeatureStore
     report: Report
     nearest: Mapping[str, ClosedSet]
+    deployed: Deployed
     picture: Path
     page: Path
 
@@ -136,17 +139,19 @@ def run_demo(
     say(_about_attribution(curve))
     found = audit(store)
     say(_about_audit(found))
+    detector = deployed(store, root / FILE, seed=seed)
+    say(about(detector))
     sources = [NATURAL, *(source for source in store.sources if source != NATURAL)]
     picture = save_png(poster(images, sources, report.rows), root / "demo.png")
     page = _write_demo_page(root, {"report.json": report, "attribution.json": curve}, store, nearest, found)
     say(_what_next(root, program))
-    return Story(root, store, report, nearest, picture, page)
+    return Story(root, store, report, nearest, detector, picture, page)
 
 
 def _require_files(root: Path) -> None:
     """Refuse, before anything is made, to write over files that are not of a demo."""
     kinds = {"images.h5": STORE, "report.json": REPORT, "report.npz": SCORES, "attribution.json": REPORT}
-    kinds |= {"gallery.html": PAGE, "page.html": PAGE, "demo.png": PNG}
+    kinds |= {"gallery.html": PAGE, "page.html": PAGE, "demo.png": PNG, FILE: DETECTOR}
     require_outputs([Output(root / name, kind) for name, kind in kinds.items()])
 
 
@@ -269,4 +274,6 @@ Look at {root / "demo.png"}, {root / "page.html"} and {root / "gallery.html"}. T
   {program} inspect {root / "images.h5"}
   {program} adapt {root / "images.h5"} --shots 10 --head logistic,knn --group group
   {program} nearest {root / "images.h5"} {root / "images" / "spectral" / "astronaut-00.png"} -b spectrum
+  {program} predict {root / FILE} {root / "images" / GENERATOR} --stability
+  {program} serve {root / FILE}      # its page: drop a picture, read the verdict
   {program} embed YOUR-IMAGES -b spectrum,efficientnet-lite0 -o yours.h5"""

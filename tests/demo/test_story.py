@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from fewshot.cli import group
 from fewshot.core.errors import OutputError
 from fewshot.demo.story import demo_store, nearest_of_other_photographs, run_demo
+from fewshot.detector.detector import Detector
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.results.report import Report
 
@@ -75,3 +76,14 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"the folder .*file.* cannot be made: .*; give another path by -o"):
         run_demo(tmp_path / "file", say=lambda part: None)
+
+
+def test_demo_ends_with_a_certified_detector_and_its_verdicts(done: Result, folder: Path) -> None:
+    assert done.exit_code == 0
+    detector = Detector.load(folder / "demo.detector")
+    assert detector.description.alarm.kind == "certificate"
+    support, judged = detector.description.support.natural, json.loads(done.stdout)["verdicts"]
+    natural = len(FeatureStore(folder / "images.h5").select(source="natural"))
+    assert support + len(detector.calibration_scores) + sum(judged["natural"]) == natural  # each on one side only
+    assert "6. A detector." in done.stderr
+    assert f"serve {folder / 'demo.detector'}" in done.stderr
