@@ -20,7 +20,7 @@ from fewshot.draws.coresets import kcenter
 from fewshot.heads.base import unit_length
 
 COUNT = 20
-# k images that differ are taken of the NEAR k with the least margin (Zhdanov, arXiv 1901.05954, section 3), and never of
+# k images that differ are taken of the NEAR k with the least margin (after Zhdanov, arXiv 1901.05954), and never of
 # more than half of an inbox, which would leave the margin nothing to say.
 NEAR = 5
 _BLOCK = 8192
