@@ -41,9 +41,8 @@ class Refit:
 
     def lines(self) -> list[str]:
         """Return the same in lines."""
-        parent = f"parent       {self.detector.description.parent}"
         check = [] if self.comparison is None else self.comparison.lines()
-        return [*summary.lines(self.detector), parent, *self.added.lines(), *check]
+        return [*summary.lines(self.detector), *self.added.lines(), *check]
 
 
 def refit(  # noqa: PLR0913  # every option of the command, each with its default
