@@ -30,9 +30,9 @@ LIMITS = (
     "no share of the images that get it is known to be either.",
     "**`natural` is no certificate of authenticity.** A real photograph can be staged, cropped, or shown with a false "
     "caption; an image of an unknown generator, or one with a small generated part, may look natural.",
-    "**Other traffic, other rates.** The promise is for images that resemble the calibration naturals. Those of another "
-    "platform, camera, subject, size or compression may be flagged more often; `fewshot drift` watches for it. After a "
-    "change, certify again on new naturals.",
+    "**Other traffic, other rates.** The promise is for images that resemble the calibration naturals. Those of "
+    "another platform, camera, subject, size or compression may be flagged more often; `fewshot drift` watches for "
+    "it. After a change, certify again on new naturals.",
     "**New generators.** What it finds resembles the synthetic images that it was fitted on. A generator that is not "
     "among them may be missed entirely.",
     "**Edits.** Re-encoding, scaling, cropping, filters and screenshots move scores, and whoever wants to deceive can "
