@@ -48,7 +48,6 @@ def _detector(file: Path) -> _Verified:
     from fewshot.detector.verification import verify_detector
 
     found = verify_detector(file)
-    size = (
-        f"{found.images} images, {found.members} heads, {found.bytes_read / 1e6:.1f} MB reread, scores computed again"
-    )
+    heads = "1 head" if found.members == 1 else f"{found.members} heads"
+    size = f"{found.images} images, {heads}, {found.bytes_read / 1e6:.1f} MB reread, scores computed again"
     return found.to_json(), size, found.require_sound
