@@ -11,7 +11,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("detector", type=_FILE)
-@click.option("--out", "-o", "--output", type=_FILE, metavar="CARD.md", help="The file to write.  [default: stdout]")
+@click.option("--out", "-o", "--output", type=_FILE, metavar="FILE", help="The file to write.  [default: stdout]")
 def command(detector: Path, out: Path | None) -> None:
     """Write a model card of DETECTOR in Markdown.
 

@@ -140,10 +140,10 @@ def test_a_card_goes_to_stdout_or_a_file_and_never_over_another(folder: Path, tm
     shown = fewshot("card", folder / "old.detector")
     assert shown.exit_code == 0
     assert shown.stdout.startswith("# Model card: old\n")
-    assert fewshot("card", folder / "old.detector", "-o", tmp_path / "CARD.md").exit_code == 0
-    assert (tmp_path / "CARD.md").read_text(encoding="utf-8") == shown.stdout
-    (tmp_path / "notes.md").write_text("mine\n", encoding="utf-8")
-    refused = fewshot("card", folder / "old.detector", "-o", tmp_path / "notes.md")
+    assert fewshot("card", folder / "old.detector", "-o", tmp_path / "card.txt").exit_code == 0
+    assert (tmp_path / "card.txt").read_text(encoding="utf-8") == shown.stdout
+    (tmp_path / "notes.txt").write_text("mine\n", encoding="utf-8")
+    refused = fewshot("card", folder / "old.detector", "-o", tmp_path / "notes.txt")
     assert refused.exit_code == 1
     assert "is not a model card of fewshot" in refused.stderr
 

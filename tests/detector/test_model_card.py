@@ -124,7 +124,7 @@ def test_markdown_gives_the_hostile_text_back_as_text(detector: Detector) -> Non
 
 
 def test_a_card_is_only_written_over_a_card(detector: Detector, tmp_path: Path) -> None:
-    (tmp_path / "card.md").write_text(model_card(detector), encoding="utf-8")
-    (tmp_path / "notes.md").write_text("# My notes\n", encoding="utf-8")
-    assert CARD.fits(tmp_path / "card.md")
-    assert not CARD.fits(tmp_path / "notes.md")
+    (tmp_path / "card.txt").write_text(model_card(detector), encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("# My notes\n", encoding="utf-8")
+    assert CARD.fits(tmp_path / "card.txt")
+    assert not CARD.fits(tmp_path / "notes.txt")
