@@ -12,7 +12,7 @@ def table(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray,
     return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
 
 
-# Newcombe 1998, table II: the score-based intervals with continuity-corrected phi (method 10) of his examples.
+# Method 10 of Newcombe 1998 on four tables with the same two discordant counts, to three decimals.
 @pytest.mark.parametrize(
     ("counts", "low", "high"),
     [
@@ -22,7 +22,7 @@ def table(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray,
         ((16, 12, 2, 20), 0.0562, 0.3292),
     ],
 )
-def test_the_interval_of_paired_shares_is_that_of_the_published_examples(
+def test_the_interval_of_paired_shares_has_these_values(
     counts: tuple[int, int, int, int], low: float, high: float
 ) -> None:
     found = share_difference(*table(*counts))
