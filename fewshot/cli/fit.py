@@ -1,17 +1,19 @@
 """``fewshot fit``: a support and naturals become one certified detector file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from fewshot.cli.options import (
     backbones_option,
     device_options,
+    given_of,
     heads_option,
     json_option,
     pairs_option,
     quiet_option,
+    refuse_given,
     seed_option,
     share_option,
     split_commas,
@@ -20,14 +22,26 @@ from fewshot.cli.options import (
 from fewshot.cli.reporting import print_json, print_text
 from fewshot.core.control_characters import escape_control
 
-if TYPE_CHECKING:
-    from fewshot.detector.detector import Detector
-
 _PATH = click.Path(path_type=Path)
+_CHOSEN_BEFORE = ("backbone", "layers", "combine", "shots", "where", "naturals_where", "precision")
+_SETTINGS = ("max_false_alarms", "max_misses", "accept_weaker", "unknown_rate", "seed")
+_OF_BOTH = (
+    "add",
+    "check",
+    "naturals",
+    "synthetics",
+    "sources",
+    "out",
+    "weights",
+    "device",
+    "thumbnails",
+    "name",
+    "quiet",
+)
 
 
 @click.command(short_help="A detector with a certified false-alarm rate, as one file.")
-@click.argument("support", type=_PATH)
+@click.argument("support", type=_PATH, required=False)
 @backbones_option
 @click.option(
     "--naturals", type=_PATH, metavar="FOLDER|STORE", help="Natural images of your own traffic, for the certificate."
@@ -39,6 +53,21 @@ _PATH = click.Path(path_type=Path)
     help="Synthetic images that are not in SUPPORT, to bound the rate of misses.",
 )
 @click.option("--sources", type=_PATH, metavar="FOLDER|STORE", help="Further known images that answers may point to.")
+@click.option(
+    "--from", "parent", type=_PATH, metavar="OLD.detector", help="Fit a successor of this detector, without SUPPORT."
+)
+@click.option(
+    "--add",
+    type=_PATH,
+    metavar="TABLE|FOLDER|STORE",
+    help="With --from: labelled images for the support; a label that it has otherwise is corrected.",
+)
+@click.option(
+    "--check",
+    type=_PATH,
+    metavar="TABLE|FOLDER|STORE",
+    help="With --from: labelled images that neither has seen, on which the old and the new one are compared.",
+)
 @click.option(
     "--out", "-o", "--output", required=True, type=_PATH, metavar="NAME.detector", help="The detector to write."
 )
@@ -96,28 +125,50 @@ _PATH = click.Path(path_type=Path)
 @seed_option
 @quiet_option
 @json_option
-def command(support: Path, as_json: bool, **options: Any) -> None:
+def command(support: Path | None, parent: Path | None, as_json: bool, **options: Any) -> None:
     """Fit a head on SUPPORT, labelled images of both classes, and write a detector with a certified false-alarm rate.
 
     SUPPORT, --naturals, --synthetics and --sources are folders or tables of images, or stores. The threshold comes from
     --naturals, which took no part in fitting; the promise is for traffic that resembles them. Without them it is an
     estimate, and nothing is guaranteed.
+
+    --from OLD.detector --add LABELLED writes a successor instead: the old support with the added images, the old
+    backbone, layer and head, thresholds set anew. The old file stays as it is, so that rolling back is using it.
+    Options that are not given are the old detector's; --naturals and --synthetics replace the images that certified it.
     """
     from fewshot.core.signals import terminate_as_interrupt
+
+    with terminate_as_interrupt():
+        document, lines = _fitted(support, options) if parent is None else _refitted(support, parent, options)
+    if as_json:
+        print_json(document)
+    else:
+        print_text("\n".join(map(escape_control, lines)))
+
+
+def _fitted(support: Path | None, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Fit a detector; return what is printed, as JSON and in lines."""
+    from fewshot.detector import summary
     from fewshot.detector.fit import fit
 
+    refuse_given(("add", "check"), why="they are of a successor, which --from OLD.detector fits")
+    if support is None:
+        raise click.UsageError("give SUPPORT, labelled images of both classes, or --from OLD.detector with --add")
+    own = {name: value for name, value in options.items() if name not in ("add", "check")}
     renamed = {"backbones": "backbone", "heads": "head"}
-    given = {name: options.pop(old) for name, old in renamed.items()}
-    embed_options = {name: options.pop(name) for name in ("device", "precision")}
-    with terminate_as_interrupt():
-        detector = fit(support, **given, **options, embed_options=embed_options)
-    _show(detector, as_json)
+    given = {name: own.pop(old) for name, old in renamed.items()}
+    embed_options = {name: own.pop(name) for name in ("device", "precision")}
+    detector = fit(support, **given, **own, embed_options=embed_options)
+    return summary.to_json(detector), summary.lines(detector)
 
 
-def _show(detector: "Detector", as_json: bool) -> None:
-    from fewshot.detector.summary import lines, to_json
+def _refitted(support: Path | None, parent: Path, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Fit a successor; return what is printed, as JSON and in lines."""
+    from fewshot.detector.refit import refit
 
-    if as_json:
-        print_json(to_json(detector))
-    else:
-        print_text("\n".join(map(escape_control, lines(detector))))
+    refuse_given(("support", *_CHOSEN_BEFORE), why="--from keeps the support, backbone and layer of the old detector")
+    changed = {name: options[name] for name in given_of(_SETTINGS)}
+    same = {name: options[name] for name in _OF_BOTH}
+    heads = options["head"] if given_of(("head",)) else ()
+    refitted = refit(parent, heads=heads, **same, **changed)
+    return refitted.to_json(), refitted.lines()

@@ -1,4 +1,4 @@
-"""``fewshot inspect``: what is in a store or report, and how it was made."""
+"""``fewshot inspect``: what is in a store, report or detector, and how it was made."""
 
 from pathlib import Path
 
@@ -13,10 +13,14 @@ from fewshot.core.control_characters import escape_control, json_text
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @json_option
 def command(files: tuple[Path, ...], as_json: bool) -> None:
-    """Show what is in stores (STORE.h5) or reports (REPORT.json), and how they were made."""
+    """Show what is in stores (STORE.h5), reports (REPORT.json) or detectors (NAME.detector), and how they were made."""
+    from fewshot.detector.archive import is_detector
+
     for file in files:
         if file.suffix.lower() == ".json":
             _report(file, as_json)
+        elif is_detector(file):
+            _detector(file, as_json)
         else:
             _store(file, as_json)
 
@@ -44,3 +48,14 @@ def _report(file: Path, as_json: bool) -> None:
     warnings = [f"warning  {warning}" for warning in report.warnings]
     fields = [f"{name:<10} {json_text(value)}" for part in made.values() for name, value in part.items()]
     print_text("\n".join(map(escape_control, [head, *warnings, *fields])))
+
+
+def _detector(file: Path, as_json: bool) -> None:
+    from fewshot.detector.detector import Detector
+    from fewshot.detector.summary import lines, to_json
+
+    detector = Detector.load(file)
+    if as_json:
+        print_json(to_json(detector))
+    else:
+        print_text("\n".join(map(escape_control, lines(detector))))

@@ -22,12 +22,16 @@ def refuse_given(names: Iterable[str], *, why: str) -> None:
     Raises:
         click.UsageError: one was given.
     """
-    context = click.get_current_context()
-    known = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    default = (None, click.core.ParameterSource.DEFAULT, click.core.ParameterSource.DEFAULT_MAP)
-    given = [known[name] for name in names if context.get_parameter_source(name) not in default]
-    if given:
+    known = {each.name: each.opts[0] for each in click.get_current_context().command.params}
+    if given := [known[name] for name in given_of(names)]:
         raise click.UsageError(f"{', '.join(given)} cannot be used here: {why}; leave it out")
+
+
+def given_of(names: Iterable[str]) -> list[str]:
+    """Return those of some parameters of the current command that the user gave."""
+    context = click.get_current_context()
+    default = (None, click.core.ParameterSource.DEFAULT, click.core.ParameterSource.DEFAULT_MAP)
+    return [name for name in names if context.get_parameter_source(name) not in default]
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,11 +16,20 @@ from fewshot.core.outputs import DETECTOR
 from fewshot.core.regular_files import read_regular
 from fewshot.detector.description import FORMAT, VERSION
 
+SUFFIX = ".detector"
 MOST_BYTES = 8 << 30
 _MOST_MEMBERS = 20_000
 _START = (1980, 1, 1, 0, 0, 0)
 _COMMENT = re.compile(rb"fewshot-detector (\d{1,9}) ([0-9a-f]{64})$")
 _HEX = 64
+
+
+def is_detector(path: Path) -> bool:
+    """Return whether a file is meant as a detector: by its suffix, or as one that fewshot wrote under another name."""
+    try:
+        return path.suffix.lower() == SUFFIX or (path.stat().st_size > 0 and DETECTOR.fits(path))
+    except OSError:
+        return False
 
 
 def pack(members: Mapping[str, bytes]) -> bytes:

@@ -89,9 +89,9 @@ def fit_detector(
             parent=parent,
             members=tuple(members),
             candidates=candidates,
-            support=_counts(images, "support"),
-            calibration=_counts(images, "calibration"),
-            held_out_synthetic=_counts(images, "held-out"),
+            support=counts_of(images, "support"),
+            calibration=counts_of(images, "calibration"),
+            held_out_synthetic=counts_of(images, "held-out"),
             alarm=alarm_threshold(
                 calibration,
                 left_out[~support.synthetic],
@@ -99,7 +99,7 @@ def fit_detector(
                 accept_weaker=settings.accept_weaker,
             ),
             clear=clear_threshold(held_out, left_out[support.synthetic], share=settings.max_misses),
-            held_out=_told_apart(calibration, held_out, left_out, support),
+            held_out=told_apart(calibration, held_out, left_out, support),
             unknown_rate=settings.unknown_rate,
             notes=tuple(notes),
             versions=stack_versions(),
@@ -166,10 +166,14 @@ def _scores(found: Sequence[FittedMember], images: KnownImages, rows: IntArray) 
     return combined([each.member for each in found], own)
 
 
-def _told_apart(
+def told_apart(
     calibration: Float64Array, held_out: Float64Array, left_out: Float64Array, support: KnownImages
 ) -> HeldOut:
-    """Return the AUROC on images that took no part where both classes were held out, else inside the support."""
+    """Return the AUROC on images that took no part where both classes were held out, else inside the support.
+
+    Args:
+        calibration: (c,) scores of naturals; held_out: (h,) of synthetic images; left_out: (n,) of the support.
+    """
     apart = len(calibration) and len(held_out)
     natural, synthetic = (
         (calibration, held_out) if apart else (left_out[~support.synthetic], left_out[support.synthetic])
@@ -181,7 +185,8 @@ def _told_apart(
     return HeldOut("held-out" if apart else "support", auroc, low, high, len(natural), len(synthetic))
 
 
-def _counts(images: KnownImages, role: Role) -> Counts:
+def counts_of(images: KnownImages, role: Role) -> Counts:
+    """Return how many images of one role there are, by class and source."""
     rows = images.rows(role)
     synthetic = int(images.synthetic[rows].sum())
     return Counts(len(rows) - synthetic, synthetic, images.counts(role))

@@ -11,13 +11,16 @@ import numpy as np
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import InputError, OptionError, StoreError
 from fewshot.detector.known_images import FeatureKey, KnownImages, Role
+from fewshot.embeddings.backbones.creation import recreate
 from fewshot.embeddings.extract import extract
 from fewshot.embeddings.inputs.decoders import PILLOW
 from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.layouts.collection import AUTO, Collection, collect
+from fewshot.embeddings.pipeline.recorded import recorded_reference
 from fewshot.embeddings.store.layer_info import LayerInfo
 from fewshot.embeddings.store.layer_provenance import unlike
 from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.weights.locate import value_of
 
 Given = Path | str | FeatureStore
 Class = Literal["natural", "synthetic"]
@@ -79,6 +82,39 @@ class Labelled:
                 (backbone, layer, view): store.read(rows, backbone, layer, view=view) for backbone, layer, view in keys
             },
         )
+
+
+def embedding_like(
+    layers: Sequence[LayerInfo], folder: Path, *, weights: Sequence[str] = (), device: str = AUTO, quiet: bool = False
+) -> Embedding:
+    """Return how images are embedded for a detector that has been fitted: on the path that its layers record.
+
+    Args:
+        layers: of the detector.
+        folder: where stores are made; weights: ``NAME=PATH`` requests; device: where the networks run.
+
+    Raises:
+        WeightsError: a backbone is a weight file of the user's, and was not named.
+    """
+    names = {info.backbone: recorded_reference(info) for info in layers}
+    wanted = {name: [info.layer for info in layers if info.backbone == name] for name in names}
+    spoken = {
+        name: str(value_of(weights, name) or recreate(reference, weights={})) if reference.base else name
+        for name, reference in names.items()
+    }
+    return Embedding(
+        folder,
+        backbones=tuple(spoken.values()),
+        views=tuple(dict.fromkeys(info.view for info in layers)),
+        weights=tuple(weights),
+        options={
+            **recorded_options(layers),
+            "device": device,
+            "layers": {spoken[name]: list(dict.fromkeys(own)) for name, own in wanted.items()},
+        },
+        like=tuple(layers),
+        quiet=quiet,
+    )
 
 
 def recorded_options(infos: Sequence[LayerInfo]) -> dict[str, Any]:

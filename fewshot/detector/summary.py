@@ -38,6 +38,8 @@ def lines(detector: Detector) -> list[str]:
     return [
         f"{detector.path or detector.name}: detector {described.name!r}, version {described.version}",
         f"digest       {detector.digest}",
+        *([f"parent       {described.parent}"] if described.parent else []),
+        f"fitted       {described.created}, fewshot {described.versions.get('fewshot', 'unknown')}",
         *(f"looks at     {member}" for member in members),
         f"support      {_counted(described.support)}",
         f"calibration  {_counted(described.calibration)}",

@@ -27,12 +27,16 @@ class Shown:
         file: where the query's image lies; None when it is not on this machine.
         evidence: where the nearest images lie, in the order of ``finding.neighbours``.
         truth: the query's true source; None when it is not known.
+        said: further lines below the query.
+        pictures: small pictures of the nearest images, for where a file is not there; empty for none of them.
     """
 
     finding: Finding
     file: Path | None
     evidence: Sequence[Path | None]
     truth: str | None = None
+    said: tuple[str, ...] = ()
+    pictures: Sequence[bytes] = ()
 
 
 def write_gallery(queries: Sequence[Shown], path: Path | str, *, title: str, note: str = "") -> Path:
@@ -82,12 +86,13 @@ def _tiles(shown: Shown) -> Iterator[Tile]:
     share = f"share {finding.sources[0].share:.2f}{p_value}"
     yield Tile(
         shown.file,
-        (Path(finding.image).name, *truth, answer, share),
+        (Path(finding.image).name, *shown.said, *truth, answer, share),
         _kind(finding.source, shown.truth),
     )
-    for near, file in zip(finding.neighbours, shown.evidence, strict=True):
+    pictures = shown.pictures or [b""] * len(finding.neighbours)
+    for near, file, small in zip(finding.neighbours, shown.evidence, pictures, strict=True):
         lines = (near.source, spoken_score(near.score), Path(near.key).name)
-        yield Tile(file, lines, _kind(near.source, shown.truth))
+        yield Tile(file, lines, _kind(near.source, shown.truth), small)
 
 
 def _kind(source: str, truth: str | None) -> Kind:

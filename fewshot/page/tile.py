@@ -28,20 +28,19 @@ class Tile:
         file: where it lies, None when it is not known.
         lines: what stands below it.
         kind: whether its source is the true one; neutral when that is not known.
+        picture: a small picture of it, for where the file is not there; empty for none.
     """
 
     file: Path | None
     lines: tuple[str, ...]
     kind: Kind
+    picture: bytes = b""
 
     @property
     def thumbnail(self) -> Image.Image | None:
         """The image within ``SIDE`` pixels, None when it cannot be read (any more)."""
-        if self.file is None:
-            return None
-        try:
-            image = open_image(read_regular(self.file, limit=_MOST_BYTES)).convert("RGB")
-        except (OSError, ValueError, UnreadableImage):
+        image = self._of_file() or _decoded(self.picture)
+        if image is None:
             return None
         small: Image.Image = image.copy()
         small.thumbnail((SIDE, SIDE))
@@ -56,3 +55,18 @@ class Tile:
         encoded = io.BytesIO()
         image.save(encoded, "JPEG", quality=85)
         return data_address(encoded.getvalue(), kind="image/jpeg")
+
+    def _of_file(self) -> Image.Image | None:
+        if self.file is None:
+            return None
+        try:
+            return _decoded(read_regular(self.file, limit=_MOST_BYTES))
+        except (OSError, ValueError):
+            return None
+
+
+def _decoded(content: bytes) -> Image.Image | None:
+    try:
+        return open_image(content).convert("RGB") if content else None
+    except (OSError, ValueError, UnreadableImage):
+        return None
