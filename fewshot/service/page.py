@@ -49,13 +49,13 @@ def routes(detector: Detector) -> list[Route]:
 
     def static(request: Request) -> Response:
         name = request.path_params["name"]
-        return _file(name, written) if name in written else _missing(f"the page has no file {name!r}")
+        return _file(name, written) if name in written else _missing(f"the page has no file {name[:80]!r}")
 
     def thumbnail(request: Request) -> Response:
         row = request.path_params["row"]
         picture = detector.thumbnails.get(int(row)) if row.isascii() and row.isdigit() and len(row) < 10 else None
         if picture is None:
-            return _missing(f"the detector {detector.name!r} keeps no picture of a known image {row!r}")
+            return _missing(f"the detector {detector.name!r} keeps no picture of a known image {row[:80]!r}")
         return Response(picture, media_type="image/jpeg", headers=HEADERS)
 
     return [

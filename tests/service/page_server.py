@@ -4,9 +4,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import uvicorn
@@ -68,17 +68,29 @@ def fitted(folder: Path) -> Detector:
 class Answers:
     """The application of a page in tests: its routes, ``/v1/detector``, and ``/v1/predict`` by a scorer.
 
-    Args:
-        detector: which judges.
+    Attributes:
         lacking: query parameters that this server does not offer.
+        first: responses that are given before the scorer is asked.
+        queries: what was asked for beside the images.
     """
 
-    def __init__(self, detector: Detector, *, lacking: tuple[str, ...] = ()) -> None:
+    def __init__(self, detector: Detector) -> None:
         self.detector = detector
-        self.lacking = lacking
-        self.first: list[Response] = []  # given before the scorer is asked
+        self._scorers = ExitStack()
+        self._by_views: dict[tuple[str, ...], Scorer] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Offer everything again, and forget what was asked."""
+        self.lacking: tuple[str, ...] = ()
+        self.first: list[Response] = []
         self.queries: list[dict[str, str]] = []
-        self._lock = threading.Lock()  # a scorer is not for several threads at once
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scorers.close()
 
     @property
     def app(self) -> Starlette:
@@ -105,10 +117,12 @@ class Answers:
 
     def _judged(self, name: str, content: bytes, query: dict[str, str]) -> dict[str, Any]:
         views = DEFAULT if query.get("stability") == "true" else ()
-        with tempfile.TemporaryDirectory() as folder, self._lock, Scorer(self.detector, workers=0, views=views) as scorer:
+        if views not in self._by_views:
+            self._by_views[views] = self._scorers.enter_context(Scorer(self.detector, workers=0, views=views))
+        with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "image"
             path.write_bytes(content)
-            (judged,) = scorer.files([path])
+            (judged,) = self._by_views[views].files([path])
         if judged.judgement is None:
             detail = judged.failure.replace(str(path), name)
             return {"image": name, "problem": {"type": "about:blank", "title": "No image", "status": 415, "detail": detail}}
@@ -130,9 +144,12 @@ def problem(status: int, detail: str, **headers: str) -> Response:
 
 
 @contextmanager
-def served(app: Any) -> Iterator[str]:
-    """Serve an application on a free port of this machine; give its address."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=2))
+def served(app: Any, *, port: int = 0) -> Iterator[str]:
+    """Serve an application on this machine, on a free port by default; give its address."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=port, ws="none", log_level="error", timeout_graceful_shutdown=2
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started and thread.is_alive():

@@ -34,7 +34,7 @@ export class Card {
   failed(message, again) {
     const button = again ? element("button", { type: "button", class: "quiet" }, "Try again") : null;
     if (button) button.addEventListener("click", again);
-    this.verdict = "no verdict";
+    this.verdict = "without a verdict";
     this.#show("failed", "none", "No verdict.", [element("p", {}, sentence(message)), button]);
   }
 

@@ -13,13 +13,11 @@ export function nearest(result, detector) {
   ];
 }
 
-/** Return what is said of an image that is like none of the known ones. */
 function unlike(result) {
   const chance = number(100 * result.p_value);
   return [
     element("strong", {}, "Unknown: "),
-    `it is unlike every image that this detector knows (${chance}\u00a0% of known images lie so far from the others), ` +
-      "so the verdict says little. These are merely the least far:",
+    `only ${chance}\u00a0% of the known images lie so far from all others. These are merely the least far:`,
   ];
 }
 
@@ -38,7 +36,7 @@ function tile(near, detector) {
     picture(near, detector),
     element("span", { class: "tile-source" }, near.source),
     element("span", { class: "tile-name soft", title: near.key }, near.key.split("/").pop()),
-    element("span", { class: "tile-name soft" }, `similarity ${near.score.toFixed(3)}`),
+    element("span", { class: "tile-name soft" }, `cosine ${near.score.toFixed(3)}`),
   );
 }
 

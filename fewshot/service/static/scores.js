@@ -9,7 +9,7 @@ export function perBackbone(result, detector) {
   const several = members.size > 1;
   const rows = Object.entries(result.members).map(([name, value]) => {
     const member = members.get(name);
-    return [name, member ? member.head : "", score(value), member ? member.auroc.toFixed(3) : ""];
+    return [breakable(name), member ? member.head : "", score(value), member ? member.auroc.toFixed(3) : ""];
   });
   const columns = [
     { title: "Backbone/layer" },
@@ -21,4 +21,9 @@ export function perBackbone(result, detector) {
     element("h4", {}, "Scores per backbone"),
     table(several ? "The score is their mean, each centred and scaled." : "The score is that of one backbone.", columns, rows),
   ];
+}
+
+/** Return a name that may be broken after its punctuation, so that long ones fit on a phone. */
+function breakable(name) {
+  return name.split(/(?<=[/:_])/).flatMap((part, at) => (at ? [element("wbr"), part] : [part]));
 }
