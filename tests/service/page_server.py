@@ -100,7 +100,9 @@ class Answers:
 
     def _describe(self, request: Request) -> Response:
         scores = self.detector.calibration_scores.tolist()
-        return JSONResponse({**to_json(self.detector), "calibration_scores": scores, "limits": {"image_bytes": 1 << 20}})
+        return JSONResponse(
+            {**to_json(self.detector), "calibration_scores": scores, "limits": {"image_bytes": 1 << 20}}
+        )
 
     async def _predict(self, request: Request) -> Response:
         self.queries.append(dict(request.query_params))
@@ -113,7 +115,9 @@ class Answers:
             uploads = [each for each in form.getlist("images") if isinstance(each, UploadFile)]
             received = [(each.filename or "", await each.read()) for each in uploads]
         found = [self._judged(name, content, dict(request.query_params)) for name, content in received]
-        return JSONResponse({"detector": {"name": self.detector.name, "digest": self.detector.digest}, "results": found})
+        return JSONResponse(
+            {"detector": {"name": self.detector.name, "digest": self.detector.digest}, "results": found}
+        )
 
     def _judged(self, name: str, content: bytes, query: dict[str, str]) -> dict[str, Any]:
         views = DEFAULT if query.get("stability") == "true" else ()
@@ -125,7 +129,10 @@ class Answers:
             (judged,) = self._by_views[views].files([path])
         if judged.judgement is None:
             detail = judged.failure.replace(str(path), name)
-            return {"image": name, "problem": {"type": "about:blank", "title": "No image", "status": 415, "detail": detail}}
+            return {
+                "image": name,
+                "problem": {"type": "about:blank", "title": "No image", "status": 415, "detail": detail},
+            }
         provenance = {"provenance": PROVENANCE} if query.get("provenance") == "true" else {}
         return {"image": name, **judged.judgement.to_json(), **provenance}
 
@@ -146,9 +153,7 @@ def problem(status: int, detail: str, **headers: str) -> Response:
 @contextmanager
 def served(app: Any, *, port: int = 0) -> Iterator[str]:
     """Serve an application on this machine, on a free port by default; give its address."""
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, ws="none", log_level="error", timeout_graceful_shutdown=2
-    )
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, ws="none", log_level="error", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
