@@ -206,9 +206,7 @@ def test_table_says_what_re_encoding_does(page: Page, images: dict[str, Path], d
     (judgement,) = judged(detector, [images["natural"]], DEFAULT)
     assert page.find(".card .verdict").text == SENTENCES[judgement.verdict]
     assert judgement.reason[1:] in page.find(".card .said").text
-    rows = page.run(
-        "return [...document.querySelectorAll('.columns section:last-child td:nth-child(2)')].map((each) => each.textContent)"
-    )
+    rows = [each.text for each in page.all(".columns section:last-child td:nth-child(2)")]
     assert rows[1:] == [verdict for verdict, _ in judgement.under.values()]
     headings = page.find(".columns section:last-child").text
     assert all(
