@@ -24,6 +24,7 @@ function unlike(result) {
 function alike(sources, total) {
   const [first, ...others] = sources;
   if (!first) return "The detector knows no images to compare with.";
+  if (first.votes === total && total > 1) return `All ${total} nearest images are from ${first.source}.`;
   const rest = others.map((each) => `${each.votes} from ${each.source}`);
   const said = `${first.votes} of the ${counted(total, "nearest image")} ${first.votes === 1 ? "is" : "are"} from ${first.source}`;
   return rest.length ? `${said}, ${listed(rest)}.` : `${said}.`;

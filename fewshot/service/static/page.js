@@ -101,7 +101,7 @@ async function judge(card, wanted) {
     await introduce();
   }
   if (result.problem) {
-    fail(card, result.problem.detail || result.problem.title, RETRIED.includes(result.problem.status));
+    fail(card, `It cannot be judged: ${result.problem.detail || result.problem.title}`, RETRIED.includes(result.problem.status));
     return;
   }
   for (const name of Object.keys(lacking)) lack(options[name]);
