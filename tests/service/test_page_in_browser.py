@@ -48,7 +48,7 @@ class Page:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def run(self, script: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script, *arguments)
 
     @property
     def focused(self) -> WebElement:
@@ -82,7 +82,7 @@ class Page:
     def violations(self) -> list[str]:
         """Return what axe-core finds serious or critical, each with where."""
         self.run(AXE.read_text("utf-8"))
-        found = self.driver.execute_async_script(  # type: ignore[no-untyped-call]
+        found = self.driver.execute_async_script(
             "axe.run(document).then((found) => arguments[0](found.violations), (error) => arguments[0](String(error)))"
         )
         assert isinstance(found, list), found
