@@ -12,7 +12,11 @@ _MOST_FOLDS = 100
 
 
 def left_out_scores(head: Head, features: FloatArray, synthetic: BoolArray) -> Float64Array:
-    """Return (n,) the score of each image by a head fitted on the others, in a hundred folds beyond a hundred images.
+    """Return (n,) the score of each image by a head that saw neither it nor, in turn, a partner of the other class.
+
+    Left out alone, an image leaves the other class in the majority, and a head that has learnt nothing then scores it for
+    that class: pooled, such scores rank classes backwards. So as many folds as the scarcer class has images, a hundred at
+    most, each take their share of both classes.
 
     Args:
         head: its parameters; not fitted here. features: (n, D), prepared; synthetic: (n,) bool.
@@ -20,7 +24,7 @@ def left_out_scores(head: Head, features: FloatArray, synthetic: BoolArray) -> F
     Raises:
         EpisodeError: a class has one image only.
     """
-    return _scores_by_folds(head, features, synthetic, _folds(synthetic, min(len(synthetic), _MOST_FOLDS)))
+    return _scores_by_folds(head, features, synthetic, _folds(synthetic, _MOST_FOLDS))
 
 
 def choice_auroc(head: Head, features: FloatArray, synthetic: BoolArray) -> float:
@@ -29,8 +33,7 @@ def choice_auroc(head: Head, features: FloatArray, synthetic: BoolArray) -> floa
     Raises:
         EpisodeError: a class has one image only.
     """
-    fewest = int(min(synthetic.sum(), (~synthetic).sum()))
-    folds = _folds(synthetic, min(CHOICE_FOLDS, fewest), by_class=True)
+    folds = _folds(synthetic, CHOICE_FOLDS)
     scores = _scores_by_folds(head, features, synthetic, folds)
     return float(np.mean([Ranked.of(scores[fold], synthetic[fold]).auroc() for fold in folds]))
 
@@ -47,8 +50,8 @@ def _scores_by_folds(head: Head, features: FloatArray, synthetic: BoolArray, fol
     return scores
 
 
-def _folds(synthetic: BoolArray, count: int, *, by_class: bool = False) -> list[IntArray]:
-    """Return disjoint folds of row numbers; ``by_class`` puts images of both classes into each."""
+def _folds(synthetic: BoolArray, most: int) -> list[IntArray]:
+    """Return disjoint folds of row numbers with images of both classes in each, each class dealt in its order."""
     classes = [np.flatnonzero(~synthetic), np.flatnonzero(synthetic)]
     fewest = min(len(rows) for rows in classes)
     if fewest < 2:
@@ -56,7 +59,5 @@ def _folds(synthetic: BoolArray, count: int, *, by_class: bool = False) -> list[
             f"the support has {len(classes[0])} natural and {len(classes[1])} synthetic images; at least 2 of each "
             f"are needed, ten of each are usual: add images to it"
         )
-    if by_class:
-        return [np.concatenate([rows[fold::count] for rows in classes]) for fold in range(count)]
-    dealt = np.concatenate(classes)
-    return [np.sort(dealt[fold::count]) for fold in range(count)]
+    count = min(most, fewest)
+    return [np.concatenate([rows[fold::count] for rows in classes]) for fold in range(count)]
