@@ -6,8 +6,11 @@ Nothing is fetched from a network: neither manifests, nor revocation lists, nor 
 """
 
 import json
+import os
 import threading
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -25,22 +28,20 @@ ABSENCE = (
 MOST_BYTES = 1 << 20  # of what the process may say of one image
 _TRUST_LIST_BYTES = 16 << 20
 _START_SECONDS = 30.0
-_EMPTY: dict[str, dict[str, Any]] = {
-    "credentials": {
-        "state": "unreadable",
-        "sentence": "",
-        "signer": "",
-        "issuer": "",
-        "trusted": False,
-        "claim_generator": "",
-        "source_types": [],
-        "actions": [],
-        "when": "",
-        "problems": [],
-        "remote_url": "",
-    },
-    "metadata": {"unreadable": "", "make": "", "model": "", "software": "", "date": "", "traces": []},
+_CREDENTIALS = {
+    "state": "unreadable",
+    "sentence": "",
+    "signer": "",
+    "issuer": "",
+    "trusted": False,
+    "claim_generator": "",
+    "source_types": [],
+    "actions": [],
+    "when": "",
+    "problems": [],
+    "remote_url": "",
 }
+_METADATA = {"unreadable": "", "make": "", "model": "", "software": "", "date": "", "traces": []}
 
 
 class Credentials:
@@ -53,7 +54,7 @@ class Credentials:
             "heading": "Provenance (not used in the score)",
             "credentials": {
                 "state": "none | trusted | valid | invalid | remote | unreadable",
-                "sentence": "signed by 'X' (issuer 'Y'), not in the trust list ...",   # always there
+                "sentence": 'content credentials signed by "X" (issuer "Y"), not in the trust list ...',
                 "signer": "X",            # common name in the certificate that signed; its owner chose it
                 "issuer": "Y",            # organisation in the certificate
                 "trusted": False,         # whether its chain ends in the trust list and everything is intact
@@ -81,9 +82,7 @@ class Credentials:
         seconds: what one image may take; memory_bytes: what the process may allocate.
     """
 
-    def __init__(
-        self, *, trust_list: Path | None = None, seconds: float = 20.0, memory_bytes: int = 2 << 30
-    ) -> None:
+    def __init__(self, *, trust_list: Path | None = None, seconds: float = 20.0, memory_bytes: int = 2 << 30) -> None:
         self.trust_list = trust_list
         self.seconds = seconds
         self.memory_bytes = memory_bytes
@@ -98,11 +97,125 @@ class Credentials:
             OptionError: the package is not installed, or the trust list is no PEM file of certificates.
             FewshotError: the process ends at its start.
         """
-        raise NotImplementedError
+        if find_spec("c2pa") is None:
+            raise OptionError(MISSING)
+        self._anchors = _certificates(self.trust_list) if self.trust_list is not None else ""
+        try:
+            self._child = self._started()
+        except _Ended as error:
+            raise FewshotError(
+                f"the process that reads content credentials {error}; its message is above. Leave --c2pa out, or "
+                f"install the package again: pip install --force-reinstall c2pa-python"
+            ) from error
+        return self
 
     def __exit__(self, *_: object) -> None:
-        raise NotImplementedError
+        with self._lock:
+            if self._child is not None:
+                self._child.close()
+            self._child = None
 
     def evidence(self, path: Path) -> dict[str, Any]:
         """Return what a file says of its origin; whatever goes wrong is said in the result, and nothing is raised."""
-        raise NotImplementedError
+        with self._lock:
+            metadata, credentials = self._answers(path)
+        credentials, metadata = _shaped(_CREDENTIALS, credentials), _shaped(_METADATA, metadata)
+        return {
+            "heading": HEADING,
+            "credentials": credentials,
+            "metadata": metadata,
+            "sentences": list(_sentences(credentials, metadata)),
+            "absence": ABSENCE,
+        }
+
+    def _answers(self, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the metadata and the credentials of a file; a process that fails at it is replaced for the next."""
+        metadata: dict[str, Any] | None = None
+        try:
+            child = self._child = self._child or self._started()
+            _send(child, {"path": os.fspath(path)})
+            until = time.monotonic() + self.seconds
+            metadata = self._received(child, until)
+            return metadata, self._received(child, until)
+        except _Ended as error:
+            self._child = None
+            failure = f"unreadable: the process that reads it {error}"
+            return metadata or {"unreadable": failure}, {"sentence": failure}
+
+    def _started(self) -> Child:
+        child = Child("fewshot.detector.credentials_worker", "serve")
+        child.limit_transfers(self.seconds)
+        _send(child, {"anchors": self._anchors, "memory_bytes": self.memory_bytes})
+        self._received(child, time.monotonic() + max(self.seconds, _START_SECONDS))
+        return child
+
+    def _received(self, child: Child, until: float) -> dict[str, Any]:
+        """Return the next message: JSON and never a pickle, for a file may have taken the process over."""
+        try:
+            if child.connection.poll(max(0.0, until - time.monotonic())):
+                answer = json.loads(child.connection.recv_bytes(MOST_BYTES))
+                if isinstance(answer, dict):
+                    return answer
+        except (EOFError, ConnectionError) as error:
+            child.close()
+            raise _Ended(f"ended ({child.ending})") from error
+        except (OSError, ValueError) as error:
+            _kill(child)
+            raise _Ended("does not answer as it should") from error
+        _kill(child)
+        raise _Ended(f"took more than {self.seconds:g} s")
+
+
+class _Ended(Exception):
+    """The process is gone; the text says why, as the end of a sentence."""
+
+
+def _send(child: Child, message: dict[str, Any]) -> None:
+    with suppress(OSError):  # one that died meanwhile is noticed by whoever reads from it
+        child.connection.send_bytes(json.dumps(message).encode())
+
+
+def _kill(child: Child) -> None:
+    child.kill()
+    child.close()
+
+
+def _certificates(path: Path) -> str:
+    """Return a PEM file of certificates.
+
+    Raises:
+        OptionError: it cannot be read, or holds none.
+    """
+    from cryptography.x509 import load_pem_x509_certificates  # c2pa-python depends on it
+
+    try:
+        content = read_regular(path, limit=_TRUST_LIST_BYTES)
+        load_pem_x509_certificates(content)
+        return content.decode("ascii")
+    except OSError as error:
+        raise OptionError(f"the trust list {path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise OptionError(
+            f"the trust list {path} is no PEM file of certificates ({error}); give one whose certificates begin with "
+            f"-----BEGIN CERTIFICATE-----"
+        ) from error
+
+
+def _shaped(empty: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was found in the declared shape; what is of another type is as if it were not there."""
+    return {name: found[name] if type(found.get(name)) is type(value) else value for name, value in empty.items()}
+
+
+def _sentences(credentials: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[str]:
+    said = f"{credentials['sentence']}."
+    yield f"Content credentials {said}" if credentials["state"] == "unreadable" else said[0].upper() + said[1:]
+    for one in credentials["source_types"]:
+        meaning = f", that is {one['meaning']}" if one["meaning"] else ""
+        yield f"The credentials say of {one['of']}: {one['type']}{meaning}."
+    if metadata["unreadable"]:
+        yield f"Metadata {metadata['unreadable']}."
+    camera = " ".join(part for part in (metadata["make"], metadata["model"]) if part)
+    if camera or metadata["date"]:
+        yield f"EXIF says of itself: camera {camera or 'not named'}, date {metadata['date'] or 'not given'}."
+    for trace in metadata["traces"]:
+        yield f"{trace['where']} says of itself: {trace['says']}"
