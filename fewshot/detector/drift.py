@@ -2,12 +2,13 @@
 
 Under "no drift" the images of the log are drawn one by one as the calibration naturals were, but for a share that may
 be synthetic. Three things are compared: how many are unknown, how many are flagged, and the distribution of scores. For
-each, a bound from the calibration (a sample of fixed size) is compared with one of the log that holds at every look
-(``stats/anytime.py``). Each of these six bounds may fail with a sixth of the level, so that any false drift, ever, has
-at most the probability ``level``, over the draw of calibration and log.
+each, a bound from the calibration (a sample of fixed size) is compared with one from the log that holds for all blocks
+of images, of all sizes, at every look (``stats/anytime.py``). Each of these six bounds may fail with a sixth of the
+level, so that any false drift, ever, has at most the probability ``level``, over the draw of calibration and log.
 
 Synthetic images score higher than naturals as a rule. A share of them explains scores that rose, and flags; it does not
 explain scores that fell. Without calibration naturals the first images of the log are what the rest is compared with.
+Calibration naturals count as unknown when they are so with each left out in turn, as if these were independent.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,16 @@ from fewshot.core.errors import OptionError
 from fewshot.detector.audit_log import audit_entries
 from fewshot.detector.detector import Detector
 from fewshot.detector.traffic import Traffic, read_traffic
-from fewshot.stats.anytime import FIRST_LOOK, KsLook, first_above, ks_looks, rate_at_most, rate_interval
+from fewshot.stats.anytime import (
+    SMALLEST_BLOCK,
+    Blocks,
+    blocks_above,
+    dkw_bound,
+    full_blocks,
+    ks_distances,
+    rate_at_most,
+    rate_interval,
+)
 from fewshot.stats.intervals import Interval
 
 LEVEL = 0.05
@@ -30,14 +40,29 @@ CALIBRATION, OWN = "calibration", "log"
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Drift in some consecutive images.
+
+    Args:
+        start, stop: which of the traffic's images, from 0; ``stop`` is not one of them.
+        value: the share, or the distance, that was found; bound: the largest that is expected.
+    """
+
+    start: int
+    stop: int
+    value: float
+    bound: float
+
+
+@dataclass(frozen=True)
 class RateDrift:
     """Whether a share of the traffic is larger than the reference allows.
 
     Args:
-        count, images: how many of how many images; interval: of their share, which holds at every look.
+        count, images: how many of how many images that were compared; interval: of their share, at every look.
         expected: the largest share that the reference and the synthetic share allow; None without a reference.
         reference_count, reference_images: what it comes from.
-        found_at: after how many images (of those compared) drift was found first; None when it never was.
+        findings: every block of images in which it is larger, in the order in which they filled.
     """
 
     count: int
@@ -46,7 +71,7 @@ class RateDrift:
     expected: float | None
     reference_count: int
     reference_images: int
-    found_at: int | None
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
@@ -54,16 +79,14 @@ class ScoreDrift:
     """Whether scores are distributed as those of the reference, by the Kolmogorov-Smirnov distance.
 
     Args:
-        look: at the largest number of images that was looked at.
-        higher_bound: what the distance stays below when scores rose no more than the synthetic share explains;
-            ``look.bound`` is that of scores that fell.
-        higher_at, lower_at: after how many images scores were found to have risen or fallen; None when never.
+        risen, fallen: distances of all images that were compared.
+        higher, lower: blocks of images whose scores rose by more than the synthetic share explains, and fell.
     """
 
-    look: KsLook
-    higher_bound: float
-    higher_at: int | None
-    lower_at: int | None
+    risen: float
+    fallen: float
+    higher: tuple[Finding, ...]
+    lower: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
@@ -73,10 +96,10 @@ class Drift:
     Args:
         traffic: the images; reference: ``calibration``, ``log`` (its own first images), or empty: none.
         level: probability of finding drift where there is none, over all tests and looks.
-        start: how many of the first images are not compared, because they are the reference.
         synthetic_share: of the traffic, that may be synthetic without counting as drift.
+        start: how many of the first images are not compared, because they are the reference.
         unknown, alarms: images called unknown; images whose score lies above the alarm threshold.
-        scores: None where there is no reference, or fewer than ten images to compare with it.
+        scores: None where there is no reference.
     """
 
     traffic: Traffic
@@ -90,15 +113,15 @@ class Drift:
 
     @property
     def drifting(self) -> bool:
-        """Whether any of the three was found to drift, at any time in the log."""
-        return any(found is not None for found in self.found_at)
+        """Whether drift was found, at any time in the log."""
+        return bool(self.findings)
 
     @property
-    def found_at(self) -> tuple[int | None, ...]:
-        """Return after how many images unknown, alarms, higher and lower scores were found to drift."""
+    def findings(self) -> tuple[Finding, ...]:
+        """All that was found."""
         scores = self.scores
-        rates = (self.unknown.found_at, self.alarms.found_at)
-        return rates if scores is None else (*rates, scores.higher_at, scores.lower_at)
+        more = () if scores is None else scores.higher + scores.lower
+        return self.unknown.findings + self.alarms.findings + more
 
 
 @dataclass(frozen=True)
@@ -142,25 +165,70 @@ def compare(detector: Detector, traffic: Traffic, *, level: float, synthetic_sha
     flagged = traffic.scores > detector.description.alarm.value
     reference = _reference(detector, traffic, flagged)
     start = OWN_REFERENCE if reference is not None and reference.name == OWN else 0
-    unknown, alarms = (
-        _rate(outcomes[start:], count, reference, share=level / _TESTS, synthetic_share=synthetic_share)
-        for outcomes, count in (
-            (traffic.unknown, 0 if reference is None else reference.unknown),
-            (flagged, 0 if reference is None else reference.alarms),
-        )
-    )
+    comparison = _Comparison(reference, start, level, synthetic_share, full_blocks(len(traffic) - start))
     return Drift(
         traffic=traffic,
         reference="" if reference is None else reference.name,
         level=level,
         synthetic_share=synthetic_share,
         start=start,
-        unknown=unknown,
-        alarms=alarms,
-        scores=None
-        if reference is None
-        else _scores(reference, traffic.scores[start:], share=level / _TESTS, synthetic_share=synthetic_share),
+        unknown=comparison.rate(traffic.unknown, 0 if reference is None else reference.unknown),
+        alarms=comparison.rate(flagged, 0 if reference is None else reference.alarms),
+        scores=comparison.scores(traffic.scores),
     )
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Traffic from image ``start`` on against a reference, block by block."""
+
+    reference: _Reference | None
+    start: int
+    level: float
+    synthetic_share: float
+    blocks: Blocks
+
+    @property
+    def half(self) -> float:
+        """The level of each of the six bounds."""
+        return self.level / (2 * _TESTS)
+
+    def rate(self, outcomes: BoolArray, reference_count: int) -> RateDrift:
+        compared = outcomes[self.start :]
+        count, images = int(compared.sum()), len(compared)
+        interval = rate_interval(count, images, level=self.level)
+        if self.reference is None:
+            return RateDrift(count, images, interval, None, 0, 0, ())
+        known = len(self.reference.scores)
+        most = rate_at_most(reference_count, known, level=self.half)
+        expected = most + self.synthetic_share * (1 - most)
+        above = blocks_above(compared, expected, self.blocks, level=self.half)
+        findings = tuple(
+            self._finding(block, float(compared[self._slice(block)].mean()), expected)
+            for block in np.flatnonzero(above).tolist()
+        )
+        return RateDrift(count, images, interval, expected, reference_count, known, findings)
+
+    def scores(self, scores: Float64Array) -> ScoreDrift | None:
+        if self.reference is None or len(scores) == self.start:
+            return None
+        compared, reference = scores[self.start :], np.sort(self.reference.scores)
+        bounds = dkw_bound(len(reference), self.half) + dkw_bound(self.blocks.size, self.half * self.blocks.share)
+        higher, lower = [], []
+        for block, bound in enumerate(bounds.tolist()):
+            risen, fallen = ks_distances(reference, compared[self._slice(block)])
+            if risen > bound + self.synthetic_share:
+                higher.append(self._finding(block, risen, bound + self.synthetic_share))
+            if fallen > bound:
+                lower.append(self._finding(block, fallen, bound))
+        return ScoreDrift(*ks_distances(reference, compared), tuple(higher), tuple(lower))
+
+    def _slice(self, block: int) -> slice:
+        return slice(int(self.blocks.start[block]), int(self.blocks.stop[block]))
+
+    def _finding(self, block: int, value: float, bound: float) -> Finding:
+        where = self._slice(block)
+        return Finding(self.start + where.start, self.start + where.stop, value, bound)
 
 
 def _reference(detector: Detector, traffic: Traffic, flagged: BoolArray) -> _Reference | None:
@@ -170,7 +238,7 @@ def _reference(detector: Detector, traffic: Traffic, flagged: BoolArray) -> _Ref
         # The threshold is one of these scores: so many may lie above it, and fewer do where scores are tied.
         above = max(alarm.beyond, int(np.sum(scores > alarm.value)))
         return _Reference(CALIBRATION, scores, unknown=_unknown_naturals(detector), alarms=above)
-    if len(traffic) < OWN_REFERENCE + FIRST_LOOK:
+    if len(traffic) < OWN_REFERENCE + SMALLEST_BLOCK:
         return None
     own = slice(OWN_REFERENCE)
     return _Reference(OWN, traffic.scores[own], unknown=int(traffic.unknown[own].sum()), alarms=int(flagged[own].sum()))
@@ -182,28 +250,3 @@ def _unknown_naturals(detector: Detector) -> int:
     rows = images.rows("calibration", synthetic=False)
     found = nearest.look_up(images.features[nearest.key][rows], [str(name) for name in images.ids[rows]])
     return sum(unknown for *_, unknown in found)
-
-
-def _rate(
-    outcomes: BoolArray, expected_count: int, reference: _Reference | None, *, share: float, synthetic_share: float
-) -> RateDrift:
-    count, images = int(outcomes.sum()), len(outcomes)
-    interval = rate_interval(count, images, level=share / 2)
-    if reference is None:
-        return RateDrift(count, images, interval, None, 0, 0, None)
-    most = rate_at_most(expected_count, len(reference.scores), level=share / 2)
-    expected = most + synthetic_share * (1 - most)
-    found = first_above(outcomes, expected, level=share / 2)
-    return RateDrift(count, images, interval, expected, expected_count, len(reference.scores), found)
-
-
-def _scores(reference: _Reference, scores: Float64Array, *, share: float, synthetic_share: float) -> ScoreDrift | None:
-    looks = ks_looks(reference.scores, scores, level=share)
-    if not looks:
-        return None
-    return ScoreDrift(
-        look=looks[-1],
-        higher_bound=looks[-1].bound + synthetic_share,
-        higher_at=next((look.images for look in looks if look.higher > look.bound + synthetic_share), None),
-        lower_at=next((look.images for look in looks if look.lower > look.bound), None),
-    )

@@ -1,10 +1,11 @@
 """What drift was found and what follows from it: in lines, and as JSON."""
 
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fewshot.detector.drift import CALIBRATION, OWN, OWN_REFERENCE, Drift, RateDrift, ScoreDrift
-from fewshot.stats.anytime import FIRST_LOOK
+from fewshot.detector.drift import CALIBRATION, OWN, OWN_REFERENCE, Drift, Finding, RateDrift
+from fewshot.detector.traffic import Traffic
+from fewshot.stats.anytime import SMALLEST_BLOCK
 
 _CHANGED = "The traffic has changed; whether natural images have cannot be told from a log without labels."
 _MORE = (
@@ -26,44 +27,50 @@ _NO_PROMISE = "Until then the certified false-alarm rate is not promised for thi
 _NONE = "No drift was found. That is no proof that there is none: small changes need many images to be seen."
 _NOT_YET = (
     f"Nothing can be compared yet: the detector has no calibration naturals, and the log has fewer than "
-    f"{OWN_REFERENCE + FIRST_LOOK} images."
+    f"{OWN_REFERENCE + SMALLEST_BLOCK} images."
 )
 
 
 def to_json(found: Drift) -> dict[str, Any]:
-    """Return what was found as JSON values."""
-    traffic = found.traffic
+    """Return what was found as JSON values; images are counted from 1."""
+    traffic, scores = found.traffic, found.scores
     return {
         "drifting": found.drifting,
         "images": len(traffic),
         "repeated": traffic.repeated,
         "other_detectors": traffic.others,
-        "first": traffic.first,
-        "last": traffic.last,
+        "first": traffic.times[0],
+        "last": traffic.times[-1],
         "reference": found.reference,
-        "compared_from": found.start,
+        "compared_from": found.start + 1,
         "level": found.level,
         "synthetic_share": found.synthetic_share,
-        "unknown": _rate_json(found.unknown),
-        "alarms": _rate_json(found.alarms),
-        "scores": None if found.scores is None else _scores_json(found.scores),
+        "unknown": _rate_json(found.unknown, traffic),
+        "alarms": _rate_json(found.alarms, traffic),
+        "scores": None
+        if scores is None
+        else {
+            "risen": {"distance": scores.risen, "found": _findings_json(scores.higher, traffic)},
+            "fallen": {"distance": scores.fallen, "found": _findings_json(scores.lower, traffic)},
+        },
         "conclusions": conclusions(found),
     }
 
 
 def lines(found: Drift, *, log: str) -> list[str]:
     """Return what was found, a line each."""
-    traffic = found.traffic
+    traffic, scores = found.traffic, found.scores
     left_out = f"; left out: {traffic.repeated} repeated, {traffic.others} of other detectors"
     return [
-        f"{log}: {len(traffic)} images of this detector, {traffic.first} to {traffic.last}{left_out}",
+        f"{log}: {len(traffic)} images of this detector, {traffic.times[0]} to {traffic.times[-1]}{left_out}",
         f"compared with  {_reference(found)}",
-        f"unknown        {_rate(found.unknown)}",
-        f"alarms         {_rate(found.alarms)}",
-        f"scores         {_scores(found)}",
+        *_rate("unknown", found.unknown, traffic),
+        *_rate("alarms", found.alarms, traffic),
+        *([] if scores is None else _scores("scores risen", scores.risen, scores.higher, traffic)),
+        *([] if scores is None else _scores("scores fallen", scores.fallen, scores.lower, traffic)),
         *conclusions(found),
-        f"Drift is found where there is none with at most {100 * found.level:g} % probability, over all three "
-        f"comparisons and however often the log is looked at, if images come independently of each other.",
+        f"Drift is found where there is none with at most {100 * found.level:g} % probability, over all comparisons "
+        f"and however often the log is looked at, if images come independently of each other.",
     ]
 
 
@@ -73,11 +80,11 @@ def conclusions(found: Drift) -> list[str]:
         return [_NONE if found.reference else _NOT_YET]
     scores = found.scores
     said = [_CHANGED]
-    if found.alarms.found_at is not None or (scores is not None and scores.higher_at is not None):
+    if found.alarms.findings or (scores is not None and scores.higher):
         said.append(_MORE)
-    if scores is not None and scores.lower_at is not None:
+    if scores is not None and scores.lower:
         said.append(_FELL if found.reference == CALIBRATION else _FELL_OWN)
-    if found.unknown.found_at is not None:
+    if found.unknown.findings:
         said.append(_UNLIKE)
     return [*said, _NO_PROMISE] if found.reference == CALIBRATION else said
 
@@ -92,35 +99,44 @@ def _reference(found: Drift) -> str:
     return f"nothing yet: {no_scores}"
 
 
-def _rate(found: RateDrift) -> str:
+def _rate(name: str, found: RateDrift, traffic: Traffic) -> Iterator[str]:
     share = found.count / found.images if found.images else 0.0
-    low, high = found.interval.low, found.interval.high
-    said = f"{found.count} of {found.images} = {_percent(share)} ({_percent(low)} to {_percent(high)})"
+    interval = f"{_percent(found.interval.low)} to {_percent(found.interval.high)}"
+    said = f"{name:<14} {found.count} of {found.images} = {_percent(share)} ({interval} at every look)"
     if found.expected is None:
-        return said
+        yield said
+        return
     counted = f"{found.reference_count} of {found.reference_images}"
-    return f"{said}, expected at most {_percent(found.expected)} (from {counted}): {_when(found.found_at)}"
+    yield f"{said}; at most {_percent(found.expected)} expected, from {counted}: {_found(found.findings)}"
+    yield from (_finding(one, _percent, traffic) for one in _shown(found.findings))
 
 
-def _scores(found: Drift) -> str:
-    scores = found.scores
-    if scores is None:
-        return f"not compared: fewer than {FIRST_LOOK} images" if found.reference else "not compared"
-    look = scores.look
-    rose = f"risen by {look.higher:.3f} (at most {scores.higher_bound:.3f} expected): {_when(scores.higher_at)}"
-    fell = f"fallen by {look.lower:.3f} (at most {look.bound:.3f} expected): {_when(scores.lower_at)}"
-    return f"Kolmogorov-Smirnov distance after {look.images} images, {rose}; {fell}"
+def _scores(name: str, distance: float, findings: Sequence[Finding], traffic: Traffic) -> Iterator[str]:
+    yield f"{name:<14} Kolmogorov-Smirnov distance {distance:.3f}: {_found(findings)}"
+    yield from (_finding(one, "{:.3f}".format, traffic) for one in _shown(findings))
 
 
-def _when(found_at: int | None) -> str:
-    return "no drift" if found_at is None else f"DRIFT, found after {found_at} images"
+def _found(findings: Sequence[Finding]) -> str:
+    return "DRIFT" if findings else "no drift found"
+
+
+def _shown(findings: Sequence[Finding]) -> Sequence[Finding]:
+    """Return the first and the last of them."""
+    return findings if len(findings) < 2 else (findings[0], findings[-1])
+
+
+def _finding(found: Finding, number: Callable[[float], str], traffic: Traffic) -> str:
+    return (
+        f"               images {found.start + 1} to {found.stop}, until {traffic.times[found.stop - 1]}: "
+        f"{number(found.value)}, at most {number(found.bound)} expected"
+    )
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _rate_json(found: RateDrift) -> dict[str, Any]:
+def _rate_json(found: RateDrift, traffic: Traffic) -> dict[str, Any]:
     return {
         "count": found.count,
         "images": found.images,
@@ -131,9 +147,19 @@ def _rate_json(found: RateDrift) -> dict[str, Any]:
         "expected_at_most": found.expected,
         "reference_count": found.reference_count,
         "reference_images": found.reference_images,
-        "found_at": found.found_at,
+        "found": _findings_json(found.findings, traffic),
     }
 
 
-def _scores_json(found: ScoreDrift) -> dict[str, Any]:
-    return {**asdict(found.look), **{name: value for name, value in asdict(found).items() if name != "look"}}
+def _findings_json(findings: Sequence[Finding], traffic: Traffic) -> list[dict[str, Any]]:
+    """Return the first and the last block in which drift was found."""
+    return [
+        {
+            "from": found.start + 1,
+            "to": found.stop,
+            "until": traffic.times[found.stop - 1],
+            "value": found.value,
+            "expected_at_most": found.bound,
+        }
+        for found in _shown(findings)
+    ]

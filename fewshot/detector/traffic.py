@@ -1,7 +1,7 @@
 """The images of an audit log that one detector judged, each once."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,14 +18,13 @@ class Traffic:
 
     Args:
         scores: (t,); unknown: (t,) bool.
-        first, last: when; empty without images.
+        times: (t,) when each was judged, as the log says it.
         repeated, others: entries left out: of an image that was there before, and of other detectors.
     """
 
-    scores: Float64Array
-    unknown: BoolArray
-    first: str
-    last: str
+    scores: Float64Array = field(repr=False)
+    unknown: BoolArray = field(repr=False)
+    times: tuple[str, ...] = field(repr=False)
     repeated: int
     others: int
 
@@ -57,8 +56,7 @@ def read_traffic(detector: Detector, entries: Iterable[AuditEntry], *, where: st
     return Traffic(
         scores=np.array([entry.score for entry in kept]),
         unknown=np.array([entry.unknown for entry in kept], dtype=np.bool_),
-        first=kept[0].time,
-        last=kept[-1].time,
+        times=tuple(entry.time for entry in kept),
         repeated=own - len(kept),
         others=others,
     )
