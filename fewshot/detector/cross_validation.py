@@ -14,9 +14,9 @@ _MOST_FOLDS = 100
 def left_out_scores(head: Head, features: FloatArray, synthetic: BoolArray) -> Float64Array:
     """Return (n,) the score of each image by a head that saw neither it nor, in turn, a partner of the other class.
 
-    Left out alone, an image leaves the other class in the majority, and a head that has learnt nothing then scores it for
-    that class: pooled, such scores rank classes backwards. So as many folds as the scarcer class has images, a hundred at
-    most, each take their share of both classes.
+    Left out alone, an image leaves the other class in the majority, and a head that has learnt nothing then scores it
+    for that class: pooled, such scores rank classes backwards. So as many folds as the scarcer class has images, a
+    hundred at most, each take their share of both classes.
 
     Args:
         head: its parameters; not fitted here. features: (n, D), prepared; synthetic: (n,) bool.

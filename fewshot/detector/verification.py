@@ -10,10 +10,11 @@ import numpy as np
 from fewshot.core.arrays import Float64Array
 from fewshot.core.errors import WeightsError
 from fewshot.detector.certificate import certify
+from fewshot.detector.consistency import counts_of
 from fewshot.detector.cross_validation import left_out_scores
 from fewshot.detector.description import Counts, Threshold
 from fewshot.detector.detector import Detector, combined
-from fewshot.detector.fitting import counts_of, told_apart
+from fewshot.detector.fitting import told_apart
 from fewshot.detector.known_images import KnownImages, Role, known_scores
 from fewshot.detector.thresholds import estimate
 from fewshot.detector.venn_abers import VennAbers
