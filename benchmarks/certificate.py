@@ -337,9 +337,8 @@ PAGE = """\
 Made by `make experiments` (`benchmarks/certificate.py`): {fits} simulated fits per line. Each draws a support of
 10 + 10 images (Gaussians in 64 dimensions), fits a head on it, draws calibration naturals from a fixed population of
 2,000 images and takes the threshold that `fewshot fit` would take; the first lines leave the head out and draw scores
-from a distribution. The false-alarm rate on that population is then counted,
-not estimated. "Above it" is the share of fits whose rate is above the promised one: at most 5 % is allowed, and with
-2,000 fits 5 % is seen as 4 to 6 %.
+from a distribution. The false-alarm rate on that population is then counted, not estimated. "Above it" is the share of
+fits whose rate is above the promised one: at most 5 % is allowed, and with 2,000 fits 5 % is seen as 4 to 6 %.
 
 ```
 {table}

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from fewshot.cli.group import group
+from fewshot.cli import group
 from fewshot.detector.detector import Detector
 
 
