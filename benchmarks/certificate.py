@@ -305,7 +305,7 @@ def images_table(found: Sequence[OnImages]) -> str:
 
 def main() -> None:
     """Simulate, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="How often the certificate of `fewshot fit` is broken.")
     parser.add_argument("--fits", type=int, default=2000)
     parser.add_argument("--estimates", type=int, default=200, help="fits whose left-out estimate is made as well")
     parser.add_argument("--data", type=Path)

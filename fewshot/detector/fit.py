@@ -260,7 +260,7 @@ def _parts(
     images: FitImages, stores: Mapping[Role, FeatureStore], choosable: Sequence[Choosable], *, seed: int
 ) -> dict[Role, Labelled]:
     keys = _keys(choosable)
-    found = {
+    found: dict[Role, Labelled] = {
         role: chosen_rows(
             store,
             keys,

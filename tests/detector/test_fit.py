@@ -21,7 +21,7 @@ from fewshot.core.errors import (
 )
 from fewshot.detector import fitting_inputs
 from fewshot.detector.detector import Detector
-from fewshot.embeddings.extract import embed
+from fewshot.embeddings.extract import embed, extract
 from fewshot.embeddings.store.reader import FeatureStore
 
 SHARE = 0.3  # needs 9 naturals
@@ -69,7 +69,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the roots that are embedded, in order."""
     roots: list[str] = []
-    real = fitting_inputs.extract
+    real = extract
 
     def spied(root: Path, **options: Any) -> Any:
         done = real(root, **options)

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,8 @@ def test_a_decoding_process_that_died_meanwhile_is_replaced(scorer: Scorer, file
 
 def test_a_stream_that_is_given_up_leaves_nothing_for_the_next(scorer: Scorer, files: list[Path]) -> None:
     first = scores(scorer.files(files))
-    stream = scorer.stream(iter(files * 3))
-    next(stream)
-    stream.close()
+    with closing(scorer.stream(iter(files * 3))) as stream:  # type: ignore[type-var]  # a generator
+        next(stream)
     assert scores(scorer.files(files)) == first
     assert scorer.files([]) == []
 
