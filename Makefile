@@ -50,10 +50,12 @@ SHARED ?= ../shared
 results: $(READY)
 	$(BIN)/python benchmarks/results.py --data $(SHARED)/data --weights $(SHARED)/weights --docs docs/results.md
 
-# The leakage experiment and the coverage of every interval, by simulation; writes two pages and their figures.
+# The leakage experiment, the coverage of every interval and the certificate of detectors, by simulation, the last one
+# on real images as well; writes three pages and their figures.
 experiments: $(READY)
 	$(BIN)/python benchmarks/leakage.py --docs docs/experiments
 	$(BIN)/python benchmarks/coverage.py --docs docs/experiments
+	$(BIN)/python benchmarks/certificate.py --data $(SHARED)/data --weights $(SHARED)/weights --docs docs/experiments
 
 # What is listed of our backbones without loading them, written from the backbones; a test compares.
 cards: $(READY)

@@ -21,6 +21,7 @@ from fewshot.embeddings.search.openset import KnownScores
 from fewshot.embeddings.store.layer_info import LayerInfo
 from fewshot.heads.base import Head
 
+_ROUNDING = 1e-6  # of the scores' spread: float32 features of one image in batches of other sizes
 BETWEEN = "the score lies between the two thresholds"
 
 
@@ -137,9 +138,15 @@ class Detector:
         ]
 
     def verdicts(self, scores: FloatArray) -> list[Any]:
-        """Return the verdict of each score by the detector's two thresholds."""
+        """Return the verdict of each score by the detector's two thresholds.
+
+        A score counts as beyond a threshold only when it differs by more than an image's score does from one batch to
+        another: the image that the threshold was taken from, and every copy of it, is not beyond.
+        """
+        members = self.description.members
+        rounding = _ROUNDING * (members[0].scale if len(members) == 1 else 1.0)
         found: list[Any] = verdicts(
-            scores, alarm=self.description.alarm.value, clear=self.description.clear.value
+            scores, alarm=self.description.alarm.value + rounding, clear=self.description.clear.value - rounding
         ).tolist()
         return found
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import InputError, OptionError
-from fewshot.core.marked_folders import claim_folder
+from fewshot.core.marked_folders import MARK, claim_folder
 from fewshot.core.outputs import DETECTOR, Output, require_outputs
-from fewshot.detector.certificate import images_needed, too_few
+from fewshot.core.progress import Progress
 from fewshot.detector.choice import Choosable
 from fewshot.detector.detector import Detector
 from fewshot.detector.fitting import FitSettings, fit_detector
@@ -25,11 +25,13 @@ from fewshot.detector.fitting_inputs import (
     Labelled,
     chosen_rows,
     is_store,
+    known_as,
     listed,
     opened,
     require_comparable,
 )
 from fewshot.detector.known_images import KnownImages, Role
+from fewshot.detector.thresholds import require_enough
 from fewshot.detector.thumbnails import thumbnails_of
 from fewshot.embeddings.search.query import image_files
 from fewshot.embeddings.store.layer_info import LayerInfo
@@ -132,8 +134,9 @@ def fit(  # noqa: PLR0913  # every option of the command, each with its default
     target = None if out is None else Path(out).expanduser()
     files = [Path(str(each)) for each in images.given.values() if not isinstance(each, FeatureStore)]
     require_outputs([Output(target, DETECTOR)], inputs=files)
+    loaded = _loaded(heads)
     _require_enough(images, wanted)
-    with working_folder(target) as folder:
+    with working_folder(target, quiet=quiet) as folder:
         embedding = Embedding(
             folder,
             backbones=(backbones,) if isinstance(backbones, str) else tuple(backbones),
@@ -141,7 +144,6 @@ def fit(  # noqa: PLR0913  # every option of the command, each with its default
             options=dict(embed_options or {}),
             quiet=quiet,
         )
-        loaded = [HEADS.load(head)() for head in ((heads,) if isinstance(heads, str) else heads)]
         stores = _stores(images, embedding, loaded)
         choosable = _choosable(stores, embedding.backbones, layers, loaded)
         parts = _parts(images, stores, choosable, seed=wanted.seed)
@@ -151,35 +153,49 @@ def fit(  # noqa: PLR0913  # every option of the command, each with its default
             wanted,
             name=name or (target.stem if target else "detector"),
             thumbnails=_pictures(parts) if thumbnails else None,
-            notes=_notes(parts),
+            notes=_notes(images, parts),
         )
         return detector if target is None else detector.save(target)
 
 
+def _loaded(heads: str | Sequence[str]) -> list[Head]:
+    names = (heads,) if isinstance(heads, str) else tuple(dict.fromkeys(heads))
+    if not names:
+        raise OptionError("no head is named; give one by --head, for example svm")
+    return [HEADS.load(head)() for head in names]
+
+
 @contextmanager
-def working_folder(target: Path | None) -> Iterator[Path]:
+def working_folder(target: Path | None, *, quiet: bool = False) -> Iterator[Path]:
     """Give a folder for what a fit embeds; it is removed at the end, and kept beside ``target`` when the fit fails."""
     if target is None:
         with tempfile.TemporaryDirectory(prefix="fewshot-") as temporary:
             yield Path(temporary)
         return
     folder = claim_folder(target.with_name(f"{target.name}.parts"), purpose=PURPOSE)
-    yield folder
+    try:
+        yield folder
+    except BaseException:
+        if {entry.name for entry in folder.iterdir()} <= {MARK}:
+            shutil.rmtree(folder)
+        else:
+            say = Progress(None, label="fit", unit="images", quiet=quiet).say
+            say(f"what was embedded is kept in {folder}, for the next `fewshot fit` with -o {target}")
+        raise
     shutil.rmtree(folder)
 
 
 def _require_enough(images: FitImages, wanted: FitSettings) -> None:
-    """Refuse too few naturals before they are embedded, where they can be counted without."""
+    """Refuse too few naturals before anything is embedded; those of a folder are counted as files."""
     naturals = images.naturals
-    if naturals is None or is_store(naturals) or wanted.accept_weaker:
+    if naturals is None:
         return
-    collection = listed(naturals, unlabelled="natural")
-    count = sum(not sample.synthetic for sample in collection.samples)
-    if count < images_needed(wanted.max_false_alarms):
-        raise OptionError(
-            f"--max-false-alarms: {too_few(count, wanted.max_false_alarms)}. Give more images by --naturals, ask for "
-            f"less, or take the best that can be certified with --accept-weaker"
-        )
+    if is_store(naturals):
+        store = naturals if isinstance(naturals, FeatureStore) else FeatureStore(Path(naturals))
+        count = int((~store.synthetic[store.select(images.naturals_where)]).sum())
+    else:
+        count = sum(not sample.synthetic for sample in listed(naturals, unlabelled="natural").samples)
+    require_enough(count, wanted.max_false_alarms, accept_weaker=wanted.accept_weaker)
 
 
 def _stores(images: FitImages, embedding: Embedding, heads: Sequence[Head]) -> dict[Role, FeatureStore]:
@@ -199,29 +215,24 @@ def _choosable(
 ) -> list[Choosable]:
     """Return the layers and heads among which is chosen, all of which every store has, produced alike."""
     support = stores["support"]
-    names = [name for name in support.backbones if not backbones or name in _card_names(support, backbones)]
+    names = list(dict.fromkeys(known_as(support, backbones))) if backbones else list(support.backbones)
+    if missing := [name for name in names if name not in support.backbones]:
+        raise OptionError(
+            f"{support.path} has the backbones {', '.join(support.backbones)} and not {', '.join(missing)}; name one "
+            f"that it has with --backbone, or embed with yours first"
+        )
     found = []
     for name in names:
         for layer in _layers(support, name, (layers,) if isinstance(layers, str) else layers):
             for head in heads:
                 info = support.info(name, layer, view=head.views[0])
                 found.append(Choosable(info, head, licence=_licence(info)))
-    if not found:
-        raise OptionError(
-            f"{support.path} has the backbones {', '.join(support.backbones)} and none of {', '.join(backbones)}; name "
-            f"one that it has with --backbone, or embed with yours first"
-        )
     needed = [
         support.info(each.info.backbone, each.info.layer, view=view) for each in found for view in each.head.views
     ]
     for store in stores.values():
         require_comparable(store, needed)
     return found
-
-
-def _card_names(store: FeatureStore, backbones: Sequence[str]) -> set[str]:
-    """Return the names by which a store knows backbones that were named; of a weight file of the user's, its stem."""
-    return {name if name in store.backbones else Path(name).stem for name in backbones}
 
 
 def _layers(store: FeatureStore, backbone: str, wanted: Sequence[str]) -> list[str]:
@@ -249,7 +260,7 @@ def _parts(
     images: FitImages, stores: Mapping[Role, FeatureStore], choosable: Sequence[Choosable], *, seed: int
 ) -> dict[Role, Labelled]:
     keys = _keys(choosable)
-    found = {
+    found: dict[Role, Labelled] = {
         role: chosen_rows(
             store,
             keys,
@@ -282,9 +293,21 @@ def _pictures(parts: Mapping[Role, Labelled]) -> dict[int, bytes]:
     return thumbnails_of([file for part in parts.values() for file in image_files(part.store, part.rows)])
 
 
-def _notes(parts: Mapping[Role, Labelled]) -> list[str]:
-    return [
-        f"{part.lost} images of {OPTIONS[role]} lack features and took no part"
-        for role, part in parts.items()
-        if part.lost
-    ]
+def _notes(images: FitImages, parts: Mapping[Role, Labelled]) -> list[str]:
+    notes = []
+    for role, part in parts.items():
+        lost = part.lost
+        if not is_store(images.given[role]):
+            with_row = set(part.store.column("key"))
+            lost += len({failure.key for failure in part.store.failures()} - with_row)
+        if lost:
+            notes.append(f"{lost} {_images(lost)} of {OPTIONS[role]} could not be used and took no part")
+        if part.other_class:
+            unwanted = {"natural": "synthetic", "synthetic": "natural"}[_CLASSES[role]]
+            count = part.other_class
+            notes.append(f"{count} {unwanted} {_images(count)} of {OPTIONS[role]} took no part")
+    return notes
+
+
+def _images(count: int) -> str:
+    return "image" if count == 1 else "images"

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import get_args
 
 import numpy as np
 
 from fewshot.core.arrays import Float64Array, IntArray
 from fewshot.core.control_characters import escape_control
-from fewshot.core.errors import InputError
+from fewshot.core.errors import InputError, OptionError, unknown_name
 from fewshot.core.provenance import stack_versions
 from fewshot.detector.choice import Choosable, Combine, FittedMember, choose
 from fewshot.detector.consistency import counts_of
@@ -41,6 +42,18 @@ class FitSettings:
     unknown_rate: float = 0.05
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("max_false_alarms", "max_misses", "unknown_rate"):
+            if not 0 < (share := getattr(self, name)) < 1:
+                option = f"--{name.replace('_', '-')}"
+                raise OptionError(
+                    f"{option}: a share of {share:g} promises nothing; give one above 0 and below 100 %, for example 5%"
+                )
+        if self.combine not in get_args(Combine):
+            raise unknown_name("way to combine backbones", str(self.combine), get_args(Combine))
+        if self.seed < 0:
+            raise OptionError(f"--seed: {self.seed} seeds nothing; give 0 or more")
+
 
 def fit_detector(
     images: KnownImages,
@@ -65,10 +78,12 @@ def fit_detector(
         notes: what its user must know.
 
     Raises:
-        InputError: a class is missing in the support, or an image of the support is among those that certify.
+        InputError: a class is missing in the support, an image is given as natural and as synthetic, or one of the
+            support is among those that certify.
         EpisodeError: a class has one image only.
         OptionError: too few naturals for the share of false alarms.
     """
+    _require_one_class_each(images)
     kept = _once(images)
     small = thumbnails or {}
     pictures = {at: small[number] for at, number in enumerate(kept.tolist()) if number in small}
@@ -140,7 +155,23 @@ def _shown(images: KnownImages) -> KnownImages:
 
 
 def _repeated(count: int) -> list[str]:
-    return [f"{count} images were given twice (the same pixels) and count once"] if count else []
+    if not count:
+        return []
+    what = "1 image was" if count == 1 else f"{count} images were"
+    return [f"{what} given again with the same pixels and counted once"]
+
+
+def _require_one_class_each(images: KnownImages) -> None:
+    """Refuse the same pixels given as natural and as synthetic: one of the two is wrong, and which is not for us."""
+    first: dict[str, int] = {}
+    for row, image in enumerate(images.ids):
+        before = first.setdefault(str(image), row)
+        if images.synthetic[before] != images.synthetic[row]:
+            natural, synthetic = (before, row) if images.synthetic[row] else (row, before)
+            raise InputError(
+                f"{images.keys[natural]!r} is given as natural and {images.keys[synthetic]!r} as synthetic, and both "
+                f"have the same pixels; leave out the one whose class is wrong"
+            )
 
 
 def _require_apart(images: KnownImages) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import InputError, OptionError, StoreError
+from fewshot.core.progress import Progress
 from fewshot.detector.known_images import FeatureKey, KnownImages, Role
 from fewshot.embeddings.backbones.creation import recreate
 from fewshot.embeddings.extract import extract
@@ -24,6 +25,7 @@ from fewshot.embeddings.weights.locate import value_of
 
 Given = Path | str | FeatureStore
 Class = Literal["natural", "synthetic"]
+_LISTED = 20  # images that could not be used, by name
 STORE_SUFFIXES = (".h5", ".hdf5")
 
 
@@ -53,7 +55,8 @@ class Embedding:
             OptionError: the store has several backbones, and none was named.
         """
         names = self.backbones or store.backbones
-        infos = [info for info in store.layers if info.backbone in store.backbones]
+        own = known_as(store, names)
+        infos = [info for info in store.layers if info.backbone in own] or list(store.layers)
         return replace(self, backbones=tuple(names), options={**self.options, **recorded_options(infos)})
 
 
@@ -62,12 +65,14 @@ class Labelled:
     """Some images of a store, all of which have the features that a fit looks at.
 
     Args:
-        store: where they are; rows: which; lost: how many of those asked for lack features.
+        store: where they are; rows: which.
+        lost: how many of those asked for lack features; other_class: how many are of the class that was not asked for.
     """
 
     store: FeatureStore
     rows: IntArray
     lost: int = 0
+    other_class: int = 0
 
     def images(self, keys: Sequence[FeatureKey], *, role: Role) -> KnownImages:
         """Return the images with features of some layers and views."""
@@ -130,6 +135,11 @@ def recorded_options(infos: Sequence[LayerInfo]) -> dict[str, Any]:
     }
 
 
+def known_as(store: FeatureStore, names: Sequence[str]) -> list[str]:
+    """Return the names by which a store knows backbones that were named; of a weight file of the user's, its stem."""
+    return [name if name in store.backbones else Path(name).stem for name in names]
+
+
 def is_store(given: Given) -> bool:
     """Return whether images are given as a store, open or as its file."""
     return isinstance(given, FeatureStore) or Path(given).suffix.lower() in STORE_SUFFIXES
@@ -183,13 +193,11 @@ def _embedded(root: Path, embedding: Embedding, unlabelled: Class | None) -> Fea
             f"{root} has to be embedded; name the backbone with --backbone NAME (`fewshot list backbones`)"
         )
     collection = listed(root, unlabelled=unlabelled)
-    named = hashlib.sha256(
-        "\n".join([str(root.absolute()), *embedding.backbones, *collection.keys]).encode()
-    ).hexdigest()
+    named = hashlib.sha256("\n".join(_what_is_embedded(root, embedding, collection)).encode("utf-8", "surrogateescape"))
     outcome = extract(
         root,
         backbones=embedding.backbones,
-        out=embedding.folder / f"{named[:16]}.h5",
+        out=embedding.folder / f"{named.hexdigest()[:16]}.h5",
         views=embedding.views,
         weights=embedding.weights,
         one_class=True,
@@ -200,7 +208,45 @@ def _embedded(root: Path, embedding: Embedding, unlabelled: Class | None) -> Fea
     ).outcome
     if outcome.store is None:
         raise StoreError(f"{root} is not embedded yet: {outcome.notes[-1]}")
+    _list_failures(outcome.failures, quiet=embedding.quiet)
     return outcome.store
+
+
+def _what_is_embedded(root: Path, embedding: Embedding, collection: Collection) -> list[str]:
+    """Return the lines that name unfinished work: other images, or the same ones embedded otherwise, begin anew."""
+    how = {name: value for name, value in embedding.options.items() if name != "device"}
+    stamps = [
+        _stamp(collection.layouts[number].location(collection.roots[number], sample))
+        for number, sample in zip(collection.root, collection.samples, strict=True)
+    ]
+    return [
+        str(root.absolute()),
+        *embedding.backbones,
+        *embedding.views,
+        repr(sorted(how.items())),
+        *(
+            f"{key} {sample.synthetic} {stamp}"
+            for key, sample, stamp in zip(collection.keys, collection.samples, stamps, strict=True)
+        ),
+    ]
+
+
+def _stamp(file: Path) -> str:
+    """Return the size and time of a file, empty where it cannot be looked at."""
+    try:
+        status = file.stat()
+    except (OSError, ValueError):
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _list_failures(failures: Mapping[str, str], *, quiet: bool) -> None:
+    """List on stderr the images that could not be used, as ``embed`` does on stdout."""
+    say = Progress(None, label="fit", unit="images", quiet=quiet).say
+    for key, reason in list(failures.items())[:_LISTED]:
+        say(f"  {key}: {reason}")
+    if len(failures) > _LISTED:
+        say(f"  and {len(failures) - _LISTED} more")
 
 
 def chosen_rows(
@@ -218,9 +264,8 @@ def chosen_rows(
     Raises:
         InputError: none is left.
     """
-    rows = store.select(where)
-    if synthetic is not None:
-        rows = rows[store.synthetic[rows] == synthetic]
+    asked = store.select(where)
+    rows = asked if synthetic is None else asked[store.synthetic[asked] == synthetic]
     there = np.ones(len(rows), dtype=bool)
     for backbone, view in dict.fromkeys((backbone, view) for backbone, _, view in keys):
         there &= store.present(backbone, view=view)[rows]
@@ -229,4 +274,4 @@ def chosen_rows(
         raise InputError(
             f"{store.path}: no {what} with features was found; `fewshot inspect {store.path}` lists what there is"
         )
-    return Labelled(store, rows[there], int((~there).sum()))
+    return Labelled(store, rows[there], int((~there).sum()), other_class=len(asked) - len(rows))

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from fewshot.core.arrays import FloatArray, IntArray, spans
+from fewshot.core.control_characters import escape_control
 from fewshot.core.errors import OptionError
 from fewshot.detector.detector import Detector
 from fewshot.detector.judgement import Judged, Judgement
@@ -24,6 +25,7 @@ from fewshot.embeddings.pipeline.recorded import recorded_plan
 from fewshot.embeddings.pipeline.unit_result import UnitResult
 from fewshot.embeddings.pipeline.units import Unit, unit_images
 
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
 _CHUNK = 8192  # paths listed at a time, so that an endless list takes bounded memory
 
 
@@ -106,18 +108,25 @@ class Scorer:
     def images(self, images: Sequence[Any]) -> list[Judged]:
         """Return what is said of paths and decoded PIL images; the latter are called ``image 1``, ``image 2`` ..."""
         with tempfile.TemporaryDirectory(prefix="fewshot-") as folder:
-            paths, names = [], []
-            for number, image in enumerate(images, 1):
+            names: list[str] = []
+            paths: dict[int, Path] = {}
+            failures: dict[int, str] = {}
+            for number, image in enumerate(images):
                 if isinstance(image, str | Path):
-                    paths.append(Path(image).expanduser())
                     names.append(str(image))
+                    paths[number] = Path(image).expanduser()
                 elif hasattr(image, "save"):
-                    paths.append(Path(folder) / f"{number}.png")
-                    image.save(paths[-1], compress_level=1)
-                    names.append(f"image {number}")
+                    names.append(f"image {number + 1}")
+                    paths[number] = Path(folder) / f"{number}.png"
+                    failures[number] = _saved(image, paths[number])
                 else:
-                    raise OptionError(f"image {number} is a {type(image).__name__}; give a path or a PIL image")
-            return [replace(found, image=name) for found, name in zip(self.files(paths), names, strict=True)]
+                    raise OptionError(f"image {number + 1} is a {type(image).__name__}; give a path or a PIL image")
+            usable = [number for number in paths if not failures.get(number)]
+            found = dict(zip(usable, self.files([paths[number] for number in usable]), strict=True))
+            return [
+                replace(found[number], image=name) if number in found else Judged(name, None, failure=failures[number])
+                for number, name in enumerate(names)
+            ]
 
     def _judged(self, result: UnitResult, names: Sequence[str]) -> Iterator[Judged]:
         """Yield what is said of the images of one unit."""
@@ -158,3 +167,13 @@ def _layers(detector: Detector, views: Sequence[str]) -> list[Any]:
         )
     again = [replace(info, view=view) for view in views if view != CLEAN for info in detector.layers]
     return [*detector.layers, *again]
+
+
+def _saved(image: Any, path: Path) -> str:
+    """Write a decoded PIL image without loss; return why it cannot be, empty where it was."""
+    try:
+        kept = image if image.mode in _PNG_MODES else image.convert("RGB")
+        kept.save(path, compress_level=1)
+    except (OSError, SyntaxError, ValueError) as error:  # opened, and damaged further on
+        return f"damaged: {escape_control(error)}"
+    return ""

@@ -45,8 +45,9 @@ def lines(detector: Detector) -> list[str]:
         f"calibration  {_counted(described.calibration)}",
         f"held out     {_counted(described.held_out_synthetic)}",
         f"AUROC        {_told_apart(described.held_out)}",
-        f"synthetic    above {alarm.value:.4g}: {promise(alarm)}",
-        f"natural      below {clear.value:.4g}: {promise(clear)}",
+        f"synthetic    above {max(alarm.value, clear.value):.4g}: {promise(alarm)}",
+        f"natural      below {min(alarm.value, clear.value):.4g}: {promise(clear)}",
+        "unsure       between the two",
         *([f"             {RESEMBLE}"] if alarm.kind == "certificate" else []),
         *(f"note         {note}" for note in described.notes),
     ]

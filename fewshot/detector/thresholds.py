@@ -5,7 +5,7 @@ import numpy as np
 
 from fewshot.core.arrays import Float64Array
 from fewshot.core.errors import OptionError
-from fewshot.detector.certificate import certifiable, certify, too_few
+from fewshot.detector.certificate import certifiable, certify, images_needed, too_few
 from fewshot.detector.description import Side, Threshold
 
 
@@ -29,12 +29,28 @@ def alarm_threshold(
     if found is None and accept_weaker and (weaker := certifiable(len(calibration))) is not None:
         found = certify(calibration, weaker)
     if found is None:
-        raise OptionError(
-            f"--max-false-alarms: {too_few(len(calibration), share)}. Give more images by --naturals, ask for less, or "
-            f"take the best that can be certified with --accept-weaker"
-        )
+        raise refusal(len(calibration), share)
     assert found.share is not None
     return msgspec.structs.replace(found, wanted=share) if found.share > share else found
+
+
+def require_enough(naturals: int, share: float, *, accept_weaker: bool) -> None:
+    """Refuse so many naturals where they are too few to certify what is wanted.
+
+    Raises:
+        OptionError: with the arithmetic.
+    """
+    best = certifiable(naturals)
+    if naturals < images_needed(share) and not (accept_weaker and best is not None):
+        raise refusal(naturals, share)
+
+
+def refusal(naturals: int, share: float) -> OptionError:
+    """Return the error of too few naturals for a share of false alarms: the arithmetic, and what to do next."""
+    weaker = "" if certifiable(naturals) is None else ", or take the best that can be certified with --accept-weaker"
+    return OptionError(
+        f"--max-false-alarms: {too_few(naturals, share)}. Give more images by --naturals{weaker or ', or none at all'}"
+    )
 
 
 def clear_threshold(held_out: Float64Array, left_out: Float64Array, *, share: float) -> Threshold:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,14 @@ def queries(found: Detector, count: int = 40) -> dict[tuple[str, str, str], np.n
     }
 
 
+@cache
+def fitted(name: str) -> Detector:
+    return made.detector(name, support=3, thumbnails=True)
+
+
 @pytest.mark.parametrize("name", HEADS.names())
 def test_every_head_comes_back_with_equal_arrays_and_scores(name: str, tmp_path: Path) -> None:
-    saved = made.detector(name, thumbnails=True).save(tmp_path / "a.detector")
+    saved = fitted(name).save(tmp_path / "a.detector")
 
     loaded = Detector.load(tmp_path / "a.detector")
 
@@ -54,7 +60,7 @@ def test_every_head_comes_back_with_equal_arrays_and_scores(name: str, tmp_path:
 
 def test_other_processes_get_the_scores_of_the_fitted_heads(tmp_path: Path) -> None:
     for name in HEADS.names():
-        saved = made.detector(name).save(tmp_path / f"{name}.detector")
+        saved = fitted(name).save(tmp_path / f"{name}.detector")
         asked = queries(saved)
         kept: dict[str, Any] = {"scores": saved.score(asked)[0], **{key[2]: rows for key, rows in asked.items()}}
         np.savez(tmp_path / f"{name}.npz", **kept)
