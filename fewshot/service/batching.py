@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import ceil
 
+from PIL import Image
+
 from fewshot.core.errors import FewshotError
 from fewshot.detector.judgement import Judged
 from fewshot.detector.scorer import Scorer
@@ -18,6 +20,7 @@ from fewshot.service.problems import BUSY, LOG, UNAVAILABLE, Problem
 from fewshot.service.uploads import Upload
 from fewshot.service.verdict_log import VerdictLog
 
+_FIRST_PIXELS = (256, 256)
 _LONGEST_RETRY_SECONDS = 60
 _JOIN_SECONDS = 5.0
 
@@ -119,6 +122,7 @@ class Judge:
             with ExitStack() as stack:
                 for scorer in filter(None, (self._scorer, self._shadow)):
                     stack.enter_context(scorer)
+                    scorer.images([Image.new("RGB", _FIRST_PIXELS)])  # starts processes, at nobody's expense
                 self.ready.set()
                 while batch := self._next_batch():
                     self._judge(batch)

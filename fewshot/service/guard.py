@@ -9,7 +9,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fewshot.core.control_characters import escape_control
 from fewshot.service.metrics import Metrics
-from fewshot.service.problems import UNAVAILABLE, UNKNOWN_HOST, Problem, new_request_id, problem_response
+from fewshot.service.problems import (
+    UNAVAILABLE,
+    UNKNOWN_HOST,
+    Problem,
+    failure_problem,
+    new_request_id,
+    problem_response,
+)
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _HEADERS = {
@@ -57,6 +64,10 @@ class Guard:
             if not status:
                 problem = Problem(UNAVAILABLE, "the service was stopped before the answer was there", 5)
                 await problem_response(problem, request_id)(scope, receive, send_with_headers)
+        except Exception as error:
+            if status:
+                raise
+            await problem_response(failure_problem(request_id, error), request_id)(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, str(status or 500)).inc()

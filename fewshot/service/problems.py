@@ -104,12 +104,11 @@ def request_id_of(request: Request) -> str:
 
 
 def answer_problems(app: FastAPI) -> None:
-    """Have an application answer every error as a problem."""
+    """Have an application answer every error as a problem, but for faults of ours, see ``failure_problem``."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
-    app.add_exception_handler(Exception, _on_failure)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
@@ -142,8 +141,7 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
     return Response(status_code=400)
 
 
-async def _on_failure(request: Request, error: Exception) -> Response:
-    request_id = request_id_of(request)
-    LOG.error("request %s failed: %s: %s", request_id, type(error).__name__, error)
-    detail = "this is a fault of the service, not of the request; its log says more under this request_id"
-    return problem_response(Problem(FAILED, detail), request_id)
+def failure_problem(request_id: str, error: Exception) -> Problem:
+    """Return the problem of a fault of ours; what it is stands in the log only."""
+    LOG.error("request %s failed", request_id, exc_info=error)
+    return Problem(FAILED, "this is a fault of the service, not of the request; its log says more by the request_id")

@@ -5,6 +5,7 @@ Uvicorn sets no time for a request to arrive in: half a header, or half a body, 
 
 import asyncio
 import sys
+from http import HTTPStatus
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -110,7 +111,7 @@ class BoundedProtocol(H11Protocol):
         if problem.retry_seconds:
             headers.append(("retry-after", str(problem.retry_seconds)))
         for event in (
-            h11.Response(status_code=problem.status, headers=headers),
+            h11.Response(status_code=problem.status, headers=headers, reason=HTTPStatus(problem.status).phrase),
             h11.Data(data=body),
             h11.EndOfMessage(),
         ):

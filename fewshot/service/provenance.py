@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fewshot.core.errors import FewshotError
 from fewshot.detector.credentials import MISSING, Credentials
-from fewshot.service.problems import INVALID, UNAVAILABLE, Problem
+from fewshot.service.problems import INVALID, LOG, UNAVAILABLE, Problem
 from fewshot.service.uploads import Upload
 
 
@@ -39,7 +39,8 @@ class Provenance:
         try:
             credentials = await run_in_threadpool(self._started)
         except FewshotError as error:
-            raise Problem(UNAVAILABLE, f"provenance cannot be read now: {error}") from error
+            LOG.error("provenance cannot be read: %s", error)
+            raise Problem(UNAVAILABLE, "provenance cannot be read now; the service's log says why") from error
         return [await run_in_threadpool(credentials.evidence, upload.path) for upload in uploads]
 
     def close(self) -> None:
