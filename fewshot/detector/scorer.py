@@ -100,18 +100,21 @@ class Scorer:
         *,
         advance: Callable[[int], None] = lambda images: None,
         re_encoded: bool = True,
+        together: int | None = None,
     ) -> Iterator[Judged]:
         """Yield what is said of each file in order, from lists of any length in bounded memory.
 
         Args:
             advance: told how many more images went through the networks, or failed.
             re_encoded: as for ``files``.
+            together: how many go through the networks and are yielded at once, while the next ones are decoded; as
+                many as in an extraction when None.
         """
         tasks = self._tasks if re_encoded else self._own_tasks
         rest = iter(paths)
         while chunk := list(islice(rest, _CHUNK)):
             self._embedder.go_on_with(loose_files(chunk))
-            parts = spans(len(chunk), unit_images(len(chunk)))
+            parts = spans(len(chunk), together or unit_images(len(chunk)))
             units = [Unit(tuple(range(start, stop)), tasks) for start, stop in parts]
             for event in self._embedder.results(units):
                 if isinstance(event, ImagesDone):

@@ -21,6 +21,7 @@ from fewshot.service.uploads import Upload
 from fewshot.service.verdict_log import VerdictLog
 
 _FIRST_PIXELS = (256, 256)
+_TOGETHER = 8  # through the networks, while the next ones of the batch are decoded
 _LONGEST_RETRY_SECONDS = 60
 _JOIN_SECONDS = 5.0
 
@@ -168,7 +169,7 @@ class Judge:
                 waiting.release()
 
     def _judge_alone(self, waiting: Waiting) -> None:
-        if waiting.answer.done():  # the shadow failed, or the one before it in the batch
+        if waiting.answer.done():  # before the batch failed
             return
         try:
             self._answer([waiting])
@@ -177,17 +178,22 @@ class Judge:
                 waiting.answer.set_exception(_told(error))
 
     def _answer(self, batch: Sequence[Waiting]) -> None:
+        """Judge a batch, and answer each request as soon as its last image is judged."""
         uploads = [upload for waiting in batch for upload in waiting.uploads]
         started = time.monotonic()
-        found = self._scorer.files([upload.path for upload in uploads], re_encoded=batch[0].re_encoded)
+        found: list[Judged] = []
+        left = deque(batch)
+        paths = [upload.path for upload in uploads]
+        for judged in self._scorer.stream(paths, re_encoded=batch[0].re_encoded, together=_TOGETHER):
+            found.append(judged)
+            if left and len(found) == sum(len(each.uploads) for each in batch[: len(batch) - len(left) + 1]):
+                waiting = left.popleft()
+                own = found[-len(waiting.uploads) :]
+                self._log.append(self._scorer.detector, waiting.uploads, own)
+                waiting.answer.set_result(own)
         seconds = time.monotonic() - started
-        self._log.append(self._scorer.detector, uploads, found)
         self._seconds_each += 0.2 * (seconds / len(found) - self._seconds_each)
         self._metrics.judged(found, seconds=seconds)
-        start = 0
-        for waiting in batch:
-            waiting.answer.set_result(found[start : start + len(waiting.uploads)])
-            start += len(waiting.uploads)
         if self._shadow is not None:
             self._compare(self._shadow, uploads, found)
 

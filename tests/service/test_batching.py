@@ -42,7 +42,7 @@ class HeldScorer:
     def images(self, images: Sequence[Any]) -> list[Judged]:
         return []
 
-    def files(self, paths: Sequence[Path], *, re_encoded: bool = True) -> list[Judged]:
+    def stream(self, paths: Sequence[Path], *, re_encoded: bool, together: int) -> list[Judged]:
         self.batches.append(([path.name for path in paths], re_encoded))
         self.entered.set()
         assert self.go.wait(PATIENCE_SECONDS)
