@@ -11,7 +11,6 @@ import numpy as np
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import InputError, OptionError, StoreError
 from fewshot.detector.known_images import FeatureKey, KnownImages, Role
-from fewshot.embeddings.extract import extract
 from fewshot.embeddings.inputs.decoders import PILLOW
 from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.layouts.collection import AUTO, Collection, collect
@@ -76,7 +75,8 @@ class Labelled:
             roles=np.full(len(rows), role, dtype=object),
             synthetic=store.synthetic[rows],
             features={
-                (backbone, layer, view): store.read(rows, backbone, layer, view=view) for backbone, layer, view in keys
+                (backbone, layer, view): store.read_stored(rows, backbone, layer, view=view)
+                for backbone, layer, view in keys
             },
         )
 
@@ -146,6 +146,8 @@ def _embedded(root: Path, embedding: Embedding, unlabelled: Class | None) -> Fea
         raise OptionError(
             f"{root} has to be embedded; name the backbone with --backbone NAME (`fewshot list backbones`)"
         )
+    from fewshot.embeddings.extract import extract  # torch: stores need none of it
+
     collection = listed(root, unlabelled=unlabelled)
     named = hashlib.sha256(
         "\n".join([str(root.absolute()), *embedding.backbones, *collection.keys]).encode()

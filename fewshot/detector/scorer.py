@@ -15,10 +15,9 @@ from fewshot.core.errors import OptionError
 from fewshot.detector.detector import Detector
 from fewshot.detector.judgement import Judged, Judgement
 from fewshot.detector.known_images import FeatureKey
-from fewshot.detector.stability import under_views
+from fewshot.detector.stability import layers_under, under_views
 from fewshot.embeddings.embedder import Embedder, ImagesDone
 from fewshot.embeddings.inputs.views import parse
-from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.layouts.collection import loose_files
 from fewshot.embeddings.pipeline.recorded import recorded_plan
 from fewshot.embeddings.pipeline.settings import DECODE_SECONDS
@@ -59,7 +58,7 @@ class Scorer:
         self.detector = detector
         self.views = tuple(dict.fromkeys(parse(view).name for view in views))
         plan, unit = recorded_plan(
-            _layers(detector, self.views),
+            layers_under(detector, self.views),
             loose_files([]),
             where=str(detector.path or f"the detector {detector.name!r}"),
             weights=weights,
@@ -112,7 +111,18 @@ class Scorer:
         """
         tasks = self._tasks if re_encoded else self._own_tasks
         rest = iter(paths)
-        while chunk := list(islice(rest, _CHUNK)):
+        for some in self.stream_lists(iter(lambda: list(islice(rest, _CHUNK)), []), advance=advance):
+            yield from some
+
+    def stream_lists(
+        self, lists: Iterable[Sequence[Path]], *, advance: Callable[[int], None] = lambda images: None
+    ) -> Iterator[list[Judged]]:
+        """Yield what is said of the files of each list in order, some at a time, all before the next list is taken.
+
+        Args:
+            advance: as for ``stream``.
+        """
+        for chunk in lists:
             self._embedder.go_on_with(loose_files(chunk))
             parts = spans(len(chunk), together or unit_images(len(chunk)))
             units = [Unit(tuple(range(start, stop)), tasks) for start, stop in parts]
@@ -120,7 +130,7 @@ class Scorer:
                 if isinstance(event, ImagesDone):
                     advance(event.images)
                 else:
-                    yield from self._judged(event, [str(chunk[position]) for position in event.unit.positions])
+                    yield list(self._judged(event, [str(chunk[position]) for position in event.unit.positions]))
 
     def images(self, images: Sequence[Any]) -> list[Judged]:
         """Return what is said of paths and decoded PIL images; the latter are called ``image 1``, ``image 2`` ..."""
@@ -170,13 +180,3 @@ class Scorer:
             for layer in task.feature_layers:
                 found[task.backbone, layer, task.view.name] = result.features(task, layer)[rows]
         return found
-
-
-def _layers(detector: Detector, views: Sequence[str]) -> list[Any]:
-    if views and any(info.view != CLEAN for info in detector.layers):
-        raise OptionError(
-            f"the detector {detector.name!r} looks at several views of an image itself, so that --stability says "
-            f"nothing of it; leave it out"
-        )
-    again = [replace(info, view=view) for view in views if view != CLEAN for info in detector.layers]
-    return [*detector.layers, *again]
