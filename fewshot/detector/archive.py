@@ -19,7 +19,7 @@ from fewshot.detector.description import FORMAT, VERSION
 MOST_BYTES = 8 << 30
 _MOST_MEMBERS = 20_000
 _START = (1980, 1, 1, 0, 0, 0)
-_COMMENT = re.compile(rb"fewshot-detector (\d{1,9}) ([0-9a-f]{64})$")
+_COMMENT = re.compile(rb"fewshot-detector (\d{1,9}) ([0-9a-f]{64})\Z")
 _HEX = 64
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from fewshot.core.arrays import Float64Array
 from fewshot.core.errors import FewshotError, WeightsError
 from fewshot.core.names import is_one_line
-from fewshot.detector.description import Description
+from fewshot.detector.consistency import require_consistent
+from fewshot.detector.description import VERSION, Description, Member
 from fewshot.detector.known_images import ROLES, FeatureKey, KnownImages
 from fewshot.detector.venn_abers import VennAbers
 from fewshot.embeddings.search.openset import KnownScores
@@ -22,7 +23,7 @@ from fewshot.heads.base import Head
 _DESCRIPTION, _IMAGES, _ARRAYS, _THUMBNAILS = "detector.json", "images.json", "arrays.safetensors", "thumbnails"
 _MOST_IMAGES = 5_000_000
 _MOST_THUMBNAIL_BYTES = 1 << 16
-_JPEG = b"\xff\xd8\xff"
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _SCORES = ("support_scores", "calibration_scores", "held_out_scores", "known_scores")
 _PROBABILITY = ("probability_scores", "probability_low", "probability_high")
 
@@ -80,7 +81,7 @@ def encode(parts: Parts) -> dict[str, bytes]:
         _IMAGES: msgspec.json.encode(listed),
         _ARRAYS: save({name: np.ascontiguousarray(array) for name, array in arrays.items()}),
         **{_head_name(number): state.to_bytes(head.state()) for number, head in enumerate(parts.heads)},
-        **{f"{_THUMBNAILS}/{number:07d}.jpg": picture for number, picture in parts.thumbnails.items()},
+        **{_picture_name(number): picture for number, picture in parts.thumbnails.items()},
     }
 
 
@@ -88,13 +89,22 @@ def decode(members: Mapping[str, bytes], *, where: str) -> Parts:
     """Return what ``encode`` was given, everything held to what a detector is.
 
     Raises:
-        WeightsError: something is missing, unknown, of another type or size, or not finite.
+        WeightsError: something is missing, unknown, of another type or size, not finite, or does not follow from the
+            rest: a threshold from its scores, a count from its images.
     """
     try:
         return _decoded(members, where)
     except FewshotError:
         raise
-    except (msgspec.DecodeError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (
+        msgspec.DecodeError,
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise WeightsError(f"{where} is not a detector that fewshot wrote ({error}); fit it again") from error
 
 
@@ -116,18 +126,23 @@ def _decoded(members: Mapping[str, bytes], where: str) -> Parts:
     ):
         if arrays[name].shape != (count,):
             raise ValueError(f"{name} has the shape {arrays[name].shape}, and there are {count} such images")
-    keys = _feature_keys(description)
+    known = KnownImages(
+        keys=np.array(images.key, dtype=object),
+        ids=np.array(images.id, dtype=object),
+        sources=np.array(images.source, dtype=object),
+        roles=roles,
+        synthetic=synthetic,
+        features={key: arrays[f"features_{number}"] for number, key in enumerate(_feature_keys(description))},
+    )
+    require_consistent(
+        description,
+        known,
+        **{name: arrays[name] for name in ("support_scores", "calibration_scores", "held_out_scores")},
+    )
     return Parts(
         description=description,
-        heads=tuple(_head(members, number, description, where) for number in range(len(description.members))),
-        images=KnownImages(
-            keys=np.array(images.key, dtype=object),
-            ids=np.array(images.id, dtype=object),
-            sources=np.array(images.source, dtype=object),
-            roles=roles,
-            synthetic=synthetic,
-            features={key: arrays[f"features_{number}"] for number, key in enumerate(keys)},
-        ),
+        heads=tuple(_head(members, number, description, known, where) for number in range(len(description.members))),
+        images=known,
         support_scores=arrays["support_scores"],
         calibration_scores=arrays["calibration_scores"],
         held_out_scores=arrays["held_out_scores"],
@@ -138,6 +153,8 @@ def _decoded(members: Mapping[str, bytes], where: str) -> Parts:
 
 
 def _require_described(description: Description, images: _Images) -> None:
+    if description.version > VERSION:
+        raise ValueError(f"it describes itself as of version {description.version}")
     lengths = {len(column) for column in (images.key, images.id, images.source, images.role, images.synthetic)}
     if len(lengths) > 1 or not 0 < len(images.key) <= _MOST_IMAGES:
         raise ValueError("the columns of its images differ in length, or there are none")
@@ -176,8 +193,8 @@ def _arrays(encoded: bytes, description: Description, images: int) -> dict[str, 
             raise ValueError(f"{name} is not a list of float64")
     if not all(np.isfinite(array).all() for array in found.values()):
         raise ValueError("an array has values that are not finite")
-    if (np.diff(found["known_scores"]) < 0).any():
-        raise ValueError("known_scores is not ascending")
+    if not len(found["known_scores"]) or (np.diff(found["known_scores"]) < 0).any():
+        raise ValueError("known_scores is empty or not ascending")
     return found
 
 
@@ -192,22 +209,37 @@ def _head_name(number: int) -> str:
     return f"head_{number}.safetensors"
 
 
-def _head(members: Mapping[str, bytes], number: int, description: Description, where: str) -> Head:
+def _head(members: Mapping[str, bytes], number: int, description: Description, images: KnownImages, where: str) -> Head:
     found = state.from_bytes(members[_head_name(number)], what=f"the head in {where}")
     head = Head.from_state(found)
     member = description.members[number]
     if head.name != member.head or tuple(head.views) != member.views:
         raise ValueError(f"its head is {head.name!r}, and {member.head!r} is described")
+    _require_scoring(member, head, images)
     return head
+
+
+def _require_scoring(member: Member, head: Head, images: KnownImages) -> None:
+    """Refuse a head that cannot score the features it stands beside, for example of another dimension."""
+    seen = {view: images.features[member.backbone, member.layer, view][:1] for view in member.views}
+    with np.errstate(all="ignore"):  # what overflows is not finite, and refused
+        score = head.decision_function(head.prepare(seen, normalised=member.normalised, what=f"a row of {member.name}"))
+    if np.shape(score) != (1,) or not np.isfinite(score).all():
+        raise ValueError(f"its head {member.head!r} gives no score of its own images")
 
 
 def _pictures(members: Mapping[str, bytes], images: int) -> dict[int, bytes]:
     found = {}
     for name, picture in members.items():
         number = name.removeprefix(f"{_THUMBNAILS}/").removesuffix(".jpg")
-        if not (number.isascii() and number.isdecimal()) or f"{_THUMBNAILS}/{number}.jpg" != name:
+        if not (number.isascii() and number.isdecimal() and len(number) < 20) or name != _picture_name(int(number)):
             raise ValueError(f"it holds {name!r}, which is no thumbnail")
-        if int(number) >= images or not picture.startswith(_JPEG) or len(picture) > _MOST_THUMBNAIL_BYTES:
+        small = len(picture) <= _MOST_THUMBNAIL_BYTES and picture.startswith(_JPEG) and picture.endswith(_JPEG_END)
+        if int(number) >= images or not small:
             raise ValueError(f"the thumbnail {name!r} is no small JPEG of one of its images")
         found[int(number)] = picture
     return found
+
+
+def _picture_name(number: int) -> str:
+    return f"{_THUMBNAILS}/{number:07d}.jpg"

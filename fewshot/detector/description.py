@@ -9,7 +9,9 @@ VERSION = 1
 
 Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Rate = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 40)]
+Digest = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$", max_length=64)]
 Promise = Literal["certificate", "estimate"]
 Side = Literal["above", "below"]
 
@@ -120,7 +122,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     version: Annotated[int, msgspec.Meta(ge=1)]
     name: str
     created: str
-    parent: str
+    parent: Digest
     members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=100)]
     candidates: tuple[Candidate, ...]
     support: Counts
@@ -129,7 +131,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     alarm: Threshold
     clear: Threshold
     held_out: HeldOut
-    unknown_rate: Share
+    unknown_rate: Rate
     notes: tuple[str, ...]
     versions: dict[str, str]
-    seed: int
+    seed: Annotated[int, msgspec.Meta(ge=0)]

@@ -1,18 +1,20 @@
 """From labelled images with features to a detector: choose inside the support, fit, certify; no files, no networks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from fewshot.core.arrays import Float64Array, IntArray
+from fewshot.core.control_characters import escape_control
 from fewshot.core.errors import InputError
 from fewshot.core.provenance import stack_versions
 from fewshot.detector.choice import Choosable, Combine, FittedMember, choose
-from fewshot.detector.description import FORMAT, VERSION, Counts, Description, HeldOut
+from fewshot.detector.consistency import counts_of
+from fewshot.detector.description import FORMAT, VERSION, Description, HeldOut
 from fewshot.detector.detector import Detector, combined, member_scores
-from fewshot.detector.known_images import KnownImages, Role, known_scores
+from fewshot.detector.known_images import KnownImages, known_scores
 from fewshot.detector.thresholds import alarm_threshold, clear_threshold
 from fewshot.detector.venn_abers import VennAbers
 from fewshot.stats.intervals import delong_interval
@@ -71,7 +73,7 @@ def fit_detector(
     small = thumbnails or {}
     pictures = {at: small[number] for at, number in enumerate(kept.tolist()) if number in small}
     notes = [*notes, *_repeated(len(images) - len(kept))]
-    images = images.take(kept)
+    images = _shown(images.take(kept))
     _require_apart(images)
     support = images.take(images.rows("support"))
     _require_classes(support)
@@ -84,14 +86,14 @@ def fit_detector(
         description=Description(
             format=FORMAT,
             version=VERSION,
-            name=name,
+            name=escape_control(name),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             parent=parent,
             members=tuple(members),
             candidates=candidates,
-            support=_counts(images, "support"),
-            calibration=_counts(images, "calibration"),
-            held_out_synthetic=_counts(images, "held-out"),
+            support=counts_of(images, "support"),
+            calibration=counts_of(images, "calibration"),
+            held_out_synthetic=counts_of(images, "held-out"),
             alarm=alarm_threshold(
                 calibration,
                 left_out[~support.synthetic],
@@ -127,6 +129,14 @@ def _once(images: KnownImages) -> IntArray:
         seen.add((image, role))
         kept.append(row)
     return np.array(kept, dtype=np.int64)
+
+
+def _shown(images: KnownImages) -> KnownImages:
+    """Return the images under names that any terminal, page and JSON text can show; files may have other ones."""
+    keys, sources = (
+        np.array([escape_control(text) for text in column], dtype=object) for column in (images.keys, images.sources)
+    )
+    return replace(images, keys=keys, sources=sources)
 
 
 def _repeated(count: int) -> list[str]:
@@ -179,9 +189,3 @@ def _told_apart(
     interval = delong_interval(natural, synthetic)
     low, high = (None if np.isnan(bound) else float(bound) for bound in (interval.low, interval.high))
     return HeldOut("held-out" if apart else "support", auroc, low, high, len(natural), len(synthetic))
-
-
-def _counts(images: KnownImages, role: Role) -> Counts:
-    rows = images.rows(role)
-    synthetic = int(images.synthetic[rows].sum())
-    return Counts(len(rows) - synthetic, synthetic, images.counts(role))

@@ -38,9 +38,11 @@ class VennAbers:
         wide, synthetic = np.asarray(scores, dtype=np.float64), np.asarray(synthetic, dtype=bool)
         if not np.isfinite(wide).all() or synthetic.all() or not synthetic.any():
             raise ValueError("a calibration set needs finite scores of both classes")
-        distinct = np.unique(wide)
-        places = _places(distinct)
-        low, high = (_forecasts(wide, synthetic, places, label) for label in (0.0, 1.0))
+        # Equal scores are one point, so that the order among them decides nothing.
+        distinct, where = np.unique(wide, return_inverse=True)
+        weights = np.bincount(where).astype(np.float64)
+        means = np.bincount(where, weights=synthetic.astype(np.float64)) / weights
+        low, high = (_forecasts(means, weights, label) for label in (0.0, 1.0))
         return cls(distinct, low, high)
 
     def interval(self, scores: FloatArray) -> tuple[Float64Array, Float64Array]:
@@ -52,30 +54,21 @@ class VennAbers:
         return self.low[place], self.high[place]
 
 
-def _places(distinct: Float64Array) -> Float64Array:
-    """Return a score for every place: below the first, at it, between it and the second ... above the last."""
-    places = np.empty(2 * len(distinct) + 1)
-    places[1::2] = distinct
-    places[2:-1:2] = (distinct[:-1] + distinct[1:]) / 2
-    places[0], places[-1] = distinct[0] - 1.0, distinct[-1] + 1.0
-    return places
+def _forecasts(means: Float64Array, weights: Float64Array, label: float) -> Float64Array:
+    """Return, per place, the isotonic fit at it once a pair of this label was added there: (2m + 1,).
 
-
-def _forecasts(scores: Float64Array, synthetic: BoolArray, places: Float64Array, label: float) -> Float64Array:
-    """Return, per place, the isotonic fit at it once a pair of this label was added there."""
+    Args:
+        means: (m,) share of synthetic images at each distinct score, ascending; weights: (m,) how many images.
+    """
     from sklearn.isotonic import isotonic_regression
 
-    # Equal scores are one point, so that the order among them decides nothing.
-    distinct, where = np.unique(scores, return_inverse=True)
-    weights = np.bincount(where).astype(np.float64)
-    means = np.bincount(where, weights=synthetic.astype(np.float64)) / weights
-    found = np.empty(len(places))
-    for number, place in enumerate(places):
-        at = int(np.searchsorted(distinct, place))
-        if at < len(distinct) and number % 2 == 1:
+    found = np.empty(2 * len(means) + 1)
+    for place in range(len(found)):
+        at, on_a_score = divmod(place, 2)
+        if on_a_score:
             y, w = means.copy(), weights.copy()
             y[at], w[at] = (means[at] * weights[at] + label) / (weights[at] + 1), weights[at] + 1
         else:
             y, w = np.insert(means, at, label), np.insert(weights, at, 1.0)
-        found[number] = isotonic_regression(y, sample_weight=w)[at]
+        found[place] = isotonic_regression(y, sample_weight=w)[at]
     return found

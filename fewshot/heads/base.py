@@ -14,6 +14,7 @@ from fewshot.heads.estimator import Estimator, checked_query, checked_support
 from fewshot.heads.state import HeadState, Learned, json_values
 
 CONVERGED = 1e-10  # the tolerance to which all draws at once are solved
+_LABEL_BYTES = 1024
 HEADS = Registry(group="fewshot.heads", kind="head")
 
 
@@ -141,7 +142,7 @@ class Head(Estimator, ABC):
             }
             head = cls(**parameters)
             head.n_features_in_ = int(settings["dimension"])
-            head.classes_ = two_classes(np.array(settings["classes"]["values"], settings["classes"]["dtype"]))
+            head.classes_ = two_classes(_labels(**settings["classes"]))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise WeightsError(
                 f"the settings of the saved head {cls.name!r} cannot be used ({error}); fit it and save it again, or "
@@ -191,6 +192,14 @@ def unit_length(rows: FloatArray) -> FloatArray:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: FloatArray = rows / np.where(lengths > 0, lengths, lengths.dtype.type(1))
     return unit
+
+
+def _labels(values: Any, dtype: str) -> NDArray[Any]:
+    """Return labels that a file names; their type is bounded, for a forged one asks for any amount of memory."""
+    kind = np.dtype(dtype)
+    if kind.kind not in "biufUS" or kind.itemsize > _LABEL_BYTES:
+        raise ValueError(f"labels of the type {dtype}")
+    return np.array(values, kind)
 
 
 def two_classes(labels: NDArray[Any]) -> NDArray[Any]:

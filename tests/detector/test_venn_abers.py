@@ -29,6 +29,14 @@ def test_intervals_equal_a_direct_fit_also_with_ties(seed: int) -> None:
     assert (low <= high).all()
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e18, 1e300])
+def test_the_scale_of_the_scores_changes_no_interval(scale: float) -> None:
+    scores, synthetic = np.array([1.0, 2.0, 3.0, 4.0]), np.array([False, True, True, False])
+    ours, scaled = VennAbers.fit(scores, synthetic), VennAbers.fit(scores * scale, synthetic)
+    assert np.array_equal(ours.low, scaled.low)
+    assert np.array_equal(ours.high, scaled.high)
+
+
 def test_few_images_give_wide_intervals_and_many_narrow_ones() -> None:
     rng = np.random.default_rng(0)
     width = {}
