@@ -98,7 +98,7 @@ class Detector:
     # -- scores ----------------------------------------------------------------------------------------------------
 
     def score(self, features: Mapping[FeatureKey, FloatArray]) -> tuple[Float64Array, dict[str, Float64Array]]:
-        """Return (M,) scores, and those of each member by its name.
+        """Return (M,) scores, and those of each member by its name, as its head gives them.
 
         Args:
             features: backbone, layer, view -> (M, D), as stored, of every layer and view.
@@ -117,6 +117,7 @@ class Detector:
             ids: (M,) hashes of the images' pixels, so that an image is not its own evidence.
         """
         scores, own = self.score(features)
+        own = counted(self.description.members, own)
         low, high = self.probability.interval(scores)
         said = self.verdicts(scores)
         found = self.nearest.look_up(features[self.nearest.key], ids)
@@ -186,10 +187,14 @@ def member_scores(member: Member, head: Head, features: Mapping[FeatureKey, Floa
 
 def combined(members: Sequence[Member], own: Mapping[str, Float64Array]) -> Float64Array:
     """Return the detector's scores: those of its only member, else the mean of centred and scaled ones."""
+    return np.asarray(np.mean(list(counted(members, own).values()), axis=0))
+
+
+def counted(members: Sequence[Member], own: Mapping[str, Float64Array]) -> dict[str, Float64Array]:
+    """Return members' scores as they count: that of an only member as it is, else each centred and scaled."""
     if len(members) == 1:
-        return own[members[0].name]
-    centred = [(own[member.name] - member.centre) / member.scale for member in members]
-    return np.asarray(np.mean(centred, axis=0))
+        return dict(own)
+    return {member.name: (own[member.name] - member.centre) / member.scale for member in members}
 
 
 def _layer(member: Member, view: str) -> LayerInfo:
