@@ -1,7 +1,7 @@
 """Load on loopback: none lost, none wrong, memory flat, and how far the service stays behind ``predict``.
 
-``python benchmarks/serve.py NAME.detector FOLDER...`` judges the same images by ``Scorer`` in this process and then, one a
-request, by ``fewshot serve`` in another, with many clients at once. Both decode in one process of their own.
+``python benchmarks/serve.py NAME.detector FOLDER...`` judges the same images by ``Scorer`` in this process and then,
+one a request, by ``fewshot serve`` in another, with many clients at once. Both decode in one process of their own.
 """
 
 import argparse

@@ -109,19 +109,25 @@ class Scorer:
             together: how many go through the networks and are yielded at once, while the next ones are decoded; as
                 many as in an extraction when None.
         """
-        tasks = self._tasks if re_encoded else self._own_tasks
         rest = iter(paths)
-        for some in self.stream_lists(iter(lambda: list(islice(rest, _CHUNK)), []), advance=advance):
+        lists = iter(lambda: list(islice(rest, _CHUNK)), [])
+        for some in self.stream_lists(lists, advance=advance, re_encoded=re_encoded, together=together):
             yield from some
 
     def stream_lists(
-        self, lists: Iterable[Sequence[Path]], *, advance: Callable[[int], None] = lambda images: None
+        self,
+        lists: Iterable[Sequence[Path]],
+        *,
+        advance: Callable[[int], None] = lambda images: None,
+        re_encoded: bool = True,
+        together: int | None = None,
     ) -> Iterator[list[Judged]]:
         """Yield what is said of the files of each list in order, some at a time, all before the next list is taken.
 
         Args:
-            advance: as for ``stream``.
+            advance, re_encoded, together: as for ``stream``.
         """
+        tasks = self._tasks if re_encoded else self._own_tasks
         for chunk in lists:
             self._embedder.go_on_with(loose_files(chunk))
             parts = spans(len(chunk), together or unit_images(len(chunk)))
@@ -151,9 +157,8 @@ class Scorer:
     def _judged(self, result: UnitResult, names: Sequence[str]) -> Iterator[Judged]:
         """Yield what is said of the images of one unit."""
         failures = {failure.key: failure.reason for failure in reversed(result.failures)}
-        present = np.flatnonzero(np.logical_and.reduce([result.present(task) for task in result.unit.tasks])).astype(
-            np.int64
-        )
+        there = np.logical_and.reduce([result.present(task) for task in result.unit.tasks])
+        present = np.flatnonzero(there).astype(np.int64)
         ids = [str(result.rows[number]["id"]) for number in present.tolist()]
         judgements = dict(zip(present.tolist(), self._judge(result, present, ids), strict=True))
         for number, name in enumerate(names):
