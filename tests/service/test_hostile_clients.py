@@ -13,6 +13,8 @@ from PIL import Image
 from tests.service.conftest import png
 from tests.service.running import MULTIPART, Running, closed, head_of, multipart, read_answer
 
+pytestmark = pytest.mark.slow  # a server of its own, and deadlines that have to pass
+
 LIMITS = {"receive_seconds": 2, "requests": 8, "request_images": 8, "image_bytes": 1_000_000, "connections": 40}
 OPTIONS = [part for name, value in LIMITS.items() for part in ("--limit", f"{name}={value}")]
 

@@ -9,6 +9,8 @@ import pytest
 from tests.service.conftest import png
 from tests.service.running import Running, head_of, read_answer
 
+pytestmark = pytest.mark.slow  # each starts a server of its own
+
 
 def _half_sent(server: Running, image: bytes) -> socket.socket:
     connection = server.connect()
@@ -18,13 +20,10 @@ def _half_sent(server: Running, image: bytes) -> socket.socket:
     return connection
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_running_request_is_answered_and_further_ones_are_not_taken(
-    detector_file: Path, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_running_request_is_answered_and_further_ones_are_not_taken(detector_file: Path, tmp_path: Path) -> None:
     image = png(1)
     with Running(detector_file, temporary=tmp_path) as server, _half_sent(server, image) as running:
-        server.process.send_signal(number)
+        server.process.send_signal(signal.SIGTERM)
         while server.request("GET", "/readyz").status != 503:
             pass
         assert server.request("GET", "/healthz").status == 200
@@ -58,6 +57,6 @@ def test_the_bound_ends_it_too(detector_file: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_service_without_requests_ends_with_status_0(detector_file: Path) -> None:
+def test_ctrl_c_ends_a_service_without_requests_with_status_0(detector_file: Path) -> None:
     with Running(detector_file) as server:
-        assert server.ended() == (0, "")
+        assert server.ended(signal.SIGINT) == (0, "")
