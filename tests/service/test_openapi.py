@@ -4,8 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
-import pytest
 import httpx
+import pytest
 import schemathesis
 import uvicorn
 from fastapi import FastAPI
