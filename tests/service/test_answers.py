@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -47,7 +46,7 @@ def sent(client: TestClient, *images: bytes, query: str = "") -> Any:
     return client.post(f"/v1/predict{query}", files=files)
 
 
-def require_problem(response: httpx.Response, status: int, kind: str, words: str = "") -> None:
+def require_problem(response: Any, status: int, kind: str, words: str = "") -> None:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     problem = response.json()
