@@ -57,13 +57,9 @@ def detector(detector_file: Path) -> Detector:
 
 
 @pytest.fixture(scope="session")
-def contrary_file(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same detector with thresholds by which every image is synthetic."""
+def contrary(detector: Detector) -> Detector:
+    """The same detector with thresholds by which every image is synthetic; no file can have them."""
     described = detector.description
     alarm, clear = (msgspec.structs.replace(each, value=-1e6) for each in (described.alarm, described.clear))
-    contrary = replace(
-        detector, description=msgspec.structs.replace(described, name="contrary", alarm=alarm, clear=clear)
-    )
-    path = tmp_path_factory.mktemp("contrary") / "contrary.detector"
-    contrary.save(path)
-    return path
+    described = msgspec.structs.replace(described, name="contrary", alarm=alarm, clear=clear)
+    return replace(detector, description=described, digest="c" * 64)

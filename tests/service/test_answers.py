@@ -27,10 +27,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(detector: Detector, contrary_file: Path, folder: Path) -> Iterator[TestClient]:
+def client(detector: Detector, contrary: Detector, folder: Path) -> Iterator[TestClient]:
     app = create_app(
         detector,
-        shadow=contrary_file,
+        shadow=contrary,
         limits=LIMITS,
         hosts=["localhost"],
         log=folder / "audit.jsonl",
@@ -144,7 +144,7 @@ def test_re_encodings_are_looked_at_where_they_are_asked_for(client: TestClient)
 
 
 def test_the_shadow_is_in_metrics_and_log_and_in_no_answer(
-    client: TestClient, detector: Detector, contrary_file: Path, folder: Path
+    client: TestClient, detector: Detector, contrary: Detector, folder: Path
 ) -> None:
     answer = sent(client, png(77))
     sent(client, png(78))  # its batch begins after the shadow's of the one before
@@ -153,7 +153,7 @@ def test_the_shadow_is_in_metrics_and_log_and_in_no_answer(
     entries = [each for each in read_audit_log(folder / "audit.jsonl") if each.image_sha256 == result["sha256"]]
 
     assert "contrary" not in answer.text
-    assert [each.detector_sha256 for each in entries] == [detector.digest, Detector.load(contrary_file).digest]
+    assert [each.detector_sha256 for each in entries] == [detector.digest, contrary.digest]
     assert [each.verdict for each in entries] == [verdict, "synthetic"]
     assert f'fewshot_shadow_images_total{{shadow="synthetic",verdict="{verdict}"}}' in client.get("/metrics").text
 
