@@ -1,19 +1,16 @@
-"""The adapter for Ray Serve that docs/how-to/serve.md shows, where Ray is installed; it is no dependency."""
+"""The adapter for Ray Serve that docs/how-to/serve.md shows, which is collected where Ray is installed (conftest.py)."""
 
 from pathlib import Path
 
-import pytest
+import httpx
+import ray
+from ray import serve
 
+import fewshot
 from tests.service.conftest import png
 
 
 def test_ray_serves_what_create_app_returns(detector_file: Path) -> None:
-    ray = pytest.importorskip("ray", reason="Ray Serve is not installed, and no dependency")
-    serve = pytest.importorskip("ray.serve", reason="Ray Serve is not installed, and no dependency")
-    import httpx
-
-    import fewshot
-
     file = str(detector_file)
 
     @serve.deployment
@@ -22,7 +19,7 @@ def test_ray_serves_what_create_app_returns(detector_file: Path) -> None:
         """Answers as ``fewshot serve`` does."""
 
     try:
-        serve.run(Service.bind())  # type: ignore[attr-defined]  # which the decorators give it
+        serve.run(Service.bind())  # type: ignore[attr-defined]  # the decorators give it
         headers = {"Content-Type": "image/png"}
         answer = httpx.post("http://127.0.0.1:8000/v1/predict", content=png(1), headers=headers, timeout=60)
         assert "verdict" in answer.json()["results"][0]
