@@ -30,6 +30,8 @@ from fewshot.embeddings.pipeline.unit_result import UnitResult
 from fewshot.embeddings.pipeline.units import Task, Unit
 from fewshot.embeddings.store.failures import Failure
 
+_POOLS = 2  # kept at once: a detector's verdicts want images as they are, and now and then re-encoded as well
+
 
 @dataclass(frozen=True)
 class ImagesDone:
@@ -58,7 +60,7 @@ class Embedder:
         self.device = _device(plan, self.backbones)
         self._timing, self._taken = Timing(), Timing()
         self._downloads = Downloads(self.device.name)
-        self._pool: WorkerPool | None = None
+        self._pools: list[WorkerPool] = []  # by what they prepare, that of the latest stream last
         self._versions = {"decoder_version": version_of(plan.pixels.decoder), "versions": stack_versions()}
 
     def __enter__(self) -> Self:
@@ -68,7 +70,7 @@ class Embedder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close_pool()
+        self._close_pools(keep=0)
         self._downloads.__exit__(kind, error, trace)
 
     def go_on_with(self, samples: Collection) -> None:
@@ -125,21 +127,23 @@ class Embedder:
             ended = True
         finally:
             if not ended:  # given up half-way: the processes still hold jobs of it
-                self._close_pool()
+                self._close_pools(keep=0)
 
     def _started_pool(self, preparation: Preparation) -> WorkerPool:
-        """Return the decoding processes, those of the stream before where it prepared images in the same way."""
+        """Return the decoding processes, those of an earlier stream where it prepared images in the same way."""
         compute = self.plan.compute
-        if self._pool is None or self._pool.preparation != preparation:
-            self._close_pool()
-            pool = WorkerPool(preparation, compute.workers, decode_seconds=compute.decode_seconds)
-            self._pool = pool.__enter__()
-        return self._pool
+        pool = next((pool for pool in self._pools if pool.preparation == preparation), None)
+        if pool is None:
+            self._close_pools(keep=_POOLS - 1)
+            pool = WorkerPool(preparation, compute.workers, decode_seconds=compute.decode_seconds).__enter__()
+        else:
+            self._pools.remove(pool)
+        self._pools.append(pool)
+        return pool
 
-    def _close_pool(self) -> None:
-        if self._pool is not None:
-            self._pool.__exit__()
-            self._pool = None
+    def _close_pools(self, *, keep: int) -> None:
+        while len(self._pools) > keep:
+            self._pools.pop(0).__exit__()
 
     def _jobs(self, units: Iterable[Unit]) -> Iterator[Job]:
         plan, positions = self.plan, (position for unit in units for position in unit.positions)

@@ -1,6 +1,5 @@
 """From images to one feature store: plan what is missing, have an engine run it, seal; run again to go on."""
 
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from fewshot.embeddings.pipeline.settings import (
     batch_size_of,
     devices_of,
     precision_of,
+    workers_of,
 )
 from fewshot.embeddings.pipeline.timing import Timing
 from fewshot.embeddings.pipeline.units import Task, Unit, share_of, units
@@ -35,7 +35,6 @@ from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.weights.locate import notices
 
 FISER_REENCODING = "jpeg:75"  # default of FiSeR's LMDB builder, scripts/prepare_lmdb.py @ ad2637c
-_IMAGES_PER_WORKER = 48
 
 
 def embed(
@@ -168,13 +167,14 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         for notice in (line for each in chosen for line in notices(each.backbone.card, each.planned.reference.weights)):
             progress.say(notice)
         work = _work(history, tasks, shard)
+        images = sum(len(unit.positions) for unit in work)
         plan = Plan(
             backbones=tuple(each.planned for each in chosen),
             samples=collection,
             keys=tuple(history.keys),
             known=history.known(),
             pixels=pixels,
-            compute=compute.with_workers(_workers(workers, work, devices)),
+            compute=compute.with_workers(workers_of(workers, images=images, devices=len(devices))),
             dtype=store_dtype,
             folder=folder.folder,
         )
@@ -327,16 +327,6 @@ def _files_read(
     named = [backbones] if isinstance(backbones, str) else backbones
     given = weights.values() if isinstance(weights, Mapping) else [one.partition("=")[2] for one in weights]
     return [Path(one).expanduser() for one in (*_several(roots), *named, *given)]
-
-
-def _workers(workers: int | str, work: Sequence[Unit], devices: Sequence[str]) -> int:
-    """Return the decoding processes of each device."""
-    if workers != AUTO:
-        if not str(workers).isdecimal():
-            raise OptionError(f"--workers {workers!r}: give auto or a whole number, 0 for none")
-        return int(workers)
-    images = sum(len(unit.positions) for unit in work)
-    return min(-(-len(os.sched_getaffinity(0)) // len(devices)), images // (_IMAGES_PER_WORKER * len(devices)))
 
 
 def _options(plan: Plan, layout: str, engine: Engine) -> dict[str, Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fewshot.embeddings.store.reader import FeatureStore as FeatureStore
     from fewshot.protocols.fiser import adapt as adapt
     from fewshot.results.report import Report as Report
+    from fewshot.service.app import create_app as create_app
 
 __version__ = "0.1.0"
 
@@ -27,9 +28,21 @@ _HOMES = {
     "Episode": "fewshot.draws.episodes",
     "adapt": "fewshot.protocols.fiser",
     "Report": "fewshot.results.report",
+    "create_app": "fewshot.service.app",
 }
 
-__all__ = ["Detector", "Episode", "FeatureStore", "Report", "SourceIndex", "__version__", "adapt", "embed", "fit"]
+__all__ = [
+    "Detector",
+    "Episode",
+    "FeatureStore",
+    "Report",
+    "SourceIndex",
+    "__version__",
+    "adapt",
+    "create_app",
+    "embed",
+    "fit",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from fewshot.results.report import Report
 
 LARGE = {
     "faiss",
+    "fastapi",
     "huggingface_hub",
     "jinja2",
     "matplotlib",
@@ -29,6 +30,7 @@ LARGE = {
     "torch",
     "torchvision",
     "transformers",
+    "uvicorn",
 }
 # What ``import sklearn`` loads where all of these are installed.
 SKLEARN = {"sklearn", "scipy", "pandas", "pyarrow"}

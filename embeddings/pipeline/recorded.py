@@ -15,7 +15,14 @@ from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.layouts.collection import Collection
 from fewshot.embeddings.pipeline.choice import ChosenBackbone, planned_of, task_of
 from fewshot.embeddings.pipeline.plan import Plan
-from fewshot.embeddings.pipeline.settings import AUTO, ComputeSettings, PixelSettings, Precision, devices_of
+from fewshot.embeddings.pipeline.settings import (
+    AUTO,
+    DECODE_SECONDS,
+    ComputeSettings,
+    PixelSettings,
+    Precision,
+    devices_of,
+)
 from fewshot.embeddings.pipeline.units import Unit
 from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.store.reader import LayerInfo
@@ -32,6 +39,7 @@ def recorded_plan(
     weights: Sequence[str] = (),
     device: str = AUTO,
     workers: int = 1,
+    decode_seconds: float = DECODE_SECONDS,
 ) -> tuple[Plan, Unit]:
     """Return the plan that produces some layers' features of other images in one pass, and its only unit: all of them.
 
@@ -44,6 +52,7 @@ def recorded_plan(
         weights: ``NAME=PATH`` requests, as for ``fewshot embed``.
         device: ``auto`` is the first GPU where there is one.
         workers: decoding processes; one keeps a hostile image away from this process.
+        decode_seconds: what one image may take there.
 
     Raises:
         StoreError: the weights or the input rule on this machine are not those of a layer, or the layers were not
@@ -57,7 +66,9 @@ def recorded_plan(
         decoder=str(first.provenance.get("decoder") or PILLOW),
         reencode=parse(str(first.provenance.get("reencode") or CLEAN)).pixels,
     )
-    compute = _compute(infos, devices_of(device)[:1], where=where, workers=workers)
+    compute = replace(
+        _compute(infos, devices_of(device)[:1], where=where, workers=workers), decode_seconds=decode_seconds
+    )
     chosen = {}
     for name in dict.fromkeys(info.backbone for info in infos):
         reference = _reference([info for info in infos if info.backbone == name])

@@ -1,5 +1,6 @@
 """How features are computed: on which device, in which precision, in batches of how many; no torch until asked."""
 
+import os
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -11,6 +12,7 @@ from fewshot.embeddings.inputs.views import PixelStep
 Precision = Literal["fp32", "bf16", "fp16"]
 AUTO = "auto"
 DECODE_SECONDS = 120.0  # what one image may take to be read, decoded and resized
+_IMAGES_PER_WORKER = 48  # below that, starting a process costs more than it saves
 DECODE_BYTES = 8 << 30  # what a decoding process may allocate; a clean pass over the largest admitted image takes 3 GB
 
 
@@ -100,3 +102,20 @@ def batch_size_of(batch_size: int | str) -> int:
     if not str(batch_size).isdecimal() or int(batch_size) < 1:
         raise OptionError(f"--batch-size {batch_size!r}: give auto or a whole number of at least 1")
     return int(batch_size)
+
+
+def workers_of(workers: int | str, *, images: int | None, devices: int = 1) -> int:
+    """Return how many decoding processes each device has; ``auto`` takes one for each processor that this one may use.
+
+    Args:
+        images: how many are to be decoded in all, few of which need fewer processes; None where that is not known.
+
+    Raises:
+        OptionError: no number of processes.
+    """
+    if workers != AUTO:
+        if not str(workers).isdecimal():
+            raise OptionError(f"--workers {workers!r}: give auto or a whole number, 0 for none")
+        return int(workers)
+    processors = -(-len(os.sched_getaffinity(0)) // devices)
+    return processors if images is None else min(processors, images // (_IMAGES_PER_WORKER * devices))

@@ -72,8 +72,9 @@ class CommandFolder(click.Group):
                 raise
             print_note(f"fewshot: {error}")
             ctx.exit(1)
-        except KeyboardInterrupt:
-            print_note("fewshot: interrupted; what was done is kept, run the same command again to resume")
+        except KeyboardInterrupt as interrupt:  # a command that cannot resume says itself how to go on
+            said = str(interrupt) or "interrupted; what was done is kept, run the same command again to resume"
+            print_note(f"fewshot: {said}")
             ctx.exit(INTERRUPTED)
         except click.ClickException as error:
             _make_printable(error)

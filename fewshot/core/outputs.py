@@ -160,6 +160,10 @@ INDEX_DESCRIPTION = FileKind("the description of an index", b"{", (rb'"index_sha
 INDEX = FileKind("an index", b"I", holds=lambda path: INDEX_DESCRIPTION.fits(path.with_name(path.name + ".json")))
 STORE = FileKind("a feature store", b"\x89HDF\r\n\x1a\n")
 DETECTOR = FileKind("a detector", b"PK\x03\x04", (rb"fewshot-detector \d{1,9} [0-9a-f]{64}$",))
+FEEDBACK = FileKind("a file of feedback", b'{"feedback": ')
 AUDIT_LOG = FileKind("an audit log", b'{"audit": ')
+VERDICT_TABLE = FileKind("a table of verdicts", b"image,verdict,score,probability_low,")
+VERDICT_LINES = FileKind("a file of verdicts", b'{"image": ', (rb'"failure": ', rb'"pixel_id": '))
+VERDICT_PARQUET = FileKind("a Parquet file of verdicts", b"PAR1", (rb"fewshot\W{1,3}verdicts",))
 HEAD = FileKind("a saved head", b"", (rb'"__metadata__":\s*\{"head"',))
 FIGURES = {"png": PNG, "svg": SVG, "pdf": PDF}

@@ -37,7 +37,7 @@ class Choosable:
 
     def prepared(self, images: KnownImages) -> FloatArray:
         """Return what the head takes of some images: (n, D')."""
-        seen = {key[2]: images.features[key] for key in self.keys}
+        seen = {key[2]: images.features[key].astype(np.float32, copy=False) for key in self.keys}
         what = f"layer {self.info.layer!r} of {self.info.backbone!r}"
         return self.head.prepare(seen, normalised=self.info.normalised, what=what)
 

@@ -186,7 +186,8 @@ class Detector:
 
 def member_scores(member: Member, head: Head, features: Mapping[FeatureKey, FloatArray]) -> Float64Array:
     """Return (M,) scores of one member's head."""
-    seen = {view: features[member.backbone, member.layer, view] for view in member.views}
+    keys = {view: (member.backbone, member.layer, view) for view in member.views}
+    seen = {view: features[key].astype(np.float32, copy=False) for view, key in keys.items()}
     prepared = head.prepare(seen, normalised=member.normalised, what=f"layer {member.layer!r} of {member.backbone!r}")
     return np.asarray(head.decision_function(prepared), dtype=np.float64)
 

@@ -12,12 +12,9 @@ from fewshot.core.arrays import IntArray
 from fewshot.core.errors import InputError, OptionError, StoreError
 from fewshot.core.progress import Progress
 from fewshot.detector.known_images import FeatureKey, KnownImages, Role
-from fewshot.embeddings.backbones.creation import recreate
-from fewshot.embeddings.extract import extract
 from fewshot.embeddings.inputs.decoders import PILLOW
 from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.layouts.collection import AUTO, Collection, collect
-from fewshot.embeddings.pipeline.recorded import recorded_reference
 from fewshot.embeddings.store.layer_info import LayerInfo
 from fewshot.embeddings.store.layer_provenance import unlike
 from fewshot.embeddings.store.reader import FeatureStore
@@ -84,7 +81,8 @@ class Labelled:
             roles=np.full(len(rows), role, dtype=object),
             synthetic=store.synthetic[rows],
             features={
-                (backbone, layer, view): store.read(rows, backbone, layer, view=view) for backbone, layer, view in keys
+                (backbone, layer, view): store.read_stored(rows, backbone, layer, view=view)
+                for backbone, layer, view in keys
             },
         )
 
@@ -101,6 +99,9 @@ def embedding_like(
     Raises:
         WeightsError: a backbone is a weight file of the user's, and was not named.
     """
+    from fewshot.embeddings.backbones.creation import recreate  # torch: stores need none of it
+    from fewshot.embeddings.pipeline.recorded import recorded_reference
+
     names = {info.backbone: recorded_reference(info) for info in layers}
     wanted = {name: [info.layer for info in layers if info.backbone == name] for name in names}
     spoken = {
@@ -192,6 +193,8 @@ def _embedded(root: Path, embedding: Embedding, unlabelled: Class | None) -> Fea
         raise OptionError(
             f"{root} has to be embedded; name the backbone with --backbone NAME (`fewshot list backbones`)"
         )
+    from fewshot.embeddings.extract import extract  # torch: stores need none of it
+
     collection = listed(root, unlabelled=unlabelled)
     named = hashlib.sha256("\n".join(_what_is_embedded(root, embedding, collection)).encode("utf-8", "surrogateescape"))
     outcome = extract(

@@ -59,6 +59,8 @@ class Judged:
         judgement: None where the image could not be used.
         failure: why it could not, as ``fewshot embed`` says it; empty otherwise.
         file_sha256, pixel_id: of its bytes and of its pixels, empty where it could not be read.
+        provenance: content credentials and EXIF, as evidence beside the judgement and never in it; empty where they
+            were not asked for.
     """
 
     image: str
@@ -66,3 +68,4 @@ class Judged:
     failure: str = ""
     file_sha256: str = ""
     pixel_id: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -16,12 +16,12 @@ from fewshot.core.errors import OptionError
 from fewshot.detector.detector import Detector
 from fewshot.detector.judgement import Judged, Judgement
 from fewshot.detector.known_images import FeatureKey
-from fewshot.detector.stability import under_views
+from fewshot.detector.stability import layers_under, under_views
 from fewshot.embeddings.embedder import Embedder, ImagesDone
 from fewshot.embeddings.inputs.views import parse
-from fewshot.embeddings.layer_key import CLEAN
 from fewshot.embeddings.layouts.collection import loose_files
 from fewshot.embeddings.pipeline.recorded import recorded_plan
+from fewshot.embeddings.pipeline.settings import DECODE_SECONDS
 from fewshot.embeddings.pipeline.unit_result import UnitResult
 from fewshot.embeddings.pipeline.units import Unit, unit_images
 
@@ -38,6 +38,7 @@ class Scorer:
         device: ``auto`` is the first GPU where there is one.
         workers: decoding processes; 0 decodes in this one what is certain to end soon.
         views: re-encodings under which images are judged as well; a verdict that one of them changes becomes unsure.
+        decode_seconds: what one image may take to be decoded.
 
     Raises:
         StoreError: the weights or the input rule on this machine are not those that the detector was fitted with.
@@ -54,18 +55,22 @@ class Scorer:
         device: str = "auto",
         workers: int = 1,
         views: Sequence[str] = (),
+        decode_seconds: float = DECODE_SECONDS,
     ) -> None:
         self.detector = detector
         self.views = tuple(dict.fromkeys(parse(view).name for view in views))
         plan, unit = recorded_plan(
-            _layers(detector, self.views),
+            layers_under(detector, self.views),
             loose_files([]),
             where=str(detector.path or f"the detector {detector.name!r}"),
             weights=weights,
             device=device,
             workers=workers,
+            decode_seconds=decode_seconds,
         )
         self._tasks = unit.tasks
+        own = {(info.backbone, info.view) for info in detector.layers}
+        self._own_tasks = tuple(task for task in unit.tasks if (task.backbone, task.view.name) in own)
         self._embedder = Embedder(plan)
 
     def __enter__(self) -> Self:
@@ -82,28 +87,58 @@ class Scorer:
         """Where the networks run."""
         return str(self._embedder.device.name)
 
-    def files(self, paths: Sequence[Path]) -> list[Judged]:
-        """Return what is said of some files, in their order; what is no image is listed with the reason."""
-        return list(self.stream(paths))
+    def files(self, paths: Sequence[Path], *, re_encoded: bool = True) -> list[Judged]:
+        """Return what is said of some files, in their order; what is no image is listed with the reason.
+
+        Args:
+            re_encoded: whether the re-encodings count for these files, where the scorer has any.
+        """
+        return list(self.stream(paths, re_encoded=re_encoded))
 
     def stream(
-        self, paths: Iterable[Path], *, advance: Callable[[int], None] = lambda images: None
+        self,
+        paths: Iterable[Path],
+        *,
+        advance: Callable[[int], None] = lambda images: None,
+        re_encoded: bool = True,
+        together: int | None = None,
     ) -> Iterator[Judged]:
         """Yield what is said of each file in order, from lists of any length in bounded memory.
 
         Args:
             advance: told how many more images went through the networks, or failed.
+            re_encoded: as for ``files``.
+            together: how many go through the networks and are yielded at once, while the next ones are decoded; as
+                many as in an extraction when None.
         """
         rest = iter(paths)
-        while chunk := list(islice(rest, _CHUNK)):
+        lists = iter(lambda: list(islice(rest, _CHUNK)), [])
+        for some in self.stream_lists(lists, advance=advance, re_encoded=re_encoded, together=together):
+            yield from some
+
+    def stream_lists(
+        self,
+        lists: Iterable[Sequence[Path]],
+        *,
+        advance: Callable[[int], None] = lambda images: None,
+        re_encoded: bool = True,
+        together: int | None = None,
+    ) -> Iterator[list[Judged]]:
+        """Yield what is said of the files of each list in order, some at a time, all before the next list is taken.
+
+        Args:
+            advance, re_encoded, together: as for ``stream``.
+        """
+        tasks = self._tasks if re_encoded else self._own_tasks
+        for chunk in lists:
             self._embedder.go_on_with(loose_files(chunk))
-            parts = spans(len(chunk), unit_images(len(chunk)))
-            units = [Unit(tuple(range(start, stop)), self._tasks) for start, stop in parts]
+            parts = spans(len(chunk), together or unit_images(len(chunk)))
+            units = [Unit(tuple(range(start, stop)), tasks) for start, stop in parts]
             for event in self._embedder.results(units):
                 if isinstance(event, ImagesDone):
                     advance(event.images)
                 else:
-                    yield from self._judged(event, [str(chunk[position]) for position in event.unit.positions])
+                    yield list(self._judged(event, [str(chunk[position]) for position in event.unit.positions]))
 
     def images(self, images: Sequence[Any]) -> list[Judged]:
         """Return what is said of paths and decoded PIL images; the latter are called ``image 1``, ``image 2`` ..."""
@@ -131,7 +166,8 @@ class Scorer:
     def _judged(self, result: UnitResult, names: Sequence[str]) -> Iterator[Judged]:
         """Yield what is said of the images of one unit."""
         failures = {failure.key: failure.reason for failure in reversed(result.failures)}
-        present = np.flatnonzero(np.logical_and.reduce([result.present(task) for task in self._tasks])).astype(np.int64)
+        there = np.logical_and.reduce([result.present(task) for task in result.unit.tasks])
+        present = np.flatnonzero(there).astype(np.int64)
         ids = [str(result.rows[number]["id"]) for number in present.tolist()]
         judgements = dict(zip(present.tolist(), self._judge(result, present, ids), strict=True))
         for number, name in enumerate(names):
@@ -149,24 +185,15 @@ class Scorer:
             return []
         features = self._features(result, rows)
         found = self.detector.judge(features, ids)
-        return under_views(self.detector, found, features, self.views) if self.views else found
+        re_encoded = self.views and len(result.unit.tasks) > len(self._own_tasks)
+        return under_views(self.detector, found, features, self.views) if re_encoded else found
 
     def _features(self, result: UnitResult, rows: IntArray) -> dict[FeatureKey, FloatArray]:
         found = {}
-        for task in self._tasks:
+        for task in result.unit.tasks:
             for layer in task.feature_layers:
                 found[task.backbone, layer, task.view.name] = result.features(task, layer)[rows]
         return found
-
-
-def _layers(detector: Detector, views: Sequence[str]) -> list[Any]:
-    if views and any(info.view != CLEAN for info in detector.layers):
-        raise OptionError(
-            f"the detector {detector.name!r} looks at several views of an image itself, so that --stability says "
-            f"nothing of it; leave it out"
-        )
-    again = [replace(info, view=view) for view in views if view != CLEAN for info in detector.layers]
-    return [*detector.layers, *again]
 
 
 def _saved(image: Any, path: Path) -> str:

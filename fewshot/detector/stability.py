@@ -4,13 +4,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fewshot.core.arrays import FloatArray
+from fewshot.core.errors import OptionError
 from fewshot.detector.detector import Detector
 from fewshot.detector.judgement import Judgement
 from fewshot.detector.known_images import FeatureKey
 from fewshot.detector.verdict import UNSURE
 from fewshot.embeddings.layer_key import CLEAN
+from fewshot.embeddings.store.layer_info import LayerInfo
 
 DEFAULT = ("jpeg:75", "jpeg:50", "resize:0.5", "webp:80", "blur:1")
+
+
+def layers_under(detector: Detector, views: Sequence[str]) -> list[LayerInfo]:
+    """Return the layers that a detector looks at, as images are and under re-encodings.
+
+    Raises:
+        OptionError: its heads look at several views themselves.
+    """
+    if views and any(info.view != CLEAN for info in detector.layers):
+        raise OptionError(
+            f"the detector {detector.name!r} looks at several views of an image itself, so that --stability says "
+            f"nothing of it; leave it out"
+        )
+    again = [replace(info, view=view) for view in views if view != CLEAN for info in detector.layers]
+    return [*detector.layers, *again]
 
 
 def under_views(

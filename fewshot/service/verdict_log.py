@@ -1,0 +1,59 @@
+"""Every verdict of a service in the audit log of ``--log``, written before it is answered."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fewshot.detector.audit_log import AuditEntry, AuditLog
+from fewshot.detector.detector import Detector
+from fewshot.detector.judgement import Judged
+from fewshot.service.uploads import Upload
+
+
+class VerdictLog:
+    """The audit log of a service, or none.
+
+    Args:
+        path: of the file; None where nothing is logged.
+
+    Raises:
+        OutputError: it cannot be written, or another file is there.
+    """
+
+    def __init__(self, path: Path | str | None) -> None:
+        self._log = None if path is None else AuditLog(path)
+
+    def append(self, detector: Detector, uploads: Sequence[Upload], found: Sequence[Judged]) -> None:
+        """Append what a detector said of some uploads; images that could not be judged have no line.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self._log is not None:
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._log.append(_entries(detector, uploads, found, now))
+
+    def close(self) -> None:
+        """Have the disk take all lines."""
+        if self._log is not None:
+            self._log.close()
+
+
+def _entries(detector: Detector, uploads: Sequence[Upload], found: Sequence[Judged], now: str) -> list[AuditEntry]:
+    described = detector.description
+    return [
+        AuditEntry(
+            time=now,
+            image_sha256=judged.file_sha256,
+            detector_sha256=detector.digest,
+            image=upload.name,
+            score=judged.judgement.score,
+            verdict=judged.judgement.verdict,
+            unknown=judged.judgement.unknown,
+            p_value=judged.judgement.p_value,
+            alarm=described.alarm.value,
+            clear=described.clear.value,
+        )
+        for upload, judged in zip(uploads, found, strict=True)
+        if judged.judgement is not None
+    ]

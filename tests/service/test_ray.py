@@ -1,0 +1,28 @@
+"""The adapter for Ray Serve that docs/how-to/serve.md shows, which is collected where Ray is installed (conftest.py)."""
+
+from pathlib import Path
+
+import httpx
+import ray
+from ray import serve
+
+import fewshot
+from tests.service.conftest import png
+
+
+def test_ray_serves_what_create_app_returns(detector_file: Path) -> None:
+    file = str(detector_file)
+
+    @serve.deployment
+    @serve.ingress(lambda: fewshot.create_app(file))
+    class Service:
+        """Answers as ``fewshot serve`` does."""
+
+    try:
+        serve.run(Service.bind())  # type: ignore[attr-defined]  # the decorators give it
+        headers = {"Content-Type": "image/png"}
+        answer = httpx.post("http://127.0.0.1:8000/v1/predict", content=png(1), headers=headers, timeout=60)
+        assert "verdict" in answer.json()["results"][0]
+    finally:
+        serve.shutdown()
+        ray.shutdown()
