@@ -1,5 +1,7 @@
 """Images of a store are judged by their stored features, where these are what the detector was fitted on."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -193,3 +195,15 @@ def test_a_detector_of_stored_features_of_either_type_comes_back_from_its_file(t
     assert loaded.images.features[key].dtype == kind
     assert np.array_equal(loaded.score(loaded.images.features)[0], fitted.score(fitted.images.features)[0])
     assert judge(loaded, stores[1])[3] == judge(fitted, stores[1])[3]
+
+
+def test_stores_are_judged_without_torch(fitted: Detector, tmp_path: Path) -> None:
+    code = (
+        "import sys; from fewshot.cli import group; "
+        f"group.main(['predict', {str(fitted.path)!r}, {str(make_store(tmp_path / 'a.h5'))!r}, '-q'], "
+        "standalone_mode=False); print('torch' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "False"
