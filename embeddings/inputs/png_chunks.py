@@ -9,6 +9,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = b"IDAT"
 _TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _PROFILE = frozenset({b"iCCP"})
+_MOST_TEXTS = 100
 
 
 def require_sound(encoded: bytes) -> None:
@@ -53,6 +54,37 @@ def text_kinds(encoded: bytes) -> set[str]:
         if name in _PROFILE:
             found.add("icc")
     return found
+
+
+def texts(encoded: bytes, *, limit: int) -> Iterator[tuple[str, str]]:
+    """Yield keyword and text of each text chunk that can be read, also of those that come after the pixels.
+
+    Args:
+        limit: bytes of one text, packed or not; what is longer is cut. At most ``_MOST_TEXTS`` are read.
+    """
+    spans = [(name, start, end) for name, start, end in _chunks(encoded) if name in _TEXT]
+    for name, start, end in spans[:_MOST_TEXTS]:
+        keyword, _, rest = encoded[start : min(end, start + limit)].partition(b"\0")
+        text = _text(name, rest, limit)
+        if text is not None:
+            yield keyword.decode("latin-1"), text
+
+
+def _text(name: bytes, rest: bytes, limit: int) -> str | None:
+    """Return what follows the keyword of a text chunk; None where it is packed and cannot be unpacked."""
+    if name == b"tEXt":
+        return rest.decode("latin-1")
+    packed = name == b"zTXt"
+    if name == b"iTXt":
+        packed, rest = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
+    else:
+        rest = rest[1:]
+    if packed:
+        try:
+            rest = zlib.decompressobj().decompress(rest, limit)
+        except zlib.error:
+            return None
+    return rest.decode("utf-8" if name == b"iTXt" else "latin-1", "replace")
 
 
 def _chunks(encoded: bytes) -> Iterator[tuple[bytes, int, int]]:
