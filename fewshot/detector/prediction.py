@@ -84,12 +84,13 @@ def predict(
         OutputError: a file cannot be written, or what is there must stay.
         FewshotError: as ``Scorer``.
     """
-    progress = Progress(None, label="predict", unit="images", quiet=quiet)
-    job = _Job(detector, settings or PredictSettings(), Tally(), progress)
-    _require_files(detector, images, job.settings, out=out, log=log)
+    settings = settings or PredictSettings()
+    _require_files(detector, images, settings, out=out, log=log)
     inputs = read_inputs(images)
-    job.require(inputs)
-    progress.total = _count(inputs, job.settings.where)
+    _require_judgeable(detector, inputs, settings)
+    files, stored = _file_count(inputs), _stored_count(inputs, settings.where)
+    progress = Progress(None if files is None else files + stored, label="predict", unit="images", quiet=quiet)
+    job = _Job(detector, settings, Tally(), progress, files)
     try:
         with ExitStack() as stack:
             audit = None if log is None else stack.enter_context(AuditLog(log))
@@ -108,24 +109,13 @@ def predict(
 
 @dataclass(frozen=True)
 class _Job:
-    """One run of ``predict``."""
+    """One run of ``predict``; ``files`` is how many images are to be decoded, None where that is not known."""
 
     detector: Detector
     settings: PredictSettings
     tally: Tally
     progress: Progress
-
-    def require(self, inputs: Sequence[Input]) -> None:
-        """Refuse what cannot be judged before anything is."""
-        stores = [one for one in inputs if isinstance(one, FeatureStore)]
-        if self.settings.where and not stores:
-            raise OptionError("--where chooses images of a store, and none was given; leave it out")
-        if self.settings.c2pa and stores:
-            raise OptionError(
-                f"--c2pa reads image files, and {stores[0].path} is a store of features; give the images instead"
-            )
-        for store in stores:
-            require_judgeable(self.detector, store, self.settings.views)
+    files: int | None
 
     def judged(self, inputs: Sequence[Input]) -> Generator[Sequence[Judged], None, None]:
         """Yield what is said of every image in order, some at a time."""
@@ -135,7 +125,7 @@ class _Job:
                 if stored:
                     yield from self._rows(list(group))  # type: ignore[arg-type]  # stores, by the key
                     continue
-                scorer = scorer or stack.enter_context(self._scorer(inputs))
+                scorer = scorer or stack.enter_context(self._scorer())
                 lists = path_lists(list(group), _standard_input())  # type: ignore[arg-type]  # the others
                 found = scorer.stream_lists(lists, advance=self._advance)
                 yield from self._with_provenance(found, stack) if self.settings.c2pa else found
@@ -164,7 +154,7 @@ class _Job:
                 yield some
                 self._advance(len(some))
 
-    def _scorer(self, inputs: Sequence[Input]) -> Any:
+    def _scorer(self) -> Any:
         from fewshot.detector.scorer import Scorer  # torch: stored features need none of it
 
         settings = self.settings
@@ -172,7 +162,7 @@ class _Job:
             self.detector,
             weights=settings.weights,
             device=settings.device,
-            workers=workers_of(settings.workers, images=_count([one for one in inputs if isinstance(one, ImageFiles)])),
+            workers=workers_of(settings.workers, images=self.files),
             views=settings.views,
         )
         self.progress.say(f"judging with {self.detector.name} on {scorer.device}")
@@ -227,10 +217,27 @@ def _require_files(
     require_outputs([*outputs, Output(log, AUDIT_LOG, "--log")], inputs=inputs)
 
 
-def _count(inputs: Sequence[Input], where: Where | None = None) -> int | None:
-    """Return how many images there are, None where only reading a list says so."""
-    counts = [stored_count(one, where) if isinstance(one, FeatureStore) else one.count() for one in inputs]
+def _require_judgeable(detector: Detector, inputs: Sequence[Input], settings: PredictSettings) -> None:
+    """Refuse what cannot be judged before anything is."""
+    stores = [one for one in inputs if isinstance(one, FeatureStore)]
+    if settings.where and not stores:
+        raise OptionError("--where chooses images of a store, and none was given; leave it out")
+    if settings.c2pa and stores:
+        raise OptionError(
+            f"--c2pa reads image files, and {stores[0].path} is a store of features; give the images instead"
+        )
+    for store in stores:
+        require_judgeable(detector, store, settings.views)
+
+
+def _file_count(inputs: Sequence[Input]) -> int | None:
+    """Return how many images are to be decoded, None where only reading a list says so."""
+    counts = [one.count() for one in inputs if isinstance(one, ImageFiles)]
     return None if None in counts else sum(count for count in counts if count is not None)
+
+
+def _stored_count(inputs: Sequence[Input], where: Where | None) -> int:
+    return sum(stored_count(one, where) for one in inputs if isinstance(one, FeatureStore))
 
 
 def _left_out(inputs: Sequence[Input]) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """Images of a store are judged by their stored features, where these are what the detector was fitted on."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pandas as pd
 import pytest
 
 import fewshot
-from fewshot.core.errors import OptionError, StoreError, UnknownNameError
+from fewshot.core.errors import DeviceError, OptionError, StoreError, UnknownNameError
 from fewshot.detector.detector import Detector
 from fewshot.detector.judgement import Judged
 from fewshot.detector.prediction import PredictSettings, predict
@@ -26,7 +28,9 @@ PROVENANCE: dict[str, Any] = {
 }
 
 
-def make_store(path: Path, *, views: tuple[str, ...] = ("clean",), backbone: str = "net", **changed: Any) -> Path:
+def make_store(
+    path: Path, *, views: tuple[str, ...] = ("clean",), backbone: str = "net", layer: str = "pooled", **changed: Any
+) -> Path:
     """Write 40 natural and 20 synthetic images whose first feature tells the classes apart; the last one lacks all."""
     generator = np.random.default_rng(len(path.name))
     synthetic = np.arange(60) >= 40
@@ -43,9 +47,7 @@ def make_store(path: Path, *, views: tuple[str, ...] = ("clean",), backbone: str
     features[:, 0] += 8 * synthetic
     provenance: Mapping[str, Any] = {**PROVENANCE, **changed}
     layers = [
-        LayerData(
-            backbone, "pooled", features, view=view, present=np.arange(60) < 59, default=True, provenance=provenance
-        )
+        LayerData(backbone, layer, features, view=view, present=np.arange(60) < 59, default=True, provenance=provenance)
         for view in views
     ]
     write_store(path, samples, layers, failures=[Failure("59.png", backbone, "clean", "not-finite: NaN")])
@@ -143,3 +145,65 @@ def test_an_image_that_embed_could_not_read_is_listed_last(fitted: Detector, tmp
     assert len(found) == 61
     assert (found[-1].image, found[-1].failure) == ("bad.png", "missing: gone")
     assert len(judge(fitted, tmp_path / "again.h5", where={"source": "gan"})) == 20
+
+
+def fit_on(folder: Path, backbone: str, **changed: Any) -> Detector:
+    folder.mkdir()
+    support, naturals = (make_store(folder / name, backbone=backbone, **changed) for name in ("s.h5", "naturals.h5"))
+    return fewshot.fit(support, naturals=naturals, max_false_alarms=0.1, out=folder / "x.detector", quiet=True)
+
+
+def test_images_are_not_judged_with_other_weights_than_fitted(tmp_path: Path) -> None:
+    detector = fit_on(tmp_path / "fit", "npr", layer="feature")
+    (tmp_path / "a.png").touch()
+    (tmp_path / "other.pth").write_bytes(b"other weights")
+
+    with pytest.raises(StoreError, match=r"x\.detector was produced with weights = .*a{64}.*; give --weights npr=PATH"):
+        predict(detector, [tmp_path / "a.png"], PredictSettings(weights=(f"npr={tmp_path / 'other.pth'}",)), quiet=True)
+
+
+def test_images_are_not_judged_with_another_preprocessing_than_fitted(tmp_path: Path) -> None:
+    detector = fit_on(tmp_path / "fit", "spectrum", layer="feature", weights={})
+    (tmp_path / "a.png").touch()
+
+    with pytest.raises(StoreError, match=r"x\.detector was produced with input = resize 224 > \[0, 1\], and the back"):
+        predict(detector, [tmp_path / "a.png"], quiet=True)
+
+
+def test_a_precision_that_this_machine_lacks_is_refused(tmp_path: Path) -> None:
+    detector = fit_on(tmp_path / "fit", "spectrum", layer="feature", weights={}, precision="fp16")
+    (tmp_path / "a.png").touch()
+
+    with pytest.raises(DeviceError, match=r"x\.detector was produced in fp16, which needs a CUDA device"):
+        predict(detector, [tmp_path / "a.png"], PredictSettings(device="cpu"), quiet=True)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32"])
+def test_a_detector_of_stored_features_of_either_type_comes_back_from_its_file(tmp_path: Path, kind: str) -> None:
+    stores = []
+    for name in ("s.h5", "naturals.h5"):
+        store = fewshot.FeatureStore(make_store(tmp_path / f"wide-{name}"))
+        features = store.read_padded("net", "pooled").astype(kind)
+        layer = LayerData("net", "pooled", features, present=store.present("net"), default=True, provenance=PROVENANCE)
+        write_store(tmp_path / name, store.samples(), [layer], failures=store.failures())
+        stores.append(tmp_path / name)
+
+    fitted = fewshot.fit(stores[0], naturals=stores[1], max_false_alarms=0.1, out=tmp_path / "x.detector", quiet=True)
+
+    loaded = Detector.load(tmp_path / "x.detector")
+    key = ("net", "pooled", "clean")
+    assert loaded.images.features[key].dtype == kind
+    assert np.array_equal(loaded.score(loaded.images.features)[0], fitted.score(fitted.images.features)[0])
+    assert judge(loaded, stores[1])[3] == judge(fitted, stores[1])[3]
+
+
+def test_stores_are_judged_without_torch(fitted: Detector, tmp_path: Path) -> None:
+    code = (
+        "import sys; from fewshot.cli import group; "
+        f"group.main(['predict', {str(fitted.path)!r}, {str(make_store(tmp_path / 'a.h5'))!r}, '-q'], "
+        "standalone_mode=False); print('torch' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "False"
