@@ -116,7 +116,7 @@ def fit_detector(
                 accept_weaker=settings.accept_weaker,
             ),
             clear=clear_threshold(held_out, left_out[support.synthetic], share=settings.max_misses),
-            held_out=told_apart(calibration, held_out, left_out, support),
+            held_out=_told_apart(calibration, held_out, left_out, support),
             unknown_rate=settings.unknown_rate,
             notes=tuple(notes),
             versions=stack_versions(),
@@ -207,7 +207,7 @@ def _scores(found: Sequence[FittedMember], images: KnownImages, rows: IntArray) 
     return combined([each.member for each in found], own)
 
 
-def told_apart(
+def _told_apart(
     calibration: Float64Array, held_out: Float64Array, left_out: Float64Array, support: KnownImages
 ) -> HeldOut:
     """Return the AUROC on images that took no part where both classes were held out, else inside the support.

@@ -24,7 +24,7 @@ def alarm_threshold(
         OptionError: too few naturals for the share, with the arithmetic.
     """
     if not len(calibration):
-        return estimate(left_out, side="above")
+        return _estimate(left_out, side="above")
     found = certify(calibration, share)
     if found is None and accept_weaker and (weaker := certifiable(len(calibration))) is not None:
         found = certify(calibration, weaker)
@@ -62,10 +62,10 @@ def clear_threshold(held_out: Float64Array, left_out: Float64Array, *, share: fl
         share: largest share of misses.
     """
     found = certify(held_out, share, side="below") if len(held_out) else None
-    return found or estimate(left_out, side="below")
+    return found or _estimate(left_out, side="below")
 
 
-def estimate(left_out: Float64Array, *, side: Side) -> Threshold:
+def _estimate(left_out: Float64Array, *, side: Side) -> Threshold:
     """Return the most extreme score of the support's images (n,) that were left out in turn: none lies beyond it."""
     value = float(np.max(left_out) if side == "above" else np.min(left_out))
     return Threshold(value=value, side=side, kind="estimate", images=len(left_out), beyond=0)
