@@ -1,4 +1,4 @@
-"""The adapter for Ray Serve that docs/how-to/serve.md shows, which is collected where Ray is installed (conftest.py)."""
+"""The adapter for Ray Serve that docs/how-to/serve.md shows; collected where Ray is installed (conftest.py)."""
 
 from pathlib import Path
 
