@@ -104,7 +104,7 @@ def main() -> None:
         shown = ", ".join(f"{wall:.1f} s wall {cpu:.1f} s CPU" for wall, cpu in seconds)
         print(f"  {side:<8} {arguments.images} images: {shown}")
     ratios = {
-        what: min(each[at] for each in sides["predict"]) / min(each[at] for each in sides["embed"])
+        what: sum(each[at] for each in sides["predict"]) / sum(each[at] for each in sides["embed"])
         for at, what in enumerate(("wall", "cpu"))
     }
     print(f"  predict / embed: {ratios['wall']:.3f} wall, {ratios['cpu']:.3f} CPU (goal {GOAL})")

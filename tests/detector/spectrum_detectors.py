@@ -1,6 +1,7 @@
 """Images that the spectrum alone tells apart, and a detector of them: no weights, fitted in seconds."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,7 +31,7 @@ def make_support(folder: Path) -> Path:
     return folder
 
 
-def fit_detector(folder: Path, **options: object) -> Detector:
+def fit_detector(folder: Path, **options: Any) -> Detector:
     """Fit on images in a folder and save ``folder/x.detector``, certified for 10 % by 40 naturals of the traffic."""
     make_images(folder / "traffic", 40, synthetic=False, seed=3)
     return fewshot.fit(
