@@ -56,7 +56,20 @@ def row_caveats(rows: Sequence[Row], images: Pool) -> list[str]:
     detectors, inverted = ({row.backbone for row, _ in part} for part in (means, wrong))
     if wrong and (doubt := _doubted_labels(len(inverted), len(detectors), images)):
         notes.append(f"the labels may be inverted (natural = 0, synthetic = 1): {doubt}; look at some images")
-    return [*dict.fromkeys(notes), *oracle_caveats(rows)]
+    return [*dict.fromkeys(notes), *_macro_caveats(rows), *oracle_caveats(rows)]
+
+
+def _macro_caveats(rows: Sequence[Row]) -> list[str]:
+    """Return where no average over generators is given in some trial, because one has no image left to query."""
+    lacking: dict[str, int] = {}
+    for row in rows:
+        if row.source == MACRO and row.metric == "auroc" and np.isnan(row.values).any():
+            shots = "" if row.shots is None else f" at {row.shots} shots"
+            lacking[shots] = max(lacking.get(shots, 0), int(np.isnan(row.values).sum()))
+    return [
+        f"no average over generators (macro){shots} in {count} trials: a generator has no image left to query"
+        for shots, count in lacking.items()
+    ]
 
 
 def _doubted_labels(inverted: int, detectors: int, images: Pool) -> str:

@@ -323,6 +323,17 @@ def test_labels_are_doubted_when_most_detectors_or_names_of_sources_speak_agains
     assert any("the source 'my-camera' is labelled synthetic" in note for note in report.warnings)
 
 
+def test_no_average_over_generators_where_one_has_no_image_left(tmp_path: Path) -> None:
+    samples = toy_samples()
+    first = samples["source"] == GENERATORS[0]
+    few = samples[~first | (first & (first.cumsum() <= 6))]
+    path = toy_store(tmp_path / "few.h5", samples=few.reset_index(drop=True))
+    enough, used_up = (fewshot.adapt(path, trials=2, shots=n, per="source", backbone="net") for n in (3, 6))
+    assert np.isfinite(_one(enough, head="svm", source="macro", metric="auroc").values).all()
+    assert np.isnan(_one(used_up, head="svm", source="macro", metric="auroc").values).all()
+    assert any("no average over generators (macro) at 6 shots in 2 trials" in note for note in used_up.warnings)
+
+
 def test_intervals_that_may_cover_less_are_flagged(tmp_path: Path) -> None:
     frame = toy_samples(240)
     near_one = toy_layer(frame, "net", "late", signal=3.0, default=True)
