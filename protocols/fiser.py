@@ -193,7 +193,7 @@ class Fiser(Protocol):
                 *map(str, applied),
                 *(unused_images(self.support, trials) if self.support else ()),
                 *draw_caveats(trials.draws),
-                *row_caveats(rows),
+                *row_caveats(rows, trials.pool.images),
                 *interval_caveats(rows, trials, kind=self.interval),
             ),
             provenance=provenance(),

@@ -159,7 +159,7 @@ class Robustness(Protocol):
                 *trials.pool.warnings,
                 *dict.fromkeys(map(str, applied)),
                 *draw_caveats(trials.draws),
-                *row_caveats(clean),
+                *row_caveats(clean, trials.pool.images),
                 *interval_caveats(clean, trials, kind="trials"),
             ),
             provenance=provenance(),

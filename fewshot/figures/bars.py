@@ -45,9 +45,9 @@ def draw_bars(axes: Axes, shown: Sequence[Row]) -> None:
     detectors = sorted({detector_name(row, shown) for row in shown})
     width = 0.8 / len(detectors)
     for number, name in enumerate(detectors):
-        summaries = {row.source: row.summary() for row in shown if detector_name(row, shown) == name}
-        positions = np.array([sources.index(source) for source in summaries]) + (number + 0.5) * width - 0.4
-        means, low, high = np.array([[one.mean, one.p5, one.p95] for one in summaries.values()]).T
+        found = {row.source: (row.summary().mean, *row.spread) for row in shown if detector_name(row, shown) == name}
+        positions = np.array([sources.index(source) for source in found]) + (number + 0.5) * width - 0.4
+        means, low, high = np.array(list(found.values())).T
         axes.bar(positions, means, width * 0.92, color=colour(number), label=name)
         reach = np.maximum(np.stack([means - low, high - means]), 0)
         axes.errorbar(positions, means, yerr=reach, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)

@@ -35,9 +35,9 @@ def support_curves(rows: Sequence[Row], *, metric: str = "auroc", source: str = 
     for number, name in enumerate(sorted({detector_name(row, shown) for row in fitted})):
         line = sorted((row for row in fitted if detector_name(row, shown) == name), key=lambda row: _size(row) or 0)
         sizes = np.array([_size(row) for row in line])
-        summaries = [row.summary() for row in line]
-        axes.plot(sizes, [summary.mean for summary in summaries], "o-", color=colour(number), label=name, markersize=4)
-        low, high = [summary.p5 for summary in summaries], [summary.p95 for summary in summaries]
+        means = [row.summary().mean for row in line]
+        axes.plot(sizes, means, "o-", color=colour(number), label=name, markersize=4)
+        low, high = zip(*(row.spread for row in line), strict=True)
         axes.fill_between(sizes, low, high, color=colour(number), alpha=0.15, linewidth=0)
     for number, row in enumerate(without_support):
         axes.axhline(

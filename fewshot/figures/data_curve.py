@@ -21,10 +21,10 @@ _STYLES = (
 
 
 def data_curve(rows: Sequence[Row], *, metrics: Sequence[str], source: str = "macro", title: str = "") -> Figure:
-    """Draw one panel per measure and one line per head: the mean over draws, with its 95 % interval.
+    """Draw one panel per measure and one line per head: the mean over draws, and where the draws landed.
 
-    The interval is a band for attributed classes and a whisker for references; a point of one draw has none. The axis
-    of shares is logarithmic.
+    That is a band for attributed classes and a whisker for references; a point of one draw has none. The axis of shares
+    is logarithmic.
 
     Args:
         rows: of one report; rows without a fraction are left out.
@@ -65,7 +65,7 @@ def _line(axes: "object", line: Sequence[Row], number: int, label: str) -> None:
     summaries = [row.summary() for row in line]
     means = np.array([summary.mean for summary in summaries])
     several = np.array([summary.trials > 1 for summary in summaries])
-    low, high = (np.clip([getattr(summary, end) for summary in summaries], 0, 1) for end in ("low", "high"))
+    low, high = np.array([row.spread for row in line]).T
     if line[0].head.startswith("acm"):
         axes.fill_between(fractions, low, high, where=several, color=colour, alpha=0.2, linewidth=0.8)
     else:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.figures.canvas import colour, drawn
-from fewshot.stats.intervals import mean_interval
+from fewshot.stats.intervals import ENOUGH_DRAWS, mean_interval
 
 GRID = np.linspace(0, 1, 201)
 
@@ -15,7 +15,8 @@ GRID = np.linspace(0, 1, 201)
 def roc_curves(curves: Mapping[str, Sequence[Float64Array]], *, title: str = "") -> Figure:
     """Draw per detector the mean true positive rate over trials, its 95 % interval, and the 5-95 % range of a trial.
 
-    The interval is Student's, point by point: the dark band. The range is the light one.
+    The interval is Student's, point by point: the dark band. The range is the light one. Fewer than ten trials have no
+    interval, and their range is all of them.
 
     Args:
         curves: detector -> one (201,) array per trial: the true positive rate on ``GRID``, as ``roc_on_grid`` gives it.
@@ -25,10 +26,12 @@ def roc_curves(curves: Mapping[str, Sequence[Float64Array]], *, title: str = "")
     axes.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")
     for number, (name, trials) in enumerate(curves.items()):
         stacked = np.stack(trials)
-        low, high = np.percentile(stacked, [5, 95], axis=0)
+        few = len(trials) < ENOUGH_DRAWS
+        low, high = np.percentile(stacked, [0, 100] if few else [5, 95], axis=0)
         axes.plot(GRID, stacked.mean(axis=0), color=colour(number), label=name)
         axes.fill_between(GRID, low, high, color=colour(number), alpha=0.15, linewidth=0)
-        axes.fill_between(GRID, *_interval(stacked), color=colour(number), alpha=0.35, linewidth=0)
+        if not few:
+            axes.fill_between(GRID, *_interval(stacked), color=colour(number), alpha=0.35, linewidth=0)
     axes.axvline(0.05, color="#888888", linewidth=0.8)
     axes.set_xlabel("share of natural images called synthetic")
     axes.set_ylabel("share of synthetic images found")

@@ -14,6 +14,7 @@ from fewshot.figures.curves import has_curve, support_curves
 from fewshot.figures.projection import projection
 from fewshot.page.shown import MOST_CONFUSED, drawable
 from fewshot.results.report import Report
+from fewshot.results.row import spread_in_words
 
 # The first of these that a report has is the one drawn.
 LEADING_METRICS = ("auroc", "accuracy", "average_precision")
@@ -50,7 +51,8 @@ def charts(report: Report) -> Iterator[Chart]:
     words = metric.replace("_", " ")
     if {row.source for row in rows} - set(POOLED):
         figure = generator_bars(rows, metric=metric)
-        caption = f"{words} per generator, at the largest support. Bars: mean over draws; whiskers: nine draws of ten."
+        spread = spread_in_words(rows)
+        caption = f"{words} per generator, at the largest support. Bars: mean over draws; whiskers: {spread}."
         if len(rows) < len(every):
             caption += f" The first {len(rows):,} of {len(every):,} rows."
         yield Chart(figure, caption, wide=figure.get_figwidth() > 6)
@@ -58,7 +60,8 @@ def charts(report: Report) -> Iterator[Chart]:
         pooled = [row for row in rows if row.source == source]
         if has_curve(pooled):
             caption = (
-                f"{words} against the size of the support ({source}). Line: mean over draws; band: nine draws of ten."
+                f"{words} against the size of the support ({source}). Line: mean over draws; band: "
+                f"{spread_in_words(pooled)}."
             )
             yield Chart(support_curves(pooled, metric=metric, source=source), caption)
     if report.confusion is not None and len(report.confusion.names) <= MOST_CONFUSED:

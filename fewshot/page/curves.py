@@ -1,6 +1,6 @@
 """ROC curves of a report, from the scores that ``--keep-scores`` left beside it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,13 @@ from fewshot.figures.bars import detector_name, largest_support
 from fewshot.figures.roc import roc_curves, roc_on_grid
 from fewshot.page.charts import Chart
 from fewshot.results.report import Report
-from fewshot.results.row import Row
+from fewshot.results.row import Row, spread_in_words
 from fewshot.results.scores import Arrays, kept_of_draws, name_at_point, require_array, scores_beside
+from fewshot.stats.intervals import ENOUGH_DRAWS
 from fewshot.stats.metrics import auroc
 
 MOST_CURVES = 6  # in one figure: more cannot be distinguished
 _TOLERANCE = 1e-3  # between a report's AUROC and that of its scores, which are kept as float32
-_CAPTION = (
-    "ROC of all images, at the largest support. Line: mean over draws; dark band: 95 % interval of that mean; light "
-    "band: nine draws of ten. The upright line is a false alarm rate of 5 %."
-)
 
 Trial = tuple[FloatArray, BoolArray]
 
@@ -45,7 +42,16 @@ def roc_charts(report: Report, scores: Arrays) -> Iterator[Chart]:
     names = list(curves)
     for start in range(0, len(names), MOST_CURVES):
         part = {name: curves[name] for name in names[start : start + MOST_CURVES]}
-        yield Chart(roc_curves(part), _CAPTION)
+        yield Chart(roc_curves(part), _caption([row for row, _ in kept]))
+
+
+def _caption(rows: Sequence[Row]) -> str:
+    enough = max(len(row.values) for row in rows) >= ENOUGH_DRAWS
+    interval = " dark band: 95 % interval of that mean; light" if enough else ""
+    return (
+        f"ROC of all images, at the largest support. Line: mean over draws;{interval} band: {spread_in_words(rows)}. "
+        f"The upright line is a false alarm rate of 5 %."
+    )
 
 
 def _trials(row: Row, scores: Arrays) -> Iterator[Trial]:

@@ -107,24 +107,28 @@ def leaderboard_table(entries: Sequence[LeaderboardEntry]) -> str:
 def paper_comparison(entries: Sequence[LeaderboardEntry]) -> list[str]:
     """Return what this report says of the paper's sentence, in both readings, and of its average over twelve.
 
+    A backbone with several heads, layers or shot counts counts once, by the mean of its entries.
+
     The abstract (arXiv 2606.00606) says that an SVM on 10 labelled images per class improves AUROC "averaged over 12
     widely used detectors": either each detector over its own pretrained head, or FiSeR over the mean of the others.
     """
     twelve = [one for one in entries if one.of_the_twelve]
     missing = [name for name in TWELVE if not any(one.backbone.startswith(name) for one in twelve)]
     lines = [_average(twelve, missing)]
-    gains = [one.gain for one in entries if one.gain is not None]
+    gains = _by_backbone([(one.backbone, one.gain) for one in entries if one.gain is not None])
     if gains:
-        of_twelve = [one.gain for one in twelve if one.gain is not None]
+        of_twelve = _by_backbone([(one.backbone, one.gain) for one in twelve if one.gain is not None])
         beside = f"; over the {len(of_twelve)} of the paper's twelve {np.mean(of_twelve):+.4f}" if of_twelve else ""
+        detectors = "1 detector" if len(gains) == 1 else f"{len(gains)} detectors"
         lines.append(
-            f"reading (a), refitted over pretrained head: {np.mean(gains):+.4f} AUROC, averaged over {len(gains)} "
-            f"detectors with a pretrained head{beside}"
+            f"reading (a), refitted over pretrained head: {np.mean(gains):+.4f} AUROC, averaged over {detectors} "
+            f"with a pretrained head{beside}"
         )
     else:
         lines.append("reading (a), refitted over pretrained head: not measured, no backbone here brings its own head")
-    own = [one.refitted.mean for one in entries if one.backbone.split(":")[0] == FISER]
-    others = [one.refitted.mean for one in entries if one.backbone.split(":")[0] != FISER]
+    means = [(one.backbone, one.refitted.mean) for one in entries]
+    own = _by_backbone([(name, mean) for name, mean in means if name.split(":")[0] == FISER])
+    others = _by_backbone([(name, mean) for name, mean in means if name.split(":")[0] != FISER])
     if own and others:
         lines.append(f"reading (b), FiSeR over the mean of the others: {np.mean(own) - np.mean(others):+.4f} AUROC")
     else:
@@ -137,9 +141,17 @@ def paper_comparison(entries: Sequence[LeaderboardEntry]) -> list[str]:
 def _average(twelve: Sequence[LeaderboardEntry], missing: Sequence[str]) -> str:
     if not twelve:
         return "average over the paper's twelve detectors: not measured, none of them is in this report"
-    mean = np.mean([one.refitted.mean for one in twelve])
+    mean = np.mean(_by_backbone([(one.backbone, one.refitted.mean) for one in twelve]))
     lacking = f"; missing: {', '.join(missing)}" if missing else ""
     return f"average over {12 - len(missing)} of the paper's twelve detectors: AUROC {mean:.4f}{lacking}"
+
+
+def _by_backbone(values: Sequence[tuple[str, float]]) -> list[float]:
+    """Return one value per backbone: the mean of its own."""
+    of_backbone: dict[str, list[float]] = {}
+    for backbone, value in values:
+        of_backbone.setdefault(backbone, []).append(value)
+    return [float(np.mean(found)) for found in of_backbone.values()]
 
 
 def _macro(row: Row, macro: dict[tuple[object, ...], Row]) -> float | None:

@@ -1,9 +1,12 @@
 """One line of a report: a measure of one head on one query set, with a value per trial."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from fewshot.stats.intervals import Summary, summarise
+import numpy as np
+
+from fewshot.stats.intervals import ENOUGH_DRAWS, Interval, Summary, draws_interval, summarise
 
 PRETRAINED = "pretrained"  # the name, in a report, of the head that came with a checkpoint
 
@@ -55,6 +58,23 @@ class Row:
         return (self.backbone, self.layer, self.selection, self.head, self.dataset, self.source, size, self.view)
 
     def summary(self, *, ddof: int = 1) -> Summary:
-        """Return mean, sd, interval and range over the trials."""
-        found = summarise(self.values, ddof=ddof)
-        return found if self.interval is None else replace(found, low=self.interval[0], high=self.interval[1])
+        """Return mean, sd, interval and range over the trials; there is no interval of fewer than ten."""
+        interval = draws_interval(self.values) if self.interval is None else Interval(*self.interval)
+        return replace(summarise(self.values, ddof=ddof), low=interval.low, high=interval.high)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Between which values draws landed: nine of ten of them, or all where there are fewer than ten."""
+        known = [value for value in self.values if not np.isnan(value)]
+        if not known:
+            return float("nan"), float("nan")
+        ends = np.percentile(known, [5, 95]) if len(known) >= ENOUGH_DRAWS else (min(known), max(known))
+        return float(ends[0]), float(ends[1])
+
+
+def spread_in_words(rows: Sequence[Row]) -> str:
+    """Return what ``spread`` is of some rows, for a caption: ``nine draws of ten``, ``all 3 draws``, ``one draw``."""
+    most = max((len(row.values) for row in rows), default=0)
+    if most >= ENOUGH_DRAWS:
+        return "nine draws of ten"
+    return "one draw" if most < 2 else f"all {most} draws"

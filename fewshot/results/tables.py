@@ -85,12 +85,12 @@ def _cell(row: Row, column: str) -> str:
 
 
 def _numbers(summary: Summary) -> list[str]:
-    return [
-        f"{_number(summary.p5)}-{_number(summary.p95)}",
-        _number(summary.mean),
-        f"{_number(summary.low)}-{_number(summary.high)}",
-        _number(summary.sd),
-    ]
+    landed = "one draw" if summary.trials == 1 else _range(summary.p5, summary.p95)
+    return [landed, _number(summary.mean), _range(summary.low, summary.high), _number(summary.sd)]
+
+
+def _range(low: float, high: float) -> str:
+    return "n/a" if math.isnan(low) or math.isnan(high) else f"{low:.3f}-{high:.3f}"
 
 
 def _number(value: float) -> str:
@@ -100,6 +100,6 @@ def _number(value: float) -> str:
 def _numeric(cell: str) -> bool:
     return (
         not cell
-        or cell == "n/a"
+        or cell in ("n/a", "one draw")
         or cell.replace("n/a", "0").replace(",", "").replace("-", "").replace(".", "").replace("%", "").isdigit()
     )

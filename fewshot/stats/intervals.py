@@ -9,6 +9,7 @@ from fewshot.core.arrays import Float64Array
 from fewshot.stats import student
 
 CONFIDENCE = 0.95
+ENOUGH_DRAWS = 10  # fewer give no interval, and no range in which nine of ten land
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,28 @@ def mean_interval(values: Sequence[float] | Float64Array, *, confidence: float =
         return Interval(float("nan"), float("nan"), confidence)
     half = student.quantile((1 + confidence) / 2, len(known) - 1) * np.std(known, ddof=1) / np.sqrt(len(known))
     return Interval(float(known.mean() - half), float(known.mean() + half), confidence)
+
+
+def draws_interval(values: Sequence[float] | Float64Array, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of a mean over draws as tables show it: bounded for shares, none of fewer than ten draws.
+
+    Values that all lie between 0 and 1 are shares, whose interval is Student's on the logit scale of the mean (delta
+    method), so that it stays between 0 and 1; of others it is ``mean_interval``. NaN where there is none.
+
+    >>> found = draws_interval([0.99, 1.0, 0.98, 1.0, 1.0, 0.97, 1.0, 1.0, 1.0, 0.9])
+    >>> round(found.low, 3), round(found.high, 3)
+    (0.945, 0.995)
+    """
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    if len(known) < ENOUGH_DRAWS:
+        return Interval(float("nan"), float("nan"), confidence)
+    plain, mean = mean_interval(known, confidence=confidence), float(known.mean())
+    if known.min() < 0 or known.max() > 1 or plain.low == plain.high or not 0 < mean < 1:
+        return plain
+    half, centre = (plain.high - mean) / (mean * (1 - mean)), np.log(mean / (1 - mean))
+    low, high = (1 / (1 + np.exp(-(centre + step))) for step in (-half, half))
+    return Interval(float(low), float(high), confidence)
 
 
 def delong_interval(natural: Float64Array, synthetic: Float64Array, *, confidence: float = CONFIDENCE) -> Interval:

@@ -1,15 +1,17 @@
 """What a reader of the numbers must know: duplicates, inverted labels, unsure intervals, oracles."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from fewshot.draws.episodes import Draw
+from fewshot.draws.episodes import Draw, Pool
 from fewshot.protocols.trials.measures import MACRO, POOLED, IntervalKind
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import PRETRAINED, Row
 
 INVERTED_BELOW = 0.4
+_NATURAL_NAME = re.compile(r"(?<![a-z])(cam|camera|photo(graph)?s?|real|natural|nature|web)(?![a-z])")
 # Where the simulation of docs/experiments/coverage.md found 93 to 97 %:
 NEAR_ONE = 0.98
 NEAR_ONE_OF_FEW = 0.9  # with fewer than MANY_TRIALS
@@ -37,18 +39,49 @@ def draw_caveats(draws: Sequence[Draw]) -> list[str]:
     return notes
 
 
-def row_caveats(rows: Sequence[Row]) -> list[str]:
-    """Return what is suspicious or not honest in the pooled rows."""
-    notes = []
+def row_caveats(rows: Sequence[Row], images: Pool) -> list[str]:
+    """Return what is suspicious or not honest in the pooled rows.
+
+    Args:
+        images: that the rows were measured on.
+    """
+    pooled = [row for row in rows if row.metric == "auroc" and row.source == POOLED]
+    means = [(row, row.summary().mean) for row in pooled]
+    wrong = [(row, mean) for row, mean in means if mean < INVERTED_BELOW]
+    notes = [
+        f"{_what(row)}: AUROC {mean:.3f} is far below 0.5: this detector ranks these images inverted, natural above "
+        f"synthetic"
+        for row, mean in wrong
+    ]
+    detectors, inverted = ({row.backbone for row, _ in part} for part in (means, wrong))
+    if wrong and (doubt := _doubted_labels(len(inverted), len(detectors), images)):
+        notes.append(f"the labels may be inverted (natural = 0, synthetic = 1): {doubt}; look at some images")
+    return [*dict.fromkeys(notes), *_macro_caveats(rows), *oracle_caveats(rows)]
+
+
+def _macro_caveats(rows: Sequence[Row]) -> list[str]:
+    """Return where no average over generators is given in some trial, because one has no image left to query."""
+    lacking: dict[str, int] = {}
     for row in rows:
-        mean = row.summary().mean
-        if row.metric != "auroc" or row.source != POOLED or np.isnan(mean):
-            continue
-        if mean < INVERTED_BELOW:
-            notes.append(
-                f"{_what(row)}: AUROC {mean:.3f} is far below 0.5; the labels are probably inverted (natural = 0)"
-            )
-    return [*dict.fromkeys(notes), *oracle_caveats(rows)]
+        if row.source == MACRO and row.metric == "auroc" and np.isnan(row.values).any():
+            shots = "" if row.shots is None else f" at {row.shots} shots"
+            lacking[shots] = max(lacking.get(shots, 0), int(np.isnan(row.values).sum()))
+    return [
+        f"no average over generators (macro){shots} in {count} trials: a generator has no image left to query"
+        for shots, count in lacking.items()
+    ]
+
+
+def _doubted_labels(inverted: int, detectors: int, images: Pool) -> str:
+    """Return what speaks against the labels: most of several detectors, or the names of sources; empty if nothing."""
+    synthetic = {str(name) for name in images.source[images.synthetic]}
+    cameras = sorted(name for name in synthetic if _NATURAL_NAME.search(name.lower()))
+    reasons = []
+    if detectors > 1 and inverted > detectors / 2:
+        reasons.append(f"{inverted} of {detectors} detectors rank them so")
+    if cameras:
+        reasons.append(f"the source {cameras[0]!r} is labelled synthetic")
+    return " and ".join(reasons)
 
 
 def oracle_caveats(rows: Sequence[Row]) -> list[str]:

@@ -191,7 +191,9 @@ def _measure_dataset(
             found[dataset, name] = natural + len(part.synthetic), values
     if MACRO in sources:
         each = [values for (_, name), (_, values) in found.items() if name != POOLED]
-        found[dataset, MACRO] = len(query), {m: float(np.mean([values[m] for values in each])) for m in METRICS}
+        whole = len(each) == len(set(sources) - {POOLED, MACRO})  # otherwise it would be the average of others
+        means = {m: float(np.mean([values[m] for values in each])) if whole else float("nan") for m in METRICS}
+        found[dataset, MACRO] = len(query), means
     return found
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.svm import SVC
@@ -293,6 +294,44 @@ def test_inverted_labels_are_suspected(tmp_path: Path) -> None:
     write_store(tmp_path / "i.h5", samples, [layer, inverted])
     report = fewshot.adapt(tmp_path / "i.h5", trials=2)
     assert any("head pretrained: AUROC 0.000" in note and "inverted" in note for note in report.warnings)
+
+
+def _backwards(samples: pd.DataFrame, backbone: str, sign: float) -> list[LayerData]:
+    logit = np.where(samples["synthetic"], sign, -sign)[:, None].astype(np.float32)
+    return [toy_layer(samples, backbone, "x", signal=1.0), LayerData(backbone, "logit", logit)]
+
+
+def test_one_detector_that_ranks_the_wrong_way_round_says_nothing_of_the_labels(tmp_path: Path) -> None:
+    samples = toy_samples()
+    layers = [*_backwards(samples, "a", -1.0), *_backwards(samples, "b", 1.0), *_backwards(samples, "c", 1.0)]
+    write_store(tmp_path / "i.h5", samples, layers)
+    report = fewshot.adapt(tmp_path / "i.h5", trials=2)
+    assert any("this detector ranks these images inverted" in note for note in report.warnings)
+    assert not any("labels" in note for note in report.warnings)
+
+
+def test_labels_are_doubted_when_most_detectors_or_names_of_sources_speak_against_them(tmp_path: Path) -> None:
+    samples = toy_samples()
+    layers = [*_backwards(samples, "a", -1.0), *_backwards(samples, "b", -1.0), *_backwards(samples, "c", 1.0)]
+    write_store(tmp_path / "most.h5", samples, layers)
+    most = fewshot.adapt(tmp_path / "most.h5", trials=2)
+    assert any("labels may be inverted" in note and "2 of 3 detectors" in note for note in most.warnings)
+
+    named = samples.assign(source=np.where(samples["synthetic"], "my-camera", "sd15"))
+    write_store(tmp_path / "named.h5", named, _backwards(named, "a", -1.0))
+    report = fewshot.adapt(tmp_path / "named.h5", trials=2)
+    assert any("the source 'my-camera' is labelled synthetic" in note for note in report.warnings)
+
+
+def test_no_average_over_generators_where_one_has_no_image_left(tmp_path: Path) -> None:
+    samples = toy_samples()
+    first = samples["source"] == GENERATORS[0]
+    few = samples[~first | (first & (first.cumsum() <= 6))]
+    path = toy_store(tmp_path / "few.h5", samples=few.reset_index(drop=True))
+    enough, used_up = (fewshot.adapt(path, trials=2, shots=n, per="source", backbone="net") for n in (3, 6))
+    assert np.isfinite(_one(enough, head="svm", source="macro", metric="auroc").values).all()
+    assert np.isnan(_one(used_up, head="svm", source="macro", metric="auroc").values).all()
+    assert any("no average over generators (macro) at 6 shots in 2 trials" in note for note in used_up.warnings)
 
 
 def test_intervals_that_may_cover_less_are_flagged(tmp_path: Path) -> None:

@@ -48,3 +48,19 @@ def test_both_readings_of_the_claim_are_computed() -> None:
 def test_what_was_not_measured_is_said() -> None:
     found = paper_comparison(leaderboard(_report(_row("mobilenet", "svm", 0.8))))
     assert all("not measured" in line for line in found)
+
+
+def test_a_detector_with_several_heads_and_shots_counts_once() -> None:
+    report = _report(
+        _row("npr", "pretrained", 0.6),
+        _row("npr", "svm", 0.7),
+        _row("npr", "knn", 0.8),
+        _row("npr", "lda", 0.9),
+        _row("unifd", "pretrained", 0.5),
+        _row("unifd", "svm", 0.8),
+    )
+    average, own_head, _ = paper_comparison(leaderboard(report))
+    assert "average over 2 of the paper's twelve detectors: AUROC 0.8000" in average
+    assert "+0.2500 AUROC, averaged over 2 detectors with a pretrained head" in own_head
+    alone = paper_comparison(leaderboard(_report(_row("npr", "pretrained", 0.6), _row("npr", "svm", 0.7, 0.8))))
+    assert "averaged over 1 detector with" in alone[1]

@@ -9,7 +9,8 @@ import pytest
 
 from fewshot.core.errors import OutputError, ReportError
 from fewshot.results.report import Report, Row
-from fewshot.stats.intervals import mean_interval, summarise
+from fewshot.results.row import spread_in_words
+from fewshot.stats.intervals import draws_interval, mean_interval, summarise
 
 
 def _row(values: tuple[float, ...] = (0.5, 0.75), **changes: object) -> Row:
@@ -134,3 +135,22 @@ def test_missing_report_and_unwritable_place_say_what_to_do(tmp_path: Path) -> N
         Report.load(tmp_path / "none.json")
     with pytest.raises(OutputError, match="another path by -o"):
         _report(_row()).save(tmp_path / "no" / "folder" / "r.json")
+
+
+def test_fewer_than_ten_draws_have_no_interval_and_more_have_one_between_0_and_1() -> None:
+    three, ten = _row((0.1, 0.5, 0.9)), _row((0.99, 1.0, 0.98, 1.0, 1.0, 0.97, 1.0, 1.0, 1.0, 0.9))
+    assert math.isnan(three.summary().low)
+    assert three.spread == (0.1, 0.9)
+    assert spread_in_words([three]) == "all 3 draws"
+    found = ten.summary()
+    assert 0.9 < found.low < found.mean < found.high < 1
+    assert mean_interval(ten.values).high > 1  # what it is bounded against
+    assert ten.spread == pytest.approx((0.9315, 1.0))
+    assert spread_in_words([ten]) == "nine draws of ten"
+    assert spread_in_words([_row((0.5,))]) == "one draw"
+
+
+def test_the_bounded_interval_of_a_mean_covers_at_its_confidence() -> None:
+    draws = np.random.default_rng(0).beta(18, 2, (4000, 20))
+    covered = [found.low <= 0.9 <= found.high for found in map(draws_interval, draws)]
+    assert 0.93 <= np.mean(covered) <= 0.97
