@@ -26,7 +26,7 @@ from fewshot.embeddings.pipeline.settings import (
 from fewshot.embeddings.pipeline.units import Unit
 from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.store.reader import LayerInfo
-from fewshot.embeddings.weights.locate import require_known, resolve, value_of
+from fewshot.embeddings.weights.locate import resolve, value_of
 
 _BATCH = 32  # where a store does not say how many images made a batch
 
@@ -77,7 +77,6 @@ def recorded_plan(
         planned = planned_of(backbone, found)
         _require_same(reference, planned.reference, where=where)
         chosen[name] = ChosenBackbone(backbone, planned)
-    require_known(weights, [each.backbone.card for each in chosen.values()])
     tasks = tuple(
         task_of(chosen[name], parse(view), pixels=pixels, precision=compute.precision, dtype=first.dtype)
         for name, view in dict.fromkeys((info.backbone, info.view) for info in infos)

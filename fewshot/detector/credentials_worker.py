@@ -3,7 +3,6 @@
 import json
 import os
 import resource
-import sys
 from typing import Any
 
 from fewshot.core.child import connected
@@ -54,7 +53,6 @@ def _limit(memory_bytes: int) -> None:
 
 def _be_silent() -> None:
     """Let what the native library prints of a file, a panic for example, go nowhere: others wrote that text."""
-    sys.stdout.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)

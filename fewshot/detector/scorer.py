@@ -24,6 +24,7 @@ from fewshot.embeddings.pipeline.recorded import recorded_plan
 from fewshot.embeddings.pipeline.settings import DECODE_SECONDS
 from fewshot.embeddings.pipeline.unit_result import UnitResult
 from fewshot.embeddings.pipeline.units import Unit, unit_images
+from fewshot.embeddings.weights.locate import require_known
 
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
 _CHUNK = 8192  # paths listed at a time, so that an endless list takes bounded memory
@@ -72,6 +73,7 @@ class Scorer:
         own = {(info.backbone, info.view) for info in detector.layers}
         self._own_tasks = tuple(task for task in unit.tasks if (task.backbone, task.view.name) in own)
         self._embedder = Embedder(plan)
+        require_known(weights, [backbone.card for backbone in self._embedder.backbones.values()])
 
     def __enter__(self) -> Self:
         self._embedder.__enter__()

@@ -19,8 +19,8 @@ from fewshot.core.errors import (
     StoreError,
     UnknownNameError,
 )
-from fewshot.detector import fitting_inputs
 from fewshot.detector.detector import Detector
+from fewshot.embeddings import extract as extraction
 from fewshot.embeddings.extract import embed, extract
 from fewshot.embeddings.store.reader import FeatureStore
 
@@ -76,7 +76,7 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         roots.append(f"{root.name} {done.embedded}")
         return done
 
-    monkeypatch.setattr(fitting_inputs, "extract", spied)
+    monkeypatch.setattr(extraction, "extract", spied)
     return roots
 
 
