@@ -6,7 +6,7 @@ A block that cannot be run here stands under a comment ``<!-- not run: WHY -->``
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 import fewshot
 from fewshot.cli import group
+from fewshot.demo.deployed import deployed
 from fewshot.demo.images import write_images
 from fewshot.demo.story import BACKBONES
 from fewshot.embeddings.networks.trunks import ShortResNet
@@ -55,10 +56,11 @@ def expanded(words: list[str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which ``fewshot demo`` has embedded one tile of every photograph."""
+    """A folder in which ``fewshot demo`` has embedded one tile of every photograph and fitted a detector."""
     folder = tmp_path_factory.mktemp("demo")
     write_images(folder / "images", most=1)
-    fewshot.embed(folder / "images", backbones=BACKBONES, out=folder / "images.h5", workers=0)
+    store = fewshot.embed(folder / "images", backbones=BACKBONES, out=folder / "images.h5", workers=0)
+    deployed(store, folder / "demo.detector", seed=0)
     return folder
 
 
@@ -80,7 +82,30 @@ def place(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: 
         for file in sorted((demo / "images" / source).glob("*.png"))[:few]:
             shutil.copy(file, tmp_path / "images" / target / file.name)
     _write_weights(page.stem, tmp_path)
+    if page.stem in ("README", "ten-images-to-a-detector"):
+        _write_afternoon(demo / "images", tmp_path)
     return tmp_path
+
+
+def _write_afternoon(images: Path, folder: Path) -> None:
+    """Write a support, naturals, an inbox, a frozen set and labels: crops of the demo's tiles, no two of one place."""
+    natural, synthetic = (sorted((images / name).glob("*.png")) for name in ("natural", "transposed-convolution"))
+    _write_crops(natural[:5], folder / "support/natural/my-camera", 2)
+    _write_crops(synthetic[:5], folder / "support/synthetic/new-generator", 2)
+    _write_crops(natural[5:11], folder / "my-naturals", 12)
+    _write_crops([*natural[11:14], *synthetic[11:14]], folder / "inbox", 5)
+    _write_crops(natural[14:], folder / "frozen/natural/my-camera", 4)
+    _write_crops(synthetic[14:], folder / "frozen/synthetic/new-generator", 4)
+    (folder / "labelled.csv").write_text("path,label\ninbox/0-0.png,natural\ninbox/3-0.png,synthetic\ninbox/4-1.png,\n")
+
+
+def _write_crops(tiles: Sequence[Path], folder: Path, each: int) -> None:
+    folder.mkdir(parents=True)
+    for number, tile in enumerate(tiles):
+        with Image.open(tile) as image:
+            for place in range(each):
+                left, top = 4 * (place % 4), 8 * (place // 4)
+                image.crop((left, top, left + 160, top + 160)).save(folder / f"{number}-{place}.png")
 
 
 def _write_weights(page: str, folder: Path) -> None:
