@@ -18,7 +18,7 @@ test: $(READY)
 	$(BIN)/pytest -n $(JOBS) -m "not slow and not gpu"
 
 test-slow: $(READY)
-	$(BIN)/pytest -n $(JOBS) -m "slow and not gpu"
+	$(BIN)/pytest -n $(JOBS) --no-loadscope-reorder -m "slow and not gpu"
 
 # Damaged files at every door, SECONDS each; `make test-slow` does the same for 30 seconds.
 SECONDS ?= 600

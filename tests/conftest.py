@@ -1,6 +1,7 @@
 """Where tests find ../shared, and the rule that its presence allows no skip."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,21 @@ def quickly_filled() -> Callable[..., "Backbone"]:
         return backbone
 
     return filled
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt what they start: a shell that starts pytest in the background makes all below ignore that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files whose tests are given more time than usual first, so that no process ends with one of them alone."""
+    slowest: dict[Path, float] = {}
+    for item in items:
+        allowed = item.get_closest_marker("timeout")
+        slowest[item.path] = max(slowest.get(item.path, 0.0), float(allowed.args[0]) if allowed else 0.0)
+    items.sort(key=lambda item: -slowest[item.path])
 
 
 @pytest.hookimpl(hookwrapper=True)

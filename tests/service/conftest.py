@@ -1,6 +1,7 @@
 """A small detector without weights, and images that are made on the spot."""
 
 import io
+import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,10 @@ from PIL import Image
 from fewshot.detector.detector import Detector
 from fewshot.detector.fit import fit
 
-collect_ignore = [] if find_spec("ray") else ["test_ray.py"]  # Ray is no dependency; a skip would be a failure here
+# Neither Ray nor a browser is a dependency, and a skip would be a failure here.
+_BROWSER = shutil.which("chromium") and shutil.which("chromedriver")
+collect_ignore = [] if find_spec("ray") else ["test_ray.py"]
+collect_ignore += [] if _BROWSER else ["test_page_in_browser.py"]
 
 
 def png(seed: int, *, synthetic: bool = False, pixels: int = 64) -> bytes:
