@@ -108,7 +108,7 @@ def _add_judging(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/predict",
         openapi_extra=schemas.IMAGES,
-        responses=schemas.answers(400, 408, 413, 415, 422, 429, 503, schema=schemas.PREDICTED),
+        responses=schemas.answers(400, 403, 408, 413, 415, 422, 429, 503, schema=schemas.PREDICTED),
     )
     async def predict(request: Request, stability: bool = False, provenance: bool = False) -> Response:
         """Judge images: for each a result or a problem, in their order."""
@@ -165,7 +165,7 @@ def _add_feedback(app: FastAPI, service: Service) -> None:
         "/v1/feedback",
         status_code=201,
         openapi_extra=schemas.FEEDBACK,
-        responses=schemas.answers(400, 408, 413, 415, 422, 503, status=201),
+        responses=schemas.answers(400, 403, 408, 413, 415, 422, 503, status=201),
     )
     async def feedback(request: Request) -> Response:
         """Keep what somebody says of one image: what it is, and what was said of it."""

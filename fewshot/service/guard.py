@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fewshot.core.control_characters import escape_control
 from fewshot.service.metrics import Metrics
 from fewshot.service.problems import (
+    OTHER_SITE,
     UNAVAILABLE,
     UNKNOWN_HOST,
     Problem,
@@ -29,6 +30,9 @@ _HEADERS = {
 
 class Guard:
     """ASGI middleware.
+
+    A page of another site that sends something here is refused: it could not read the answer, but cost computing, and
+    a line in the log. Browsers say so by ``Sec-Fetch-Site``; programs send no such header.
 
     Args:
         hosts: names by which the service may be called, without port; None lets every name in. A page of another
@@ -74,11 +78,16 @@ class Guard:
             self._metrics.seconds.labels(route).observe(time.monotonic() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        host = Headers(scope=scope).get("host", "")
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
         if self._hosts is not None and _name(host) not in self._hosts:
             names = ", ".join(sorted(self._hosts))
             detail = f"it was called by {escape_control(host[:100])!r} and goes by {names}; --allow-host adds a name"
             await problem_response(Problem(UNKNOWN_HOST, detail), request_id)(scope, receive, send)
+            return
+        if scope["method"] == "POST" and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            detail = "a page of another site sent this; open the page of this service, or send it by a program"
+            await problem_response(Problem(OTHER_SITE, detail), request_id)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -17,12 +17,14 @@ MEDIA_TYPE = "application/problem+json"
 LOG = logging.getLogger("fewshot.service")
 _MOST_CHARACTERS = 500
 
-BAD_REQUEST, UNKNOWN_HOST, NOT_FOUND, METHOD = "bad-request", "unknown-host", "not-found", "method-not-allowed"
+BAD_REQUEST, UNKNOWN_HOST, OTHER_SITE = "bad-request", "unknown-host", "other-site"
+NOT_FOUND, METHOD = "not-found", "method-not-allowed"
 SLOW, LARGE, MEDIA, INVALID = "too-slow", "too-large", "unsupported-media-type", "invalid-request"
 BUSY, HEADERS, FAILED, UNAVAILABLE = "too-many-requests", "headers-too-large", "failed", "unavailable"
 _KINDS = {
     BAD_REQUEST: (400, "The request cannot be read"),
     UNKNOWN_HOST: (400, "The service does not go by this name"),
+    OTHER_SITE: (403, "Pages of other sites may not send this"),
     NOT_FOUND: (404, "There is nothing here"),
     METHOD: (405, "This cannot be done here"),
     SLOW: (408, "The request did not arrive in time"),

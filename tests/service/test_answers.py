@@ -263,6 +263,16 @@ def test_our_own_name_is_taken_with_any_port(client: TestClient, host: str) -> N
     assert client.get("/v1/detector", headers={"host": host}).status_code == 200
 
 
+@pytest.mark.parametrize(("site", "taken"), [("cross-site", False), ("same-site", False), ("same-origin", True)])
+def test_only_our_own_page_may_send_images_from_a_browser(client: TestClient, site: str, taken: bool) -> None:
+    headers = {"content-type": "image/png", "sec-fetch-site": site}
+    answer = client.post("/v1/predict", content=png(1), headers=headers)
+    if taken:
+        assert answer.status_code == 200
+    else:
+        require_problem(answer, 403, "other-site")
+
+
 def test_a_service_that_is_being_stopped_takes_no_images_and_is_not_ready(client: TestClient) -> None:
     service = client.app.state.service  # type: ignore[attr-defined]  # of our own application
     service.stopping = True
