@@ -361,7 +361,7 @@ were left out in turn ({estimates} fits): the false-alarm rates that such thresh
 
 A head fits its own support: its naturals score lower than any other natural image, the more so the more dimensions
 there are, and a threshold from them flags most of the traffic. `fewshot fit` never takes it. Left-out scores are not
-shifted like that: ten naturals give a rate of about 1 / 11 on average, or less. But one fit in twenty is at or above
+shifted like that: ten naturals give a rate of about 1 / 11 on average. But one fit in twenty is at or above
 the last column, which is why it is called an estimate and promises nothing.
 
 ## On real images

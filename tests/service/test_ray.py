@@ -22,6 +22,7 @@ def test_ray_serves_what_create_app_returns(detector_file: Path) -> None:
         serve.run(Service.bind())  # type: ignore[attr-defined]  # the decorators give it
         headers = {"Content-Type": "image/png"}
         answer = httpx.post("http://127.0.0.1:8000/v1/predict", content=png(1), headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
         assert "verdict" in answer.json()["results"][0]
     finally:
         serve.shutdown()
