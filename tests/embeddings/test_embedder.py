@@ -57,7 +57,7 @@ def rewritten(store: FeatureStore, path: Path, change: Callable[[dict[str, Any]]
     return FeatureStore(path)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_the_same_image_has_the_same_row_for_every_view_and_precision(
     tree: Path, tmp_path: Path, precision: str
 ) -> None:
