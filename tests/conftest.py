@@ -65,6 +65,8 @@ def pytest_configure() -> None:
     """Let tests interrupt what they start: a shell that starts pytest in the background makes all below ignore that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup: a handler is not inherited, and pytest lives on
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
