@@ -7,7 +7,7 @@ log: each takes a lock for the moment of writing.
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ from fewshot.core.files import output_error
 from fewshot.core.outputs import AUDIT_LOG, require_kind
 from fewshot.core.regular_files import open_regular, require_regular
 from fewshot.detector.description import Finite, Share
+from fewshot.detector.detector import Detector
+from fewshot.detector.judgement import Judged
 from fewshot.detector.verdict import Verdict
 
 VERSION: Literal[1] = 1
@@ -68,6 +70,31 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True):
     p_value: Share
     alarm: Finite
     clear: Finite
+
+
+def entries(detector: Detector, some: Sequence[Judged], *, now: datetime) -> list[AuditEntry]:
+    """Return the lines of an audit log for the verdicts of some images; what failed has none.
+
+    Args:
+        now: when they were given, UTC.
+    """
+    alarm, clear = detector.description.alarm.value, detector.description.clear.value
+    return [
+        AuditEntry(
+            time=now.isoformat(timespec="milliseconds"),
+            image_sha256=judged.file_sha256,
+            detector_sha256=detector.digest,
+            image=judged.image,
+            score=judged.judgement.score,
+            verdict=judged.judgement.verdict,
+            unknown=judged.judgement.unknown,
+            p_value=judged.judgement.p_value,
+            alarm=alarm,
+            clear=clear,
+        )
+        for judged in some
+        if judged.judgement is not None
+    ]
 
 
 class AuditLog:

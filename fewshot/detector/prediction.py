@@ -13,7 +13,7 @@ from typing import Any
 from fewshot.core.errors import InputError, OptionError
 from fewshot.core.outputs import AUDIT_LOG, Output, require_outputs
 from fewshot.core.progress import Progress
-from fewshot.detector.audit_log import AuditEntry, AuditLog
+from fewshot.detector.audit_log import AuditLog, entries
 from fewshot.detector.detector import Detector
 from fewshot.detector.judgement import Judged
 from fewshot.detector.prediction_inputs import ImageFiles, Input, path_lists, read_inputs
@@ -180,31 +180,6 @@ class _Job:
 
     def _advance(self, images: int) -> None:
         self.progress.advance(images, note=f"{self.tally.failed} failed" if self.tally.failed else "")
-
-
-def entries(detector: Detector, some: Sequence[Judged], *, now: datetime) -> list[AuditEntry]:
-    """Return the lines of an audit log for the verdicts of some images; what failed has none.
-
-    Args:
-        now: when they were given, UTC.
-    """
-    alarm, clear = detector.description.alarm.value, detector.description.clear.value
-    return [
-        AuditEntry(
-            time=now.isoformat(timespec="milliseconds"),
-            image_sha256=judged.file_sha256,
-            detector_sha256=detector.digest,
-            image=judged.image,
-            score=judged.judgement.score,
-            verdict=judged.judgement.verdict,
-            unknown=judged.judgement.unknown,
-            p_value=judged.judgement.p_value,
-            alarm=alarm,
-            clear=clear,
-        )
-        for judged in some
-        if judged.judgement is not None
-    ]
 
 
 def _require_files(

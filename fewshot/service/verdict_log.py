@@ -1,10 +1,11 @@
 """Every verdict of a service in the audit log of ``--log``, written before it is answered."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fewshot.detector.audit_log import AuditEntry, AuditLog
+from fewshot.detector.audit_log import AuditLog, entries
 from fewshot.detector.detector import Detector
 from fewshot.detector.judgement import Judged
 from fewshot.service.uploads import Upload
@@ -30,30 +31,10 @@ class VerdictLog:
             OutputError: it cannot be written.
         """
         if self._log is not None:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._log.append(_entries(detector, uploads, found, now))
+            named = [replace(judged, image=upload.name) for upload, judged in zip(uploads, found, strict=True)]
+            self._log.append(entries(detector, named, now=datetime.now(UTC)))
 
     def close(self) -> None:
         """Have the disk take all lines."""
         if self._log is not None:
             self._log.close()
-
-
-def _entries(detector: Detector, uploads: Sequence[Upload], found: Sequence[Judged], now: str) -> list[AuditEntry]:
-    described = detector.description
-    return [
-        AuditEntry(
-            time=now,
-            image_sha256=judged.file_sha256,
-            detector_sha256=detector.digest,
-            image=upload.name,
-            score=judged.judgement.score,
-            verdict=judged.judgement.verdict,
-            unknown=judged.judgement.unknown,
-            p_value=judged.judgement.p_value,
-            alarm=described.alarm.value,
-            clear=described.clear.value,
-        )
-        for upload, judged in zip(uploads, found, strict=True)
-        if judged.judgement is not None
-    ]
