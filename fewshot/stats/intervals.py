@@ -89,9 +89,7 @@ def draws_interval(values: Sequence[float] | Float64Array, *, confidence: float 
     plain, mean = mean_interval(known, confidence=confidence), float(known.mean())
     if known.min() < 0 or known.max() > 1 or plain.low == plain.high or not 0 < mean < 1:
         return plain
-    half, centre = (plain.high - mean) / (mean * (1 - mean)), np.log(mean / (1 - mean))
-    low, high = (1 / (1 + np.exp(-(centre + step))) for step in (-half, half))
-    return Interval(float(low), float(high), confidence)
+    return _on_logit_scale(mean, plain.high - mean, confidence)
 
 
 def delong_interval(natural: Float64Array, synthetic: Float64Array, *, confidence: float = CONFIDENCE) -> Interval:
@@ -110,9 +108,13 @@ def delong_interval(natural: Float64Array, synthetic: Float64Array, *, confidenc
     variance = rows.synthetic.var(ddof=1) / len(rows.synthetic) + rows.natural.var(ddof=1) / len(rows.natural)
     if not 0 < auroc < 1 or not np.isfinite(variance):
         return Interval(float("nan"), float("nan"), confidence)
-    half = ndtri((1 + confidence) / 2) * np.sqrt(variance) / (auroc * (1 - auroc))
-    centre = np.log(auroc / (1 - auroc))
-    low, high = (1 / (1 + np.exp(-(centre + step))) for step in (-half, half))
+    return _on_logit_scale(auroc, ndtri((1 + confidence) / 2) * np.sqrt(variance), confidence)
+
+
+def _on_logit_scale(share: float, half: float, confidence: float) -> Interval:
+    """Return the interval of a share between 0 and 1 whose half width is ``half`` on its own scale (delta method)."""
+    centre, reach = np.log(share / (1 - share)), half / (share * (1 - share))
+    low, high = (1 / (1 + np.exp(-(centre + step))) for step in (-reach, reach))
     return Interval(float(low), float(high), confidence)
 
 
