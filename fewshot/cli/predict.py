@@ -64,13 +64,17 @@ def command(detector: Path, images: tuple[str, ...], as_json: bool, **options: A
         predict(loaded, images, PredictSettings(**options), show=shown.some, end=shown.end, **files)
 
 
-class _Text:
-    """Verdicts as a table, then the counts and what the threshold promises."""
+class _Shown:
+    """What is printed while images are judged: each of them with ``listing``, which begins with the first."""
 
     def __init__(self, detector: "Detector", *, listing: bool) -> None:
         self.detector = detector
         self.listing = listing
         self._begun = False
+
+
+class _Text(_Shown):
+    """Verdicts as a table, then the counts and what the threshold promises."""
 
     def some(self, judged: "Sequence[Judged]") -> None:
         """Print a line for each, unless they are written to a file."""
@@ -102,13 +106,8 @@ class _Text:
             print_line(f"{'':<11}not used in the score: {sentence}")
 
 
-class _Json:
+class _Json(_Shown):
     """One JSON document, printed as it comes: the detector, every image unless they are in a file, the counts."""
-
-    def __init__(self, detector: "Detector", *, listing: bool) -> None:
-        self.detector = detector
-        self.listing = listing
-        self._begun = False
 
     def some(self, judged: "Sequence[Judged]") -> None:
         """Print the images, one a line."""

@@ -11,13 +11,12 @@ import numpy as np
 from fewshot.core.arrays import IntArray
 from fewshot.core.errors import InputError
 from fewshot.detector.description import Counts
-from fewshot.detector.fitting_inputs import Class, Embedding, Given, chosen_rows, is_store, opened
+from fewshot.detector.fitting_inputs import CLASSES, Embedding, Given, chosen_rows, class_wanted, is_store, opened
 from fewshot.detector.known_images import KnownImages, Role
 from fewshot.detector.labelled_table import SUFFIXES, read_labels
 from fewshot.embeddings.search.query import image_files
 
 _CERTIFYING: Mapping[Role, str] = {"calibration": "--naturals", "held-out": "--synthetics"}
-_CLASSES: Mapping[Role, Class] = {"calibration": "natural", "held-out": "synthetic"}
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,13 @@ class Added:
 def open_labelled(given: Given, embedding: Embedding, role: Role) -> Opened:
     """Return labelled images with the features that the detector looks at, each of its pixels once."""
     skipped = 0
-    table = not is_store(given) and Path(str(given)).suffix.lower() in SUFFIXES and role not in _CLASSES
+    table = not is_store(given) and Path(str(given)).suffix.lower() in SUFFIXES and role not in CLASSES
     if table:
         listed = read_labels(Path(str(given)).expanduser())
         given, skipped = listed.written(embedding.folder, name=Path(str(given)).stem), listed.skipped
-    store = opened(given, embedding, unlabelled=_CLASSES.get(role))
+    store = opened(given, embedding, unlabelled=CLASSES.get(role))
     keys = [(info.backbone, info.layer, info.view) for info in embedding.like]
-    wanted = {"natural": False, "synthetic": True}.get(_CLASSES.get(role, ""))
-    chosen = chosen_rows(store, keys, synthetic=wanted)
+    chosen = chosen_rows(store, keys, synthetic=class_wanted(role))
     images = chosen.images(keys, role=role)
     once = _once(images)
     files = image_files(store, chosen.rows[once])

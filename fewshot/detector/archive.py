@@ -70,7 +70,7 @@ def unpack(content: bytes, *, where: str) -> dict[str, bytes]:
             f"{where} is a detector of version {version}, and this fewshot reads versions 1 to {VERSION}; install a "
             f"later fewshot, or fit it again"
         )
-    if hashlib.sha256(content[:-_HEX]).hexdigest().encode() != found[2]:
+    if hashlib.sha256(memoryview(content)[:-_HEX]).hexdigest().encode() != found[2]:
         raise WeightsError(f"{where} is damaged: it is not as it was written; copy it again, or fit it again")
     return _members(content, where)
 

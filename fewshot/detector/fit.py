@@ -19,11 +19,12 @@ from fewshot.detector.choice import Choosable
 from fewshot.detector.detector import Detector
 from fewshot.detector.fitting import FitSettings, fit_detector
 from fewshot.detector.fitting_inputs import (
-    Class,
+    CLASSES,
     Embedding,
     Given,
     Labelled,
     chosen_rows,
+    class_wanted,
     is_store,
     known_as,
     listed,
@@ -81,7 +82,6 @@ OPTIONS: Mapping[Role, str] = {
     "held-out": "--synthetics",
     "known": "--sources",
 }
-_CLASSES: Mapping[Role, Class] = {"calibration": "natural", "held-out": "synthetic"}
 
 
 def fit(  # noqa: PLR0913  # every option of the command, each with its default
@@ -204,7 +204,7 @@ def _stores(images: FitImages, embedding: Embedding, heads: Sequence[Head]) -> d
     embedding = replace(embedding, views=views)
     found: dict[Role, FeatureStore] = {}
     for role, given in sorted(images.given.items(), key=lambda item: not is_store(item[1])):
-        found[role] = opened(given, embedding, unlabelled=_CLASSES.get(role))
+        found[role] = opened(given, embedding, unlabelled=CLASSES.get(role))
         if not embedding.like:
             embedding = embedding.beside(found[role])
     return {role: found[role] for role in images.given}
@@ -264,7 +264,7 @@ def _parts(
         role: chosen_rows(
             store,
             keys,
-            synthetic={"natural": False, "synthetic": True}.get(_CLASSES.get(role, "")),
+            synthetic=class_wanted(role),
             where={"support": images.where, "calibration": images.naturals_where}.get(role),
         )
         for role, store in stores.items()
@@ -303,7 +303,7 @@ def _notes(images: FitImages, parts: Mapping[Role, Labelled]) -> list[str]:
         if lost:
             notes.append(f"{lost} {_images(lost)} of {OPTIONS[role]} could not be used and took no part")
         if part.other_class:
-            unwanted = {"natural": "synthetic", "synthetic": "natural"}[_CLASSES[role]]
+            unwanted = {"natural": "synthetic", "synthetic": "natural"}[CLASSES[role]]
             count = part.other_class
             notes.append(f"{count} {unwanted} {_images(count)} of {OPTIONS[role]} took no part")
     return notes

@@ -22,6 +22,7 @@ from fewshot.embeddings.weights.locate import value_of
 
 Given = Path | str | FeatureStore
 Class = Literal["natural", "synthetic"]
+CLASSES: Mapping[Role, Class] = {"calibration": "natural", "held-out": "synthetic"}  # roles of one class
 _LISTED = 20  # images that could not be used, by name
 STORE_SUFFIXES = (".h5", ".hdf5")
 
@@ -139,6 +140,12 @@ def recorded_options(infos: Sequence[LayerInfo]) -> dict[str, Any]:
 def known_as(store: FeatureStore, names: Sequence[str]) -> list[str]:
     """Return the names by which a store knows backbones that were named; of a weight file of the user's, its stem."""
     return [name if name in store.backbones else Path(name).stem for name in names]
+
+
+def class_wanted(role: Role) -> bool | None:
+    """Return whether the images of a role are the synthetic ones of what is given, None where both classes are."""
+    wanted = CLASSES.get(role)
+    return None if wanted is None else wanted == "synthetic"
 
 
 def is_store(given: Given) -> bool:

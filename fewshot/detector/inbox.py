@@ -1,8 +1,6 @@
 """Unlabelled images that wait: folders, files, tables and stores, as stores with the features of a detector."""
 
 import csv
-import hashlib
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,14 +10,13 @@ import numpy as np
 
 from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import InputError
-from fewshot.core.files import write_bytes
 from fewshot.detector.fitting_inputs import Embedding, is_store, opened
+from fewshot.detector.labelled_table import SUFFIXES, LabelledTable
 from fewshot.embeddings.layouts.delimited import csv_rows
 from fewshot.embeddings.layouts.tree import image_files as images_below
 from fewshot.embeddings.search.query import image_files
 from fewshot.embeddings.store.reader import FeatureStore
 
-TABLES = (".csv", ".tsv")
 NAME = "unlabelled"  # what stands for the source of images that are not labelled yet
 
 
@@ -54,7 +51,8 @@ def waiting(inbox: Sequence[Path], embedding: Embedding) -> list[Waiting]:
     stores: list[tuple[Path | FeatureStore, bool]] = [(each, False) for each in inbox if is_store(each)]
     paths = list(dict.fromkeys(path for each in inbox if not is_store(each) for path in _listed(each)))
     if paths:
-        stores.append((_as_table(paths, embedding.folder), True))
+        unread = LabelledTable(tuple((str(path), NAME, False) for path in paths), skipped=0)  # nobody reads the labels
+        stores.append((unread.written(embedding.folder, name=NAME), True))
     if not stores:
         raise InputError(f"no image was found in {', '.join(map(str, inbox))}; name a folder or files that hold some")
     return [_of_store(opened(given, embedding), embedding, own=own) for given, own in stores]
@@ -64,7 +62,7 @@ def _listed(given: Path) -> Iterator[Path]:
     path = given.expanduser().absolute()
     if path.is_dir():
         yield from (path / below for below in images_below(path, ignored=Counter()))
-    elif path.suffix.lower() in TABLES:
+    elif path.suffix.lower() in SUFFIXES:
         yield from _of_table(path)
     elif path.exists():
         yield path
@@ -83,16 +81,6 @@ def _of_table(file: Path) -> Iterator[Path]:
     except (OSError, ValueError, csv.Error) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise InputError(f"the table {file} cannot be read ({reason}); repair it or name another") from error
-
-
-def _as_table(paths: Sequence[Path], folder: Path) -> Path:
-    """Write paths as a table that can be embedded; nobody reads the labels, which it must have."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["path", "source", "synthetic"])
-    writer.writerows((path, NAME, 0) for path in paths)
-    content = stream.getvalue().encode("utf-8", "surrogateescape")
-    return write_bytes(folder / f"{NAME}-{hashlib.sha256(content).hexdigest()[:16]}.csv", content)
 
 
 def _of_store(store: FeatureStore, embedding: Embedding, *, own: bool) -> Waiting:

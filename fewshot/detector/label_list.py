@@ -10,9 +10,9 @@ from typing import Any
 from fewshot.core.files import write_bytes
 from fewshot.core.outputs import FileKind
 from fewshot.detector.judgement import Judgement
+from fewshot.detector.spreadsheet_text import shown_path, shown_text
 
 COLUMNS = ("path", "label", "source", "verdict", "score", "probability_low", "probability_high", "like", "unknown")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet computes instead of showing it
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,11 @@ def _row(chosen: Suggestion, folder: Path) -> list[str]:
         f"{said.score:.6g}",
         f"{low:.4g}",
         f"{high:.4g}",
-        _text(said.sources[0].source if said.sources else ""),
+        shown_text(said.sources[0].source if said.sources else ""),
         "yes" if said.unknown else "no",
     ]
 
 
 def _path(file: Path, folder: Path) -> str:
     written = str(file.relative_to(folder)) if file.is_relative_to(folder) else str(file)
-    return f"./{written}" if written.startswith(_FORMULA) else written
-
-
-def _text(value: str) -> str:
-    return f"'{value}" if value.startswith(_FORMULA) else value
+    return shown_path(written)

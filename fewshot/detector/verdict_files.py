@@ -19,6 +19,7 @@ from fewshot.core.errors import OptionError
 from fewshot.core.files import atomic_path, output_error
 from fewshot.core.outputs import VERDICT_LINES, VERDICT_PARQUET, VERDICT_TABLE, FileKind
 from fewshot.detector.judgement import Judged
+from fewshot.detector.spreadsheet_text import shown_path, shown_text
 
 COLUMNS: Mapping[str, str] = {
     "image": "string",
@@ -36,7 +37,6 @@ COLUMNS: Mapping[str, str] = {
     "pixel_id": "string",
 }
 _ROW_GROUP = 16_384
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def verdict_kind(path: Path) -> FileKind:
@@ -253,8 +253,8 @@ def _cell(name: str, value: Any) -> Any:
         return ""
     if isinstance(value, bool):
         return json.dumps(value)
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"./{value}" if name == "image" else f"'{value}"  # OWASP, CSV injection; the same path to a program
+    if isinstance(value, str):
+        return shown_path(value) if name == "image" else shown_text(value)
     return value
 
 
