@@ -1,6 +1,6 @@
 """What each image is most like: sources with votes and shares, the nearest images as evidence, known or unknown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,8 +84,26 @@ def look_up(
         rate: stated share of known images that may be called unknown.
     """
     found = index.nearest(queries, k, leave_out=leave_out)
-    votes = vote(found, index.counts)
-    keys = index.store.column("key")
+    return findings(found, images, counts=index.counts, keys=index.store.column("key"), known=known, rate=rate)
+
+
+def findings(
+    found: Neighbours,
+    images: Sequence[str],
+    *,
+    counts: Mapping[str, int],
+    keys: Any,
+    known: KnownScores | None,
+    rate: float,
+) -> tuple[Finding, ...]:
+    """Return what the nearest images of every query say.
+
+    Args:
+        found: the nearest images; counts: how many images each source has among which they were found.
+        images: (M,) the queries' paths or keys; keys: the keys of the images, by row.
+        known, rate: as for ``look_up``.
+    """
+    votes = vote(found, counts)
     p_values = known.p_values(found.scores[:, 0]).tolist() if known else [None] * len(found)
     unknown = known.unknown(found.scores[:, 0], rate=rate) if known else np.zeros(len(found), bool)
     return tuple(

@@ -71,13 +71,24 @@ def known_scores(
         sample: at most this many rows are queried; 2000, and fewer of large stores, when None.
     """
     there = np.arange(len(index)) if allowed is None else np.flatnonzero(allowed)
-    if sample is None:
-        sample = int(np.clip(_PRODUCTS / (len(index) * index.info.dimension), LEAST, MOST))
-    if len(there) > sample:
-        there = np.sort(np.random.default_rng([seed, sample]).choice(there, sample, replace=False))
+    there = sampled(there, among=len(index), dimension=index.info.dimension, most=sample, seed=seed)
     out = [index.rows[row : row + 1] if leave_out is None else leave_out[row] for row in there.tolist()]
     found = index.nearest(index.features(there), k=1, leave_out=out, allowed=allowed)
     return KnownScores(np.sort(found.scores[:, 0]))
+
+
+def sampled(rows: IntArray, *, among: int, dimension: int, most: int | None = None, seed: int) -> IntArray:
+    """Return the rows whose leave-one-out scores are taken, all or a seeded sample, ascending.
+
+    Args:
+        among: of how many rows of ``dimension`` values the nearest one is looked for.
+        most: at most this many; ``MOST``, and fewer where looking costs more, when None.
+    """
+    if most is None:
+        most = int(np.clip(_PRODUCTS / (among * dimension), LEAST, MOST))
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng([seed, most]).choice(rows, most, replace=False))
 
 
 def require_rate(rate: float) -> None:

@@ -10,6 +10,7 @@ from fewshot.core.arrays import Float64Array, FloatArray
 from fewshot.detector.cross_validation import choice_auroc, left_out_scores
 from fewshot.detector.description import Candidate, Member
 from fewshot.detector.known_images import FeatureKey, KnownImages
+from fewshot.detector.scores import prepared
 from fewshot.embeddings.store.layer_info import LayerInfo
 from fewshot.heads.base import Head
 
@@ -37,9 +38,10 @@ class Choosable:
 
     def prepared(self, images: KnownImages) -> FloatArray:
         """Return what the head takes of some images: (n, D')."""
-        seen = {key[2]: images.features[key].astype(np.float32, copy=False) for key in self.keys}
-        what = f"layer {self.info.layer!r} of {self.info.backbone!r}"
-        return self.head.prepare(seen, normalised=self.info.normalised, what=what)
+        info = self.info
+        return prepared(
+            self.head, images.features, backbone=info.backbone, layer=info.layer, normalised=info.normalised
+        )
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,16 @@ def choose(
     Raises:
         EpisodeError: a class has one image only.
     """
-    prepared = [each.prepared(support) for each in choosable]
+    taken = [each.prepared(support) for each in choosable]
     auroc = [
-        choice_auroc(each.head, features, support.synthetic) for each, features in zip(choosable, prepared, strict=True)
+        choice_auroc(each.head, features, support.synthetic) for each, features in zip(choosable, taken, strict=True)
     ]
     best: dict[str, int] = {}
     for number, each in enumerate(choosable):
         group = each.info.backbone if combine == "mean" else ""
         if group not in best or auroc[number] > auroc[best[group]]:
             best[group] = number
-    found = [_fitted(choosable[number], prepared[number], support, auroc[number]) for number in best.values()]
+    found = [_fitted(choosable[number], taken[number], support, auroc[number]) for number in best.values()]
     among = [
         Candidate(each.info.backbone, each.info.layer, each.head.name, value)
         for each, value in zip(choosable, auroc, strict=True)

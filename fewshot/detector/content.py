@@ -1,7 +1,7 @@
 """What lies in a detector file, and how it is checked: description, heads, arrays, images, thumbnails."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from fewshot.core.names import is_one_line
 from fewshot.detector.consistency import require_consistent
 from fewshot.detector.description import VERSION, Description, Member
 from fewshot.detector.known_images import ROLES, FeatureKey, KnownImages
+from fewshot.detector.scores import member_scores
 from fewshot.detector.venn_abers import VennAbers
 from fewshot.embeddings.search.openset import KnownScores
 from fewshot.embeddings.store.layer_info import Provenance
@@ -28,9 +29,20 @@ _SCORES = ("support_scores", "calibration_scores", "held_out_scores", "known_sco
 _PROBABILITY = ("probability_scores", "probability_low", "probability_high")
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a ``Detector`` is made of, by the names of its fields."""
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What a detector file holds.
+
+    Args:
+        description: everything but arrays.
+        heads: fitted, one for each member.
+        images: support, calibration, held-out and further known images, with their features.
+        support_scores: (n,) cross-validated scores of the support, in the order of the images.
+        calibration_scores: (c,) scores of the calibration naturals; held_out_scores: (h,) of held-out synthetic images.
+        probability: from a score to an interval.
+        known: how near the images lie to each other.
+        thumbnails: image number -> JPEG, of some images.
+    """
 
     description: Description
     heads: tuple[Head, ...]
@@ -40,7 +52,7 @@ class Parts:
     held_out_scores: Float64Array
     probability: VennAbers
     known: KnownScores
-    thumbnails: Mapping[int, bytes]
+    thumbnails: Mapping[int, bytes] = field(default_factory=dict, repr=False)
 
 
 class _Images(msgspec.Struct):
@@ -53,21 +65,21 @@ class _Images(msgspec.Struct):
     synthetic: list[bool]
 
 
-def encode(parts: Parts) -> dict[str, bytes]:
+def encode(content: Content) -> dict[str, bytes]:
     """Return the members of the archive by name."""
     from safetensors.numpy import save
 
-    columns = parts.images
+    columns = content.images
     arrays: dict[str, NDArray[Any]] = {
-        "support_scores": parts.support_scores,
-        "calibration_scores": parts.calibration_scores,
-        "held_out_scores": parts.held_out_scores,
-        "known_scores": parts.known.scores,
-        "probability_scores": parts.probability.scores,
-        "probability_low": parts.probability.low,
-        "probability_high": parts.probability.high,
+        "support_scores": content.support_scores,
+        "calibration_scores": content.calibration_scores,
+        "held_out_scores": content.held_out_scores,
+        "known_scores": content.known.scores,
+        "probability_scores": content.probability.scores,
+        "probability_low": content.probability.low,
+        "probability_high": content.probability.high,
     }
-    for number, key in enumerate(_feature_keys(parts.description)):
+    for number, key in enumerate(_feature_keys(content.description)):
         arrays[f"features_{number}"] = columns.features[key]
     listed = _Images(
         key=[str(key) for key in columns.keys],
@@ -77,15 +89,15 @@ def encode(parts: Parts) -> dict[str, bytes]:
         synthetic=[bool(label) for label in columns.synthetic],
     )
     return {
-        _DESCRIPTION: msgspec.json.format(msgspec.json.encode(parts.description), indent=1),
+        _DESCRIPTION: msgspec.json.format(msgspec.json.encode(content.description), indent=1),
         _IMAGES: msgspec.json.encode(listed),
         _ARRAYS: save({name: np.ascontiguousarray(array) for name, array in arrays.items()}),
-        **{_head_name(number): state.to_bytes(head.state()) for number, head in enumerate(parts.heads)},
-        **{_picture_name(number): picture for number, picture in parts.thumbnails.items()},
+        **{_head_name(number): state.to_bytes(head.state()) for number, head in enumerate(content.heads)},
+        **{_picture_name(number): picture for number, picture in content.thumbnails.items()},
     }
 
 
-def decode(members: Mapping[str, bytes], *, where: str) -> Parts:
+def decode(members: Mapping[str, bytes], *, where: str) -> Content:
     """Return what ``encode`` was given, everything held to what a detector is.
 
     Raises:
@@ -108,7 +120,7 @@ def decode(members: Mapping[str, bytes], *, where: str) -> Parts:
         raise WeightsError(f"{where} is not a detector that fewshot wrote ({error}); fit it again") from error
 
 
-def _decoded(members: Mapping[str, bytes], where: str) -> Parts:
+def _decoded(members: Mapping[str, bytes], where: str) -> Content:
     description = msgspec.json.decode(members[_DESCRIPTION], type=Description)
     images = msgspec.json.decode(members[_IMAGES], type=_Images)
     _require_described(description, images)
@@ -139,7 +151,7 @@ def _decoded(members: Mapping[str, bytes], where: str) -> Parts:
         known,
         **{name: arrays[name] for name in ("support_scores", "calibration_scores", "held_out_scores")},
     )
-    return Parts(
+    return Content(
         description=description,
         heads=tuple(_head(members, number, description, known, where) for number in range(len(description.members))),
         images=known,
@@ -221,10 +233,10 @@ def _head(members: Mapping[str, bytes], number: int, description: Description, i
 
 def _require_scoring(member: Member, head: Head, images: KnownImages) -> None:
     """Refuse a head that cannot score the features it stands beside, for example of another dimension."""
-    seen = {view: images.features[member.backbone, member.layer, view][:1] for view in member.views}
+    first = images.take(np.array([0])).features
     with np.errstate(all="ignore"):  # what overflows is not finite, and refused
-        score = head.decision_function(head.prepare(seen, normalised=member.normalised, what=f"a row of {member.name}"))
-    if np.shape(score) != (1,) or not np.isfinite(score).all():
+        score = member_scores(member, head, first)
+    if score.shape != (1,) or not np.isfinite(score).all():
         raise ValueError(f"its head {member.head!r} gives no score of its own images")
 
 

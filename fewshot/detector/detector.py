@@ -2,54 +2,35 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from fewshot.core.arrays import Float64Array, FloatArray
 from fewshot.core.errors import InputError
 from fewshot.detector import archive, content
-from fewshot.detector.description import Description, Member
+from fewshot.detector.content import Content
+from fewshot.detector.description import Member
 from fewshot.detector.judgement import Judged, Judgement
-from fewshot.detector.known_images import FeatureKey, KnownImages, NearestImages
-from fewshot.detector.venn_abers import VennAbers
+from fewshot.detector.known_images import FeatureKey, NearestImages
+from fewshot.detector.scores import combined, counted, member_scores
 from fewshot.detector.verdict import UNSURE, verdicts
-from fewshot.embeddings.search.openset import KnownScores
 from fewshot.embeddings.store.layer_info import LayerInfo
-from fewshot.heads.base import Head
 
 _ROUNDING = 1e-6  # of the scores' spread: float32 features of one image in batches of other sizes
 BETWEEN = "the score lies between the two thresholds"
 
 
 @dataclass(frozen=True, eq=False)
-class Detector:
+class Detector(Content):
     """Heads on frozen features with thresholds, what they promise, and the images that they stand on.
 
     Args:
-        description: everything but arrays.
-        heads: fitted, one for each member.
-        images: support, calibration, held-out and further known images, with their features.
-        support_scores: (n,) cross-validated scores of the support, in the order of the images.
-        calibration_scores: (c,) scores of the calibration naturals; held_out_scores: (h,) of held-out synthetic images.
-        probability: from a score to an interval.
-        known: how near the images lie to each other.
-        thumbnails: image number -> JPEG, of some images.
-        digest: SHA-256 of the file; path: where it lies; both empty before it is saved.
+        digest: SHA-256 of the file; path: where it lies; both empty before it is saved. The others are those of
+            ``Content``, which is what its file holds.
     """
 
-    description: Description
-    heads: tuple[Head, ...]
-    images: KnownImages
-    support_scores: Float64Array
-    calibration_scores: Float64Array
-    held_out_scores: Float64Array
-    probability: VennAbers
-    known: KnownScores
-    thumbnails: Mapping[int, bytes] = field(default_factory=dict, repr=False)
     digest: str = ""
     path: Path | None = None
 
@@ -67,13 +48,12 @@ class Detector:
     @classmethod
     def from_bytes(cls, encoded: bytes, *, where: str, path: Path | None = None) -> Self:
         """Return the detector whose file has these bytes; errors as ``load``."""
-        parts = content.decode(archive.unpack(encoded, where=where), where=where)
-        return cls(**vars(parts), digest=hashlib.sha256(encoded).hexdigest(), path=path)
+        found = content.decode(archive.unpack(encoded, where=where), where=where)
+        return cls(**vars(found), digest=hashlib.sha256(encoded).hexdigest(), path=path)
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the detector's file."""
-        names = content.Parts.__dataclass_fields__
-        return archive.pack(content.encode(content.Parts(**{name: getattr(self, name) for name in names})))
+        return archive.pack(content.encode(self))
 
     def save(self, path: Path | str) -> Self:
         """Write the file, whole or not at all; return the detector that now has a digest and a path.
@@ -121,20 +101,20 @@ class Detector:
         own = counted(self.description.members, own)
         low, high = self.probability.interval(scores)
         said = self.verdicts(scores)
-        found = self.nearest.look_up(features[self.nearest.key], ids)
+        near = self.nearest.look_up(features[self.nearest.key], ids)
         return [
             Judgement(
                 verdict=said[number],
                 score=float(scores[number]),
                 probability=(float(low[number]), float(high[number])),
                 members={name: float(values[number]) for name, values in own.items()},
-                sources=sources,
-                neighbours=near,
-                unknown=unknown,
-                p_value=p_value,
+                sources=found.sources,
+                neighbours=found.neighbours,
+                unknown=found.unknown,
+                p_value=float(found.p_value),  # type: ignore[arg-type]  # there is one, for the known ones are at hand
                 reason=BETWEEN if said[number] == UNSURE else "",
             )
-            for number, (sources, near, p_value, unknown) in enumerate(found)
+            for number, found in enumerate(near)
         ]
 
     def verdicts(self, scores: FloatArray) -> list[Any]:
@@ -182,26 +162,6 @@ class Detector:
         if only.judgement is None:
             raise InputError(f"{only.image} cannot be judged: {only.failure}")
         return only.judgement
-
-
-def member_scores(member: Member, head: Head, features: Mapping[FeatureKey, FloatArray]) -> Float64Array:
-    """Return (M,) scores of one member's head."""
-    keys = {view: (member.backbone, member.layer, view) for view in member.views}
-    seen = {view: features[key].astype(np.float32, copy=False) for view, key in keys.items()}
-    prepared = head.prepare(seen, normalised=member.normalised, what=f"layer {member.layer!r} of {member.backbone!r}")
-    return np.asarray(head.decision_function(prepared), dtype=np.float64)
-
-
-def combined(members: Sequence[Member], own: Mapping[str, Float64Array]) -> Float64Array:
-    """Return the detector's scores: those of its only member, else the mean of centred and scaled ones."""
-    return np.asarray(np.mean(list(counted(members, own).values()), axis=0))
-
-
-def counted(members: Sequence[Member], own: Mapping[str, Float64Array]) -> dict[str, Float64Array]:
-    """Return members' scores as they count: that of an only member as it is, else each centred and scaled."""
-    if len(members) == 1:
-        return dict(own)
-    return {member.name: (own[member.name] - member.centre) / member.scale for member in members}
 
 
 def _layer(member: Member, view: str) -> LayerInfo:

@@ -249,4 +249,4 @@ def _unknown_naturals(detector: Detector) -> int:
     images, nearest = detector.images, detector.nearest
     rows = images.rows("calibration", synthetic=False)
     found = nearest.look_up(images.features[nearest.key][rows], [str(name) for name in images.ids[rows]])
-    return sum(unknown for *_, unknown in found)
+    return sum(each.unknown for each in found)

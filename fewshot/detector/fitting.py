@@ -14,8 +14,9 @@ from fewshot.core.provenance import stack_versions
 from fewshot.detector.choice import Choosable, Combine, FittedMember, choose
 from fewshot.detector.consistency import counts_of
 from fewshot.detector.description import FORMAT, VERSION, Description, HeldOut
-from fewshot.detector.detector import Detector, combined, member_scores
+from fewshot.detector.detector import Detector
 from fewshot.detector.known_images import KnownImages, known_scores
+from fewshot.detector.scores import combined, member_scores
 from fewshot.detector.thresholds import alarm_threshold, clear_threshold
 from fewshot.detector.venn_abers import VennAbers
 from fewshot.stats.intervals import delong_interval

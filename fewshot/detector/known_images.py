@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray, spans
-from fewshot.embeddings.search.lookup import Evidence, SourceScore
-from fewshot.embeddings.search.neighbours import Neighbours, vote
-from fewshot.embeddings.search.openset import LEAST, MOST, KnownScores
+from fewshot.embeddings.search.lookup import Finding, findings
+from fewshot.embeddings.search.neighbours import Neighbours
+from fewshot.embeddings.search.openset import KnownScores, sampled
+from fewshot.heads.base import unit_length
 
 Role = Literal["support", "calibration", "held-out", "known"]
 ROLES: tuple[Role, ...] = ("support", "calibration", "held-out", "known")
 NEAREST = 5  # images that vote, and are shown
 _QUERY_BLOCK = 256
-_PRODUCTS = 2e11
 
 FeatureKey = tuple[str, str, str]  # backbone, layer, view
 
@@ -109,39 +109,17 @@ class NearestImages:
     def _unit(self) -> Float64Array:
         return _unit(self.images.features[self.key])
 
-    def look_up(
-        self, features: FloatArray, ids: Sequence[str]
-    ) -> list[tuple[tuple[SourceScore, ...], tuple[Evidence, ...], float, bool]]:
-        """Return sources, nearest images, p-value and whether it is unknown, for each query.
+    def look_up(self, features: FloatArray, ids: Sequence[str]) -> tuple[Finding, ...]:
+        """Return what each query, which is called by its pixels, is near.
 
         Args:
             features: (M, D) of the same layer and view.
             ids: (M,) hashes of the queries' pixels; a known image with the same is no answer.
         """
         found = nearest(self._unit, self.images, features, ids, k=NEAREST)
-        votes = vote(found, self.images.source_counts)
-        order, best = votes.order, np.asarray(found.scores[:, 0])
-        p_values, unknown = self.known.p_values(best), self.known.unknown(best, rate=self.rate)
-        answers = []
-        for number in range(len(found)):
-            sources = tuple(
-                SourceScore(
-                    votes.names[at],
-                    int(votes.votes[number, at]),
-                    float(votes.shares[number, at]),
-                    float(votes.nearest[number, at]),
-                )
-                for at in order[number]
-                if votes.votes[number, at]
-            )
-            near = tuple(
-                Evidence(int(row), str(self.images.keys[row]), str(source), float(score))
-                for row, source, score in zip(
-                    found.rows[number], found.sources[number], found.scores[number], strict=True
-                )
-            )
-            answers.append((sources, near, float(p_values[number]), bool(unknown[number])))
-        return answers
+        return findings(
+            found, ids, counts=self.images.source_counts, keys=self.images.keys, known=self.known, rate=self.rate
+        )
 
 
 def nearest(unit: Float64Array, images: KnownImages, features: FloatArray, ids: Sequence[str], *, k: int) -> Neighbours:
@@ -166,10 +144,8 @@ def nearest(unit: Float64Array, images: KnownImages, features: FloatArray, ids: 
 
 def known_scores(images: KnownImages, key: FeatureKey, *, seed: int) -> KnownScores:
     """Return how near each image lies to the nearest other one, of a seeded sample where there are many."""
-    most = int(np.clip(_PRODUCTS / (len(images) * images.features[key].shape[1]), LEAST, MOST))
-    rows = np.arange(len(images))
-    if len(rows) > most:
-        rows = np.sort(np.random.default_rng([seed, most]).choice(rows, most, replace=False))
+    every, dimension = images.features[key].shape
+    rows = sampled(np.arange(every), among=every, dimension=dimension, seed=seed)
     unit = _unit(images.features[key])
     best = np.empty(len(rows))
     for start, stop in spans(len(rows), _QUERY_BLOCK):
@@ -180,6 +156,4 @@ def known_scores(images: KnownImages, key: FeatureKey, *, seed: int) -> KnownSco
 
 
 def _unit(features: FloatArray) -> Float64Array:
-    wide = np.asarray(features, dtype=np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.asarray(wide / np.where(lengths > 0, lengths, 1.0))
+    return np.asarray(unit_length(np.asarray(features, dtype=np.float64)))

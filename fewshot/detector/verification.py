@@ -10,8 +10,9 @@ import numpy as np
 from fewshot.core.arrays import Float64Array
 from fewshot.core.errors import WeightsError
 from fewshot.detector.cross_validation import left_out_scores
-from fewshot.detector.detector import Detector, combined
+from fewshot.detector.detector import Detector
 from fewshot.detector.known_images import Role, known_scores
+from fewshot.detector.scores import combined, prepared_of
 from fewshot.detector.venn_abers import VennAbers
 
 TOLERANCE = 1e-6  # of scores, and relative to those beyond 1
@@ -102,9 +103,8 @@ def _left_out(detector: Detector) -> Float64Array:
     support = detector.images.take(detector.images.rows("support"))
     own = {}
     for member, head in zip(detector.description.members, detector.heads, strict=True):
-        seen = {view: support.features[member.backbone, member.layer, view] for view in member.views}
-        prepared = head.prepare(seen, normalised=member.normalised, what=f"layer {member.layer!r}")
-        own[member.name] = left_out_scores(head.unfitted(), prepared, support.synthetic)
+        features = prepared_of(member, head, support.features)
+        own[member.name] = left_out_scores(head.unfitted(), features, support.synthetic)
     return combined(detector.description.members, own)
 
 

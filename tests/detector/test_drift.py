@@ -195,7 +195,7 @@ def test_features_like_those_of_the_calibration_do_not_drift_unknown_images_incl
         part = made.images("known", 500, 0, [made.choosable("lda")], seed=1000 + seed)
         features = {detector.nearest.key: part.features[detector.nearest.key]}
         looked_up = detector.nearest.look_up(features[detector.nearest.key], [str(name) for name in part.ids])
-        unknown = np.array([each[3] for each in looked_up])
+        unknown = np.array([each.unknown for each in looked_up])
         drifting += found(detector.score(features)[0], detector=detector, unknown=unknown).drifting
     assert drifting / 40 <= LEVEL + 3 * np.sqrt(LEVEL * (1 - LEVEL) / 40)
 
