@@ -83,9 +83,9 @@ def _draw(detector: "Detector", found: "Suggestions", path: Path) -> None:
                 pictures=[detector.thumbnails.get(known.row, b"") for known in near],
             )
         )
-    alarm, clear = detector.description.alarm.value, detector.description.clear.value
+    natural_below, synthetic_above = detector.description.bounds
     note = (
         f"Images to label for the detector {detector.name!r}, each beside the nearest images that it knows: synthetic "
-        f"above {alarm:.3g}, natural below {clear:.3g}."
+        f"above {synthetic_above:.3g}, natural below {natural_below:.3g}."
     )
     print_note(f"gallery: {write_gallery(shown, path, title='Images to label', note=note)}")

@@ -135,3 +135,9 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     versions: dict[str, str]
     seed: Annotated[int, msgspec.Meta(ge=0)]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Below which score ``natural`` is said, and above which ``synthetic``: the lower and the higher threshold."""
+        low, high = sorted((self.alarm.value, self.clear.value))
+        return low, high

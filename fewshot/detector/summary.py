@@ -35,6 +35,7 @@ def lines(detector: Detector) -> list[str]:
     described = detector.description
     members = [f"{each.name} with the head {each.head}, {each.auroc:.3f} in the support" for each in described.members]
     alarm, clear = described.alarm, described.clear
+    natural_below, synthetic_above = described.bounds
     return [
         f"{detector.path or detector.name}: detector {described.name!r}, version {described.version}",
         f"digest       {detector.digest}",
@@ -45,8 +46,8 @@ def lines(detector: Detector) -> list[str]:
         f"calibration  {_counted(described.calibration)}",
         f"held out     {_counted(described.held_out_synthetic)}",
         f"AUROC        {_told_apart(described.held_out)}",
-        f"synthetic    above {max(alarm.value, clear.value):.4g}: {promise(alarm)}",
-        f"natural      below {min(alarm.value, clear.value):.4g}: {promise(clear)}",
+        f"synthetic    above {synthetic_above:.4g}: {promise(alarm)}",
+        f"natural      below {natural_below:.4g}: {promise(clear)}",
         "unsure       between the two",
         *([f"             {RESEMBLE}"] if alarm.kind == "certificate" else []),
         *(f"note         {note}" for note in described.notes),

@@ -164,6 +164,9 @@ def test_suggest_writes_a_list_and_a_gallery_with_the_pictures_of_the_file(tmp_p
     assert "text.png: not-an-image" in done.stderr
     assert len(listed.read_text(encoding="utf-8").splitlines()) == 3
     assert page.read_text(encoding="utf-8").count('src="data:image/jpeg') == 2 * (1 + 5)  # each beside five known ones
+    natural_below, synthetic_above = Detector.load(detector).description.bounds
+    assert f"synthetic above {synthetic_above:.3g}, natural below {natural_below:.3g}." in page.read_text("utf-8")
+    assert natural_below <= synthetic_above
     again = fewshot("suggest", detector, tmp_path / "inbox", "-o", detector, "-q")
     assert again.exit_code == 1
     assert "is read by this command" in again.stderr
