@@ -27,10 +27,12 @@ class Deployed:
 
     Args:
         counts: source -> how many were called synthetic, unsure, natural.
+        example: the key of a tile of the generator, one that was called synthetic where there is one.
     """
 
     detector: Detector
     counts: dict[str, tuple[int, int, int]]
+    example: str
 
 
 def deployed(store: FeatureStore, path: Path, *, seed: int) -> Deployed:
@@ -56,20 +58,23 @@ def deployed(store: FeatureStore, path: Path, *, seed: int) -> Deployed:
         seed=seed,
         quiet=True,
     )
-    return Deployed(detector, _counts(detector, store, judged))
+    return _judged(detector, store, judged)
 
 
-def _counts(detector: Detector, store: FeatureStore, groups: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+def _judged(detector: Detector, store: FeatureStore, groups: Sequence[str]) -> Deployed:
     """Return how often each verdict was given to the tiles of each source."""
     keys = [(info.backbone, info.layer, info.view) for info in detector.layers]
     images = chosen_rows(store, keys, where={"group": groups}).images(keys, role="known")
     scores, _ = detector.score(images.features)
     verdicts = np.array(detector.verdicts(scores))
     of_source = {source: verdicts[images.sources == source] for source in images.source_counts}
-    return {
+    counts: dict[str, tuple[int, int, int]] = {
         source: tuple(int((said == verdict).sum()) for verdict in _VERDICTS)  # type: ignore[misc]  # three of them
         for source, said in of_source.items()
     }
+    own = images.keys[images.sources == GENERATOR]
+    flagged = own[of_source[GENERATOR] == SYNTHETIC]
+    return Deployed(detector, counts, example=str([*flagged, *own][0]))
 
 
 def about(found: Deployed) -> str:

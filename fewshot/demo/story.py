@@ -14,6 +14,7 @@ from fewshot.core.marked_folders import claim_folder
 from fewshot.core.outputs import DETECTOR, PAGE, PNG, REPORT, SCORES, STORE, Output, require_outputs
 from fewshot.demo.deployed import FILE, GENERATOR, Deployed, about, deployed
 from fewshot.demo.images import NATURAL, TABLE, write_images
+from fewshot.demo.page_picture import page_picture
 from fewshot.demo.photographs import TILE_PIXELS, TILES_PER_PHOTOGRAPH
 from fewshot.demo.poster import poster
 from fewshot.embeddings.extract import embed
@@ -37,6 +38,7 @@ from fewshot.results.tables import report_table
 
 BACKBONES = ("spectrum", "efficientnet-lite0")
 SHOTS = (1, 5, 10)
+SERVED = "served.png"
 METRICS = ("auroc", "average_precision", "tpr_at_5_fpr")
 
 NO_LABEL_IS_WRONG = (
@@ -141,6 +143,8 @@ def run_demo(
     say(_about_audit(found))
     detector = deployed(store, root / FILE, seed=seed)
     say(about(detector))
+    lacking = page_picture(root / FILE, images / detector.example, root / SERVED)
+    say(_about_page(root, lacking))
     sources = [NATURAL, *(source for source in store.sources if source != NATURAL)]
     picture = save_png(poster(images, sources, report.rows), root / "demo.png")
     page = _write_demo_page(root, {"report.json": report, "attribution.json": curve}, store, nearest, found)
@@ -151,7 +155,7 @@ def run_demo(
 def _require_files(root: Path) -> None:
     """Refuse, before anything is made, to write over files that are not of a demo."""
     kinds = {"images.h5": STORE, "report.json": REPORT, "report.npz": SCORES, "attribution.json": REPORT}
-    kinds |= {"gallery.html": PAGE, "page.html": PAGE, "demo.png": PNG, FILE: DETECTOR}
+    kinds |= {"gallery.html": PAGE, "page.html": PAGE, "demo.png": PNG, SERVED: PNG, FILE: DETECTOR}
     require_outputs([Output(root / name, kind) for name, kind in kinds.items()])
 
 
@@ -224,6 +228,12 @@ def _confusions(nearest: Mapping[str, ClosedSet]) -> Iterator[Chart]:
 def _about_audit(found: Audit) -> str:
     warnings = "\n".join(f"   warning: {warning}" for warning in found.warnings) or "   no warning"
     return f"5. Audit. What could fool a reader of these numbers:\n{warnings}\n   {NO_LABEL_IS_WRONG}"
+
+
+def _about_page(root: Path, lacking: str) -> str:
+    if lacking:
+        return f"7. Its page. There is no picture of it, for {lacking}; `serve` below opens it in your browser."
+    return f"7. Its page, with the verdict on one of these tiles: {root / SERVED}."
 
 
 def _about_attribution(curve: Report) -> str:

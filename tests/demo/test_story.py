@@ -1,14 +1,17 @@
 """The demo runs from nothing to a page, keeps every photograph on one side, and resumes where it was stopped."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from fewshot.cli import group
 from fewshot.core.errors import OutputError
+from fewshot.demo.page_picture import page_picture
 from fewshot.demo.story import demo_store, nearest_of_other_photographs, run_demo
 from fewshot.detector.detector import Detector
 from fewshot.embeddings.store.reader import FeatureStore
@@ -87,3 +90,22 @@ def test_demo_ends_with_a_certified_detector_and_its_verdicts(done: Result, fold
     assert support + len(detector.calibration_scores) + sum(judged["natural"]) == natural  # each on one side only
     assert "6. A detector." in done.stderr
     assert f"serve {folder / 'demo.detector'}" in done.stderr
+
+
+def test_demo_shows_the_page_of_its_detector_where_a_browser_is_at_hand(done: Result, folder: Path) -> None:
+    assert done.exit_code == 0
+    said = done.stderr[done.stderr.index("7. Its page") :]
+    if shutil.which("chromium") and shutil.which("chromedriver"):
+        assert said.startswith(f"7. Its page, with the verdict on one of these tiles: {folder / 'served.png'}.")
+        with Image.open(folder / "served.png") as picture:
+            assert picture.width == 1280
+            assert picture.height > 1200  # the card below the zone is on it
+    else:
+        assert "no chromium with chromedriver is installed" in said
+
+
+def test_without_a_browser_the_demo_says_so_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    lacking = page_picture(tmp_path / "a.detector", tmp_path / "a.png", tmp_path / "served.png")
+    assert lacking == "no chromium with chromedriver is installed"
+    assert not (tmp_path / "served.png").exists()
