@@ -156,4 +156,4 @@ def known_scores(images: KnownImages, key: FeatureKey, *, seed: int) -> KnownSco
 
 
 def _unit(features: FloatArray) -> Float64Array:
-    return np.asarray(unit_length(np.asarray(features, dtype=np.float64)))
+    return np.asarray(unit_length(np.asarray(features, dtype=np.float64)), dtype=np.float64)
