@@ -18,6 +18,7 @@ from PIL import Image
 
 from fewshot.core.errors import FewshotError
 from fewshot.core.regular_files import require_regular
+from fewshot.core.signals import raise_if_interrupted
 from fewshot.embeddings.inputs.bounds import MAX_FILE_BYTES, is_light
 from fewshot.embeddings.inputs.decoders import decoder_of, resize_of
 from fewshot.embeddings.inputs.images import ImageMetadata, UnreadableImage
@@ -125,7 +126,9 @@ def _failure(error: Exception) -> str:
 
     Raises:
         FewshotError: it is no error of this image.
+        KeyboardInterrupt: the run was asked to end, and a library made an error of that.
     """
+    raise_if_interrupted()
     if isinstance(error, FewshotError):
         raise error
     if isinstance(error, UnreadableImage):
@@ -194,6 +197,7 @@ def _inputs(image: Image.Image, inputs: Sequence[Input], *, pixel_id: str, resiz
         try:
             results.append(_geometry(seen, wanted, between, resize))
         except Exception as error:  # any failure of a plug-in's step is this image's failure, with its text
+            raise_if_interrupted()
             results.append(f"geometry: {type(error).__name__}: {printable(str(error))}")
     return results
 
@@ -202,6 +206,7 @@ def _perturbed(image: Image.Image, steps: tuple[PixelStep, ...], pixel_id: str) 
     try:
         return perturb(image, steps, pixel_id=pixel_id)
     except Exception as error:  # an encoder that refuses a size, or memory that does not suffice
+        raise_if_interrupted()
         return f"view: {type(error).__name__}: {printable(str(error))}"
 
 

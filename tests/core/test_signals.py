@@ -5,14 +5,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from fewshot.core.signals import terminate_as_interrupt
+from fewshot.core.signals import raise_if_interrupted, terminate_as_interrupt
 
-ENDING = [signal.SIGTERM, signal.SIGHUP]
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 SCRIPT = """\
 import sys
 from fewshot.core.signals import terminate_as_interrupt
@@ -46,7 +48,7 @@ def test_a_signal_that_ends_interrupts_the_block_and_is_as_before_behind_it(numb
 
 
 @pytest.mark.parametrize("number", ENDING)
-@pytest.mark.parametrize(("trap", "said"), [("", "interrupted"), ("trap '' HUP TERM; ", "went on")])
+@pytest.mark.parametrize(("trap", "said"), [("", "interrupted"), ("trap '' INT HUP TERM; ", "went on")])
 def test_a_process_is_interrupted_unless_its_caller_had_the_signal_ignored(
     tmp_path: Path, number: signal.Signals, trap: str, said: str
 ) -> None:
@@ -61,6 +63,42 @@ def test_a_process_is_interrupted_unless_its_caller_had_the_signal_ignored(
 
     assert process.communicate("")[0] == f"{said}\n"
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_an_interrupt_that_python_cannot_raise_is_not_lost(number: signal.Signals) -> None:
+    landed = []
+
+    class Collected:
+        def __del__(self) -> None:
+            landed.append(True)
+            os.kill(os.getpid(), number)
+            time.sleep(0)  # where Python looks for signals, and cannot raise
+
+    with pytest.raises(KeyboardInterrupt), terminate_as_interrupt():
+        Collected()
+        time.sleep(10)
+
+    assert landed == [True]
+
+
+def test_an_interrupt_that_a_library_made_an_error_of_is_one_again() -> None:
+    with pytest.raises(KeyboardInterrupt), terminate_as_interrupt():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise ValueError("damaged") from None
+
+    with pytest.raises(KeyboardInterrupt), terminate_as_interrupt():
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        raise_if_interrupted()
+
+    with pytest.raises(ValueError, match="damaged"), terminate_as_interrupt():
+        raise_if_interrupted()  # nothing of the blocks before is left
+        raise ValueError("damaged")
 
 
 def test_another_thread_leaves_the_signals_alone() -> None:
