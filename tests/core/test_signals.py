@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -75,30 +74,34 @@ def test_an_interrupt_that_python_cannot_raise_is_not_lost(number: signal.Signal
             os.kill(os.getpid(), number)
             time.sleep(0)  # where Python looks for signals, and cannot raise
 
-    with pytest.raises(KeyboardInterrupt), terminate_as_interrupt():
+    @terminate_as_interrupt()
+    def run() -> None:
         Collected()
         time.sleep(10)
 
+    with pytest.raises(KeyboardInterrupt):
+        run()
     assert landed == [True]
 
 
 def test_an_interrupt_that_a_library_made_an_error_of_is_one_again() -> None:
-    with pytest.raises(KeyboardInterrupt), terminate_as_interrupt():
+    @terminate_as_interrupt()
+    def decode(*, ended: bool, looks: bool) -> None:
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(10)
+            if ended:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(10)
         except KeyboardInterrupt:
-            raise ValueError("damaged") from None
-
-    with pytest.raises(KeyboardInterrupt), terminate_as_interrupt():
-        with suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(10)
-        raise_if_interrupted()
-
-    with pytest.raises(ValueError, match="damaged"), terminate_as_interrupt():
-        raise_if_interrupted()  # nothing of the blocks before is left
+            pass
+        if looks:
+            raise_if_interrupted()
         raise ValueError("damaged")
+
+    for looks in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            decode(ended=True, looks=looks)
+        with pytest.raises(ValueError, match="damaged"):  # nothing of the run before is left
+            decode(ended=False, looks=looks)
 
 
 def test_another_thread_leaves_the_signals_alone() -> None:
