@@ -180,6 +180,8 @@ def _keys(row: Row) -> dict[str, Any]:
     keys = {item.name: getattr(row, item.name) for item in fields(row)}
     del keys["values"], keys["choices"], keys["interval"]
     del keys["fraction" if row.fraction is None else "shots"]
+    if row.n_natural is None:
+        del keys["n_natural"]
     return keys
 
 
@@ -206,6 +208,7 @@ def _row_of(entry: RowEntry) -> Row:
         view=entry.view,
         choices=entry.choices,
         interval=None if entry.interval is None else (_number(entry.interval[0]), _number(entry.interval[1])),
+        n_natural=entry.n_natural,
     )
 
 

@@ -40,6 +40,7 @@ class RowEntry(Struct, frozen=True):
     view: str = "clean"
     choices: tuple[str, ...] = ()
     interval: tuple[_Value, _Value] | None = None
+    n_natural: _Count | None = None
 
 
 class ConfusionEntry(Struct, frozen=True):

@@ -25,6 +25,8 @@ class Row:
             that stands against all natural images.
         shots: labelled images per class (or per source); None where ``fraction`` is given.
         fraction: share of the training set used; None where ``shots`` is given.
+        n_query: images queried, averaged over trials. n_natural: how many of them are natural; None where no class is
+            asked for, and in reports from before it was recorded.
         values: one value per trial; NaN where a trial has none.
         interval: low and high of the mean where not Student's over the trials (two-way bootstrap, DeLong).
         choices: what was chosen in every trial (layers, k) when it was not the same for all; else empty.
@@ -45,6 +47,7 @@ class Row:
     view: str = "clean"
     choices: tuple[str, ...] = ()
     interval: tuple[float, float] | None = None
+    n_natural: int | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -56,6 +59,11 @@ class Row:
         """What the row is about, whatever the metric."""
         size = self.shots if self.fraction is None else self.fraction
         return (self.backbone, self.layer, self.selection, self.head, self.dataset, self.source, size, self.view)
+
+    @property
+    def scarcest(self) -> int | None:
+        """Images queried of the class that has fewer; None where the classes are not known."""
+        return None if self.n_natural is None else min(self.n_natural, self.n_query - self.n_natural)
 
     def summary(self, *, ddof: int = 1) -> Summary:
         """Return mean, sd, interval and range over the trials; there is no interval of fewer than ten."""

@@ -67,11 +67,13 @@ class Measures:
     Args:
         values: (data set, source) -> metric -> (T,) float64; NaN where a trial has no such image left.
         queries: (data set, source) -> number of images queried, averaged over trials.
+        naturals: (data set, source) -> how many of them are natural.
         intervals: (data set, source) -> interval of the mean AUROC, where it is not Student's over the trials.
     """
 
     values: Mapping[QuerySetName, Mapping[str, Float64Array]]
     queries: Mapping[QuerySetName, int]
+    naturals: Mapping[QuerySetName, int]
     intervals: Mapping[QuerySetName, Interval] = field(default_factory=dict)
 
     def pooled(self, metric: str = "auroc") -> Float64Array:
@@ -87,6 +89,7 @@ class Measures:
                 source=source,
                 metric=metric,
                 n_query=self.queries[dataset, source],
+                n_natural=self.naturals[dataset, source],
                 values=tuple(float(value) for value in found),
                 interval=self._interval((dataset, source), metric),
             )
@@ -142,25 +145,31 @@ def pick(candidates: Sequence[Measures], chosen: IntArray) -> Measures:
         }
         for name, by_metric in candidates[0].values.items()
     }
-    return Measures(values, candidates[0].queries)
+    return Measures(values, candidates[0].queries, candidates[0].naturals)
 
 
 def measure(trials: Trials, scores: FloatArray, *, tpr: Tpr = "at-most") -> Measures:
     """Measure the scores (T, n) of every trial on its own query set."""
     names = _query_sets(trials.pool)
     found = [_measure_trial(trials.pool, names, drawn.query, scores[t], tpr) for t, drawn in enumerate(trials.draws)]
-    missing = dict.fromkeys(METRICS, float("nan"))
-    values = {
-        name: {
-            metric: np.array([measured.get(name, (0, missing))[1][metric] for measured in found]) for metric in METRICS
-        }
-        for name in names
-    }
-    counts = {name: np.array([measured.get(name, (0, missing))[0] for measured in found]) for name in names}
-    return Measures(values, {name: round(float(count.mean())) for name, count in counts.items()})
+    missing = (0, 0, dict.fromkeys(METRICS, float("nan")))
+    of_trials = {name: [measured.get(name, missing) for measured in found] for name in names}
+    return Measures(
+        values={
+            name: {metric: np.array([values[metric] for _, _, values in measured]) for metric in METRICS}
+            for name, measured in of_trials.items()
+        },
+        queries={name: _mean([count for count, _, _ in measured]) for name, measured in of_trials.items()},
+        naturals={name: _mean([natural for _, natural, _ in measured]) for name, measured in of_trials.items()},
+    )
 
 
-_Measured = dict[QuerySetName, tuple[int, dict[str, float]]]  # images queried and value by metric, of one trial
+def _mean(counts: Sequence[int]) -> int:
+    return round(float(np.mean(counts)))
+
+
+# Of one trial: images queried, how many of them are natural, and value by metric.
+_Measured = dict[QuerySetName, tuple[int, int, dict[str, float]]]
 
 
 def _measure_trial(
@@ -188,12 +197,12 @@ def _measure_dataset(
         part = None if name == MACRO else _part(ranked, source[synthetic], name)
         if part is not None:
             values = {metric: part.measure(metric, tpr=tpr) for metric in METRICS}
-            found[dataset, name] = natural + len(part.synthetic), values
+            found[dataset, name] = natural + len(part.synthetic), natural, values
     if MACRO in sources:
-        each = [values for (_, name), (_, values) in found.items() if name != POOLED]
+        each = [values for (_, name), (_, _, values) in found.items() if name != POOLED]
         whole = len(each) == len(set(sources) - {POOLED, MACRO})  # otherwise it would be the average of others
         means = {m: float(np.mean([values[m] for values in each])) if whole else float("nan") for m in METRICS}
-        found[dataset, MACRO] = len(query), means
+        found[dataset, MACRO] = len(query), natural, means
     return found
 
 
