@@ -48,7 +48,7 @@ def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json:
         made = {"store": str(story.store.path), "picture": str(story.picture), "page": str(story.page)}
         made["detector"] = str(story.deployed.detector.path)
         accuracy = {backbone: found.accuracy for backbone, found in story.nearest.items()}
-        summary = story.report.summary()
+        summary = story.report.summary_entries()
         verdicts = story.deployed.counts
         print_json({**made, "summary": summary, "nearest_accuracy": accuracy, "verdicts": verdicts}, indent=1)
     said.require_printed()

@@ -182,7 +182,10 @@ def _experiment(store: Path, as_json: bool, options: dict[str, Any]) -> None:
 
 
 def _tables(report: "Report") -> str:
-    return "\n\n".join(f"{title}\n\n{report.table(metrics)}" for title, metrics in _TABLES.items())
+    from fewshot.results.tables import report_table
+
+    tables = {title: report_table(report.rows, metrics) for title, metrics in _TABLES.items()}
+    return "\n\n".join(f"{title}\n\n{table}" for title, table in tables.items())
 
 
 def _look_up(store: Path, images: tuple[Path, ...], query: Path | None, as_json: bool, options: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def downloads(name: str, report: Report) -> tuple[Download, ...]:
 
 def csv_text(report: Report) -> str:
     """Return all rows as CSV, one line each: key, summary, then the value of every trial."""
-    entries = report.summary()
+    entries = report.summary_entries()
     trials = max((len(row.values) for row in report.rows), default=0)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")

@@ -8,7 +8,7 @@ from typing import Any
 from fewshot.audit import Audit
 from fewshot.results.report import Report
 
-# Report columns in reading order: heading, then the key of ``Report.summary``.
+# Report columns in reading order: heading, then the key of ``Report.summary_entries``.
 COLUMNS = {
     "backbone": "backbone",
     "layer": "layer",
@@ -59,7 +59,7 @@ class Table:
 
 def report_rows(report: Report) -> Table:
     """Return a report's rows; columns that never vary are left out."""
-    entries = report.summary()
+    entries = report.summary_entries()
     shown = {heading: key for heading, key in COLUMNS.items() if _worth_showing(entries, key)}
     headings = tuple(Heading(heading, _numeric(entries, key)) for heading, key in shown.items())
     keys = list(zip(shown.values(), headings, strict=True))

@@ -1,108 +1,91 @@
-"""The answer that a report gives: one sentence, and what it is made of, ranked.
+"""The answer that a report gives, in one sentence.
 
 Terminals, pages, notebooks and the demo lead with the same, so that none says more than another.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
-from fewshot.results.report import Report
-from fewshot.results.row import PRETRAINED, Row
-from fewshot.stats.intervals import ENOUGH_DRAWS, Summary
-
-# The first of these that a report has is the one that it is ranked by.
-LEADING_METRICS = ("auroc", "accuracy", "average_precision")
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One way of detecting and how well it did on all images queried.
-
-    Args:
-        row: of the leading measure.
-        summary: of the row's values over the draws.
-    """
-
-    row: Row
-    summary: Summary
-
-    @property
-    def size(self) -> str:
-        """How much it was shown, in words; empty for a head that came with its checkpoint."""
-        row = self.row
-        if row.head == PRETRAINED:
-            return ""
-        if row.fraction is not None:
-            return f"{100 * row.fraction:g} % of the training images"
-        return "" if row.shots is None else f"{row.shots} {'shot' if row.shots == 1 else 'shots'}"
-
-    @property
-    def landed(self) -> str:
-        """Where single draws landed, in words."""
-        (low, high), draws = self.row.spread, self.summary.trials
-        if draws < 2:
-            return "one draw"
-        if draws < ENOUGH_DRAWS:
-            return f"{draws} draws landed between {low:.2f} and {high:.2f}"
-        return f"a single draw lands between {low:.2f} and {high:.2f} nine times of ten"
+from fewshot.results.curve_answer import curve_parts
+from fewshot.results.pairing import distance_in_words
+from fewshot.results.row import PRETRAINED
+from fewshot.results.source_answer import NEAREST, source_parts
+from fewshot.results.standing import CLEAN, ORACLE, Measured, Names, Standing, perturbed
+from fewshot.results.standing import leading_metric as leading_metric
+from fewshot.results.standing import measure_title as measure_title
+from fewshot.results.standing import standings as standings
+from fewshot.results.view_answer import view_parts
 
 
-def leading_metric(report: Report) -> str | None:
-    """Return the measure that a report is ranked by, or None when it has no rows."""
-    present = list(dict.fromkeys(row.metric for row in report.rows))
-    return next((name for name in (*LEADING_METRICS, *present) if name in present), None)
-
-
-def standings(report: Report) -> tuple[Standing, ...]:
-    """Return what a report ranks, the best first: pooled rows of the leading measure, none chosen on query labels."""
-    ddof, metric = int(report.config.get("ddof", 1)), leading_metric(report)
-    rows = [row for row in report.where(metric=metric, source="all") if row.selection != "oracle"]
-    found = [Standing(row, row.summary(ddof=ddof)) for row in rows]
-    return tuple(sorted(found, key=lambda one: -np.nan_to_num(one.summary.mean, nan=-np.inf)))
-
-
-def answer(report: Report) -> str:
+def answer(report: Measured) -> str:
     """Return the answer in one sentence: what did best, how far one draw can be trusted, and what came next.
 
+    Of a data curve it is how the attributed class does at the largest share, beside the linear probe; of a report over
+    views, which view costs most; of nearest sources, how many images are given to their own.
+
+    >>> from fewshot.results.report import Report, Row
     >>> values = dict(dataset="toy", source="all", metric="auroc", n_support=20, n_query=80, shots=10)
     >>> rows = [Row("npr", "pooled", "fixed", "svm", values=(0.9,) * 10, **values)]
     >>> rows += [Row("safe", "pooled", "fixed", "svm", values=(0.87,) * 10, **values)]
     >>> print(answer(Report("fiser", {}, tuple(rows))).replace("; ", chr(10)))
-    npr + svm, 10 shots: AUROC 0.90
+    npr + svm, 10 shots: AUROC 0.90, the best of 2 compared on these query images
     a single draw lands between 0.90 and 0.90 nine times of ten
-    next best safe, 0.03 lower
+    next best safe, 0.03 lower (0.03 to 0.03)
     """
-    ranked = standings(report)
-    return "; ".join(_parts(ranked)) if ranked else "nothing was measured"
+    if report.protocol == NEAREST:
+        return "; ".join(source_parts(report))
+    ranked = [one for one in standings(report) if one.summary.trials]
+    if not ranked:
+        return "nothing was measured"
+    if any(one.row.fraction is not None for one in ranked):
+        return "; ".join(curve_parts(report, ranked) or _few_shot_parts(ranked))
+    if any(perturbed(report)) and any(one.row.view == CLEAN for one in ranked):
+        return "; ".join(view_parts(report, ranked))
+    return "; ".join(_few_shot_parts(ranked))
 
 
-def _parts(ranked: Sequence[Standing]) -> Iterator[str]:
+def _few_shot_parts(ranked: Sequence[Standing]) -> list[str]:
+    names, best, following = Names.of([one.row for one in ranked]), ranked[0], _next_best(ranked)
+    return [_verdict(names, ranked), best.landed, *_next(names, best, following), *_own(names, ranked, following)]
+
+
+def _verdict(names: Names, ranked: Sequence[Standing]) -> str:
     best = ranked[0]
-    yield f"{_named(best)}: {measure_title(best.row.metric)} {best.summary.mean:.2f}"
-    yield best.landed
-    following = _next_best(ranked)
-    if following is not None:
-        name = following.row.backbone if following.row.backbone != best.row.backbone else following.row.head
-        yield f"next best {name}, {best.summary.mean - following.summary.mean:.2f} lower"
+    size = f", {best.size}" if best.size else ""
+    among = f", the best of {len(ranked)} compared on these query images" if len(ranked) > 1 else ""
+    chosen = " (chosen on query labels: an upper bound)" if best.row.selection == ORACLE else ""
+    return f"{names.detector(best.row)}{size}: {measure_title(best.row.metric)} {best.summary.mean:.2f}{chosen}{among}"
 
 
 def _next_best(ranked: Sequence[Standing]) -> Standing | None:
     """Return the best of another backbone that was shown as much, else of another head."""
     best = ranked[0]
-    others = [one for one in ranked[1:] if one.row.head == PRETRAINED or one.size == best.size]
+    alike = [one for one in ranked[1:] if one.row.dataset == best.row.dataset]
+    others = [one for one in alike if one.row.head == PRETRAINED or one.size == best.size]
     for_other_backbone = (one for one in others if one.row.backbone != best.row.backbone)
     return next(for_other_backbone, next((one for one in others if one.row.head != best.row.head), None))
 
 
-def _named(standing: Standing) -> str:
-    row, size = standing.row, standing.size
-    return f"{row.backbone} + {row.head}{f', {size}' if size else ''}"
+def _next(names: Names, best: Standing, following: Standing | None) -> Iterator[str]:
+    if following is None:
+        return
+    row = following.row
+    if row.head == PRETRAINED:
+        name = names.detector(row)
+    elif row.backbone == best.row.backbone:
+        name = row.head
+    else:
+        name = names.backbone(row) if row.head == best.row.head else names.detector(row)
+    yield f"next best {name}, {distance_in_words(best.row, row)}"
 
 
-def measure_title(metric: str) -> str:
-    """Return a measure's name as tables print it."""
-    return {"auroc": "AUROC", "average_precision": "AP", "tpr_at_5_fpr": "TPR@5%FPR"}.get(
-        metric, metric.replace("_", " ")
-    )
+def _own(names: Names, ranked: Sequence[Standing], following: Standing | None) -> Iterator[str]:
+    """Yield what a head that came with a checkpoint has on the same queries: the best one's own, else the best."""
+    best = ranked[0]
+    pretrained = [one for one in ranked if one.row.head == PRETRAINED and one.row.dataset == best.row.dataset]
+    own = next((one for one in pretrained if one.row.backbone == best.row.backbone), None)
+    if best.row.head == PRETRAINED or following in pretrained:
+        return
+    if own is not None:
+        yield f"its own pretrained head {own.summary.mean:.2f}"
+    elif pretrained:
+        yield f"the best pretrained head, of {names.backbone(pretrained[0].row)}, {pretrained[0].summary.mean:.2f}"

@@ -5,16 +5,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fewshot.core.errors import ReportError
 from fewshot.core.files import write_bytes
 from fewshot.core.outputs import REPORT
 from fewshot.results.legacy_names import entry_of_today, head_of_today
+from fewshot.results.presentation import as_html, as_text, ranked_text
+from fewshot.results.ranked_table import ranked_table
 from fewshot.results.report_file import DIGEST, SCHEMA, RowEntry, checked, digest_of, read_document
 from fewshot.results.row import Row as Row
 from fewshot.results.row import Selection as Selection
 from fewshot.results.tables import report_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,11 @@ class Report:
     """The result of one protocol run; ``supports`` and ``config`` are enough to replay it.
 
     >>> row = Row("npr", "pooled", "fixed", "svm", "toy", "all", "auroc", 20, 80, (0.5, 0.75), shots=10)
-    >>> Report("fiser", {}, (row,)).summary()[0]["mean"]
-    0.625
+    >>> print(Report("fiser", {}, (row,)))
+    npr + svm, 10 shots: AUROC 0.62; 2 draws landed between 0.50 and 0.75
+    <BLANKLINE>
+    backbone  head  shots  AUROC range   mean  95 % interval   n
+    npr       svm      10  0.500-0.750  0.625            n/a  80
     """
 
     protocol: str
@@ -80,7 +88,19 @@ class Report:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     confusion: Confusion | None = None
 
-    def summary(self) -> list[dict[str, Any]]:
+    def __str__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def summary(self) -> "pd.DataFrame":
+        """Return a frame with one line per row: its key, ``trials, mean, sd, low, high, p5, p95``."""
+        import pandas as pd
+
+        return pd.DataFrame(self.summary_entries())
+
+    def summary_entries(self) -> list[dict[str, Any]]:
         """Return one entry per row: its key, ``trials, mean, sd, low, high, p5, p95``."""
         ddof = int(self.config.get("ddof", 1))
         return [{**_keys(row), **asdict(row.summary(ddof=ddof))} for row in self.rows]
@@ -89,13 +109,16 @@ class Report:
         """Return the rows whose fields have the given values, for example ``where(metric="auroc", source="all")``."""
         return tuple(row for row in self.rows if all(getattr(row, name) == value for name, value in wanted.items()))
 
-    def table(self, metrics: Sequence[str] | None = None) -> str:
-        """Return a readable table, one line per setting, the 5-95 % range of a single draw first.
+    def table(self, metrics: Sequence[str] | None = None, *, full: bool = False) -> str:
+        """Return the answer in a sentence, the ranking behind it and the warnings, within 100 columns.
 
         Args:
-            metrics: the measures shown; the first is shown in full, the others by their mean. All when None.
+            metrics: the measure that is ranked by, and those shown by their mean; None for the leading one.
+            full: show every setting, generators and all, however wide; ``metrics`` None then shows all measures.
         """
-        return report_table(self.rows, metrics, ddof=int(self.config.get("ddof", 1)))
+        if full:
+            return as_text(self, report_table(self.rows, metrics, ddof=int(self.config.get("ddof", 1))))
+        return as_text(self, ranked_text(ranked_table(self, metrics), more="table(full=True)"))
 
     def compare(self, other: Self, *, tolerance: float = 0.0) -> Difference:
         """Compare the numbers of two runs row by row: values, intervals, counts, and the confusion; NaN equals NaN."""
@@ -115,7 +138,7 @@ class Report:
             "protocol": self.protocol,
             "config": dict(self.config),
             "rows": [_row_to_json(row) for row in self.rows],
-            "summary": self.summary(),
+            "summary": self.summary_entries(),
             "supports": dict(self.supports),
             "warnings": list(self.warnings),
             "provenance": dict(self.provenance),

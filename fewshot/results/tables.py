@@ -62,12 +62,13 @@ def report_table(rows: Sequence[Row], metrics: Sequence[str] | None = None, *, d
         if first not in measures:
             continue
         row, summary = measures[first], measures[first].summary(ddof=ddof)
-        others = [_number(measures[name].summary().mean) if name in measures else "" for name in shown[1:]]
+        others = [number_text(measures[name].summary().mean) if name in measures else "" for name in shown[1:]]
         cells = [_cell(row, name) for name in names]
         lines.append([*cells, *_numbers(summary), *others, str(summary.trials), str(row.n_query)])
     return text_table(header, lines)
 
 
+_BETWEEN_DIGITS = str.maketrans("", "", ",-.%+ <")
 _COLUMNS = ("backbone", "layer", "selection", "head", "dataset", "source", "shots", "fraction", "view")
 
 
@@ -85,21 +86,19 @@ def _cell(row: Row, column: str) -> str:
 
 
 def _numbers(summary: Summary) -> list[str]:
-    landed = "one draw" if summary.trials == 1 else _range(summary.p5, summary.p95)
-    return [landed, _number(summary.mean), _range(summary.low, summary.high), _number(summary.sd)]
+    landed = "one draw" if summary.trials == 1 else range_text(summary.p5, summary.p95)
+    return [landed, number_text(summary.mean), range_text(summary.low, summary.high), number_text(summary.sd)]
 
 
-def _range(low: float, high: float) -> str:
+def range_text(low: float, high: float) -> str:
+    """Return a range as tables print it."""
     return "n/a" if math.isnan(low) or math.isnan(high) else f"{low:.3f}-{high:.3f}"
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
+    """Return a number as tables print it."""
     return "n/a" if math.isnan(value) else f"{value:.3f}"
 
 
 def _numeric(cell: str) -> bool:
-    return (
-        not cell
-        or cell in ("n/a", "one draw")
-        or cell.replace("n/a", "0").replace(",", "").replace("-", "").replace(".", "").replace("%", "").isdigit()
-    )
+    return not cell or cell in ("n/a", "one draw") or cell.replace("n/a", "0").translate(_BETWEEN_DIGITS).isdigit()

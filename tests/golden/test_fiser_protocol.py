@@ -158,5 +158,7 @@ def test_batched_neighbours_stay_within_a_thousandth_of_the_reference(
 def test_published_spread_is_the_population_one(store: Path) -> None:
     report = adapt(store, shots=1, trials=5, seed=42, draw="fiser", tpr="nearest")
     (row,) = report.where(source="all", metric="auroc")
-    summary = next(entry for entry in report.summary() if (entry["source"], entry["metric"]) == ("all", "auroc"))
+    summary = next(
+        entry for entry in report.summary_entries() if (entry["source"], entry["metric"]) == ("all", "auroc")
+    )
     assert summary["sd"] == pytest.approx(np.std(row.values))

@@ -164,7 +164,7 @@ def test_an_old_report_loads_with_its_numbers_and_prints_a_table(name: str) -> N
     assert [list(row.values) for row in report.rows] == [
         [np.nan if value is None else value for value in row["values"]] for row in written["rows"]
     ]
-    found = [{key: entry[key] for key in ("metric", "source", "mean")} for entry in report.summary()]
+    found = [{key: entry[key] for key in ("metric", "source", "mean")} for entry in report.summary_entries()]
     assert found == [{key: entry[key] for key in ("metric", "source", "mean")} for entry in written["summary"]]
     assert "spectrum" in report.table()
 
