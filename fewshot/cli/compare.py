@@ -1,11 +1,15 @@
 """``fewshot compare``: is A better than B, paired on the same draws."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fewshot.cli.options import json_option
-from fewshot.cli.reporting import print_json, print_text, print_warnings
+from fewshot.cli.reporting import print_json, print_text, print_warnings, terminal_width
+
+if TYPE_CHECKING:
+    from fewshot.results.comparison import Comparison
 
 
 @click.command(short_help="Is A better than B: differences on the same draws, with intervals and p-values.")
@@ -19,34 +23,57 @@ from fewshot.cli.reporting import print_json, print_text, print_warnings
     show_default=True,
     help="Over draws from these images, or over draws and images; two-way needs reports made with --keep-scores.",
 )
+@click.option("--all", "every", is_flag=True, help="Compare every pair and not only the best with those next to it.")
 @json_option
-def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, as_json: bool) -> None:
-    """Compare all backbones and heads of one REPORT, or one REPORT with another.
+def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, every: bool, as_json: bool) -> None:
+    """Compare the best of one REPORT with those next to it at equal shots, or one REPORT with another.
 
-    p-values are corrected for the number of comparisons (Holm) and, unless the interval is two-way, for overlapping
-    draws (Nadeau and Bengio).
+    Every backbone stands with its best head and layer. p-values are corrected for the number of pairs shown (Holm) and,
+    unless the interval is two-way, for overlapping draws (Nadeau and Bengio).
     """
+    if len(reports) > 2:
+        raise click.UsageError(f"give one or two reports to compare, not {len(reports)}")
+    from fewshot.results.comparison_table import comparison_notes, largest_first
+
+    found = _compared(reports, metric=metric, source=source, two_way=interval == "two-way", every=every)
+    shown = largest_first(found) if every else found
+    if as_json:
+        print_json([one.to_json() for one in shown])
+    else:
+        print_text(_text(found, shown, every=every))
+    print_warnings(comparison_notes(found))
+
+
+def _compared(reports: tuple[Path, ...], *, metric: str, source: str, two_way: bool, every: bool) -> "list[Comparison]":
     from fewshot.core.errors import ReportError
-    from fewshot.results.comparison import compare_across, compare_within, comparison_notes, comparison_table
+    from fewshot.results.comparison import best_across, compare_across, compare_best, compare_within
     from fewshot.results.report import Report
     from fewshot.results.scores import scores_beside
 
-    if len(reports) > 2:
-        raise click.UsageError(f"give one or two reports to compare, not {len(reports)}")
     loaded = [Report.load(path) for path in reports]
-    kept = [scores_beside(path) for path in reports] if interval == "two-way" else []
-    wanted = {"metric": metric, "source": source}
+    kept = [scores_beside(path) for path in reports] if two_way else []
     if len(loaded) == 1:
-        found = compare_within(loaded[0], **wanted, scores=kept[0] if kept else None)
+        within = compare_within if every else compare_best
+        found = within(loaded[0], metric=metric, source=source, scores=kept[0] if kept else None)
     else:
-        found = compare_across(loaded[0], loaded[1], **wanted, scores=(kept[0], kept[1]) if kept else None)
+        across = compare_across if every else best_across
+        scores = (kept[0], kept[1]) if kept else None
+        found = across(loaded[0], loaded[1], metric=metric, source=source, scores=scores)
     if not found:
         raise ReportError(
             f"nothing to compare: no two rows have the metric {metric!r} and the source {source!r}; choose others with "
             f"--metric and --source"
         )
-    if as_json:
-        print_json([one.to_json() for one in found])
-    else:
-        print_text(comparison_table(found))
-    print_warnings(comparison_notes(found))
+    return found
+
+
+def _text(found: "list[Comparison]", shown: "list[Comparison]", *, every: bool) -> str:
+    from fewshot.results.comparison_table import comparison_sentence, comparison_table
+    from fewshot.results.paragraph import wrapped
+
+    width, pairs = terminal_width(), "1 pair" if len(shown) == 1 else f"the {len(shown)} pairs"
+    hint = f"p is corrected (Holm) for {pairs} shown"
+    if not every:
+        hint += ": the best, chosen on these queries, against those next to it; --all compares every pair"
+    sentence = "\n".join(wrapped(comparison_sentence(found), width=width))
+    return "\n\n".join([sentence, comparison_table(shown, width=width), "\n".join(wrapped(hint, width=width))])
