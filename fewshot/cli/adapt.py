@@ -22,10 +22,13 @@ from fewshot.cli.options import (
     trials_option,
     where_option,
 )
-from fewshot.cli.reporting import print_report, require_report_file
+from fewshot.cli.reporting import print_answer, print_full, require_report_file
 
 if TYPE_CHECKING:
     from fewshot.results.report import Report
+
+_METRICS = ("auroc", "average_precision", "tpr_at_5_fpr")
+_HINT = "--full shows every row and measure, --paper what the paper claims"
 
 
 def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int | str:
@@ -101,27 +104,39 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     show_default=True,
     help="The 95 % interval spans draws, draws and query images, or the query images of one draw.",
 )
+@click.option("--full", is_flag=True, help="Print every row and measure, generators and all, however wide.")
+@click.option("--paper", is_flag=True, help="Print what the report says of FiSeR's claims beside the pretrained heads.")
 @keep_scores_option
 @report_option()
 @json_option
 @quiet_option
-def command(stores: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+def command(stores: tuple[Path, ...], as_json: bool, full: bool, paper: bool, **options: Any) -> None:
     """Fit a small head on a few labelled images and measure it on all others, many times over.
 
-    The table leads with the range in which a single draw lands nine times of ten.
+    The answer comes first, in a sentence; the ranking behind it leads with the range in which a single draw lands
+    nine times of ten.
     """
-    from fewshot.protocols.across_stores import adapt_and_save
-
     inputs = [*stores, options["query"], options["support"]]
     require_report_file(options["out"], keep_scores=options["keep_scores"], inputs=inputs)
+    from fewshot.protocols.across_stores import adapt_and_save
+
     report = adapt_and_save(stores, **options)
-    print_report(report, _text(report), as_json=as_json)
+    if as_json or full or paper:
+        print_full(report, *_tables(report, full=full), *(_paper(report) if paper else ()), as_json=as_json)
+    else:
+        print_answer(report, hint=_HINT, kept=options["out"] is not None)
 
 
-def _text(report: "Report") -> str:
+def _tables(report: "Report", *, full: bool) -> list[str]:
+    from fewshot.results.ranked_table import ranked_table
+    from fewshot.results.tables import report_table
+
+    ddof = int(report.config.get("ddof", 1))
+    return [report_table(report.rows, _METRICS, ddof=ddof) if full else ranked_table(report).text()]
+
+
+def _paper(report: "Report") -> list[str]:
     from fewshot.results.leaderboard import leaderboard, leaderboard_table, paper_comparison
 
-    table, entries = report.table(["auroc", "average_precision", "tpr_at_5_fpr"]), leaderboard(report)
-    if len(entries) < 2:
-        return table
-    return "\n".join([f"{table}\n", leaderboard_table(entries), *paper_comparison(entries)])
+    entries = leaderboard(report)
+    return [leaderboard_table(entries), "\n".join(paper_comparison(entries))]

@@ -24,9 +24,10 @@ from fewshot.cli.options import (
     trials_option,
     where_option,
 )
-from fewshot.cli.reporting import print_note, print_report, require_report_file
+from fewshot.cli.reporting import print_answer, print_full, print_note, require_report_file
 from fewshot.core.outputs import FIGURES, Output, require_outputs
 
+_HINT = "--full shows every measure, and the paper's table beside it"
 _FIGURES = ("data_curve", "deviations", "fisher_ratio")  # and scores_HEAD, see ``figures.attribution.draw_all``
 
 if TYPE_CHECKING:
@@ -134,23 +135,25 @@ def fractions_option(_: click.Context, parameter: click.Parameter, value: str | 
 )
 @where_option
 @seed_option
+@click.option("--full", is_flag=True, help="Print all measures of the curve, and the paper's table beside it.")
 @quiet_option
 @json_option
-def command(store: Path, out: Path | None, as_json: bool, **options: Any) -> None:
+def command(store: Path, out: Path | None, as_json: bool, full: bool, **options: Any) -> None:
     """Fit an encoder-decoder on one class of STORE at growing shares of its training images.
 
+    The answer comes first, in a sentence, and the ranking behind it.
     Beside it stand a linear probe and an RBF SVM on the same images. Interrupted, the same command resumes at the
     last finished point (kept in the folder OUT.points until the report is written).
     """
-    from fewshot.embeddings.store.reader import FeatureStore
-    from fewshot.protocols.base import RunContext
-    from fewshot.protocols.curve.finished_points import clear_points
-
     if options["figures"] is None:
         refuse_given(("formats",), why="it is of --figures")
     keep_scores, figures = options["keep_scores"], options["figures"]
     require_report_file(out, keep_scores=keep_scores, inputs=[store])
     require_outputs(_figures_there(figures, options["formats"]))
+    from fewshot.embeddings.store.reader import FeatureStore
+    from fewshot.protocols.base import RunContext
+    from fewshot.protocols.curve.finished_points import clear_points
+
     folder = None if out is None else out.with_name(out.name + ".points")
     context = RunContext(quiet=options["quiet"], keep_scores=keep_scores or figures is not None, cache=folder)
     result = _protocol(options).run(FeatureStore(store), context)
@@ -160,7 +163,10 @@ def command(store: Path, out: Path | None, as_json: bool, **options: Any) -> Non
         _draw(result, store, figures, options["formats"])
     if folder is not None:
         clear_points(folder)
-    print_report(result.report, _text(result.report), as_json=as_json)
+    if as_json or full:
+        print_full(result.report, *_tables(result.report), as_json=as_json)
+    else:
+        print_answer(result.report, hint=_HINT, kept=out is not None)
 
 
 def _protocol(options: dict[str, Any]) -> "Attribution":
@@ -199,12 +205,12 @@ def _save(result: "Result", out: Path, *, keep_scores: bool) -> None:
         result.report.save(out)
 
 
-def _text(report: "Report") -> str:
+def _tables(report: "Report") -> list[str]:
     from fewshot.protocols.curve.generator_families import MACRO
     from fewshot.protocols.curve.layers import main_layer
     from fewshot.protocols.curve.measurement import METRICS
     from fewshot.protocols.published import beside, in_layout_of_table_3
     from fewshot.results.tables import report_table
 
-    curve, main = report_table(report.where(source=MACRO), METRICS), main_layer(report)
-    return "\n\n".join(part for part in (curve, in_layout_of_table_3(main), beside(main)) if part)
+    main = main_layer(report)
+    return [report_table(report.where(source=MACRO), METRICS), in_layout_of_table_3(main), beside(main)]

@@ -26,10 +26,10 @@ def command(
 
     Attribution trains networks, whose numbers come out again on the machine that made them.
     """
+    require_report_file(out, keep_scores=False, inputs=[report, *stores])
     from fewshot.protocols.replay import replay
     from fewshot.results.report import Report
 
-    require_report_file(out, keep_scores=False, inputs=[report, *stores])
     found = replay(Report.load(report), stores=stores, tolerance=tolerance)
     if out is not None:
         found.report.save(out)

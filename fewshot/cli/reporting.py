@@ -5,11 +5,14 @@ Names come from files of others, so no character that a terminal obeys leaves he
 
 import errno
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
 
 from fewshot.core.control_characters import escape_control, escape_lines, json_text
 from fewshot.core.errors import OptionError, OutputError
@@ -33,8 +36,11 @@ class StandardOutputError(OutputError):
     """What a command printed did not arrive; files that it was to write are written by then."""
 
 
-def print_text(text: object) -> None:
+def print_text(text: object, *, bold: Container[int] = ()) -> None:
     """Print lines on stdout, without the characters that a terminal obeys.
+
+    Args:
+        bold: numbers of the lines that stand out where stdout is a terminal that may be coloured.
 
     Raises:
         StandardOutputError: stdout is full or closed.
@@ -43,7 +49,10 @@ def print_text(text: object) -> None:
     try:
         if stream is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        _write(stream, escape_lines(text))
+        lines = escape_lines(text).split("\n")
+        _write(
+            stream, "\n".join(_styled(line, stream, bold=True) if n in bold else line for n, line in enumerate(lines))
+        )
     except OSError as error:
         abandon(stream)
         why = _WHY.get(error.errno or 0) or error.strerror or str(error)
@@ -68,13 +77,18 @@ def print_json(document: object, *, indent: int | None = None) -> None:
     print_text(json_text(document, indent=indent))
 
 
-def print_note(text: object) -> None:
-    """Print one line on stderr; a stderr that is full or closed loses it, and nothing else."""
+def print_note(text: object, *, colour: str | None = None) -> None:
+    """Print one line on stderr; a stderr that is full or closed loses it, and nothing else.
+
+    Args:
+        colour: of the line where stderr is a terminal that may be coloured.
+    """
     stream: TextIO | None = sys.stderr
     if stream is None:
         return
     try:
-        _write(stream, escape_control(text))
+        line = escape_control(text)
+        _write(stream, line if colour is None else _styled(line, stream, fg=colour))
     except (OSError, ValueError):
         abandon(stream)
 
@@ -97,10 +111,58 @@ def print_report(report: "Report", text: str, *, as_json: bool) -> None:
     print_warnings(report.warnings)
 
 
+def print_answer(report: "Report", *, hint: str, kept: bool) -> None:
+    """Print a report's answer and ranking on stdout, the best line bold, and its warnings on stderr.
+
+    Args:
+        hint: the line under the table, which says what shows the rest.
+        kept: whether the report was saved.
+    """
+    from fewshot.results.answer import answer
+    from fewshot.results.paragraph import wrapped
+    from fewshot.results.presentation import ranked_text
+    from fewshot.results.ranked_table import ranked_table
+
+    width, table = terminal_width(), ranked_table(report)
+    sentence = wrapped(answer(report), width=width)
+    hint = hint if kept else f"{hint}; -o REPORT.json keeps the report"
+    best = {len(sentence) + 2} if table.lines else set()  # behind an empty line and the header
+    print_text("\n".join([*sentence, "", ranked_text(table, width=width, more="--full"), "", hint]), bold=best)
+    print_warnings(report.warnings)
+
+
+def print_full(report: "Report", *parts: str, as_json: bool) -> None:
+    """Print a report's answer and all of its tables on stdout, or the whole as JSON."""
+    from fewshot.results.answer import answer
+    from fewshot.results.paragraph import wrapped
+
+    sentence = "\n".join(wrapped(answer(report), width=terminal_width()))
+    print_report(report, "\n\n".join([sentence, *filter(None, parts)]), as_json=as_json)
+
+
 def print_warnings(warnings: Sequence[str]) -> None:
-    """Print warnings on stderr, one a line."""
+    """Print warnings on stderr within its width, and coloured where it is a terminal."""
+    from fewshot.results.presentation import warning_lines
+
     for warning in warnings:
-        print_note(f"warning: {warning}")
+        for line in warning_lines(warning, width=terminal_width()):
+            print_note(line, colour="yellow")
+
+
+def terminal_width() -> int:
+    """Return the columns that sentences and tables may take: those of the terminal, between 60 and 100."""
+    from fewshot.results.paragraph import WIDTH
+
+    return max(60, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+
+
+def _styled(line: str, stream: TextIO, **style: Any) -> str:
+    """Return a line, whose characters are escaped by now, with a style where the stream is a terminal that takes it.
+
+    ``NO_COLOR`` of any value but the empty one turns it off (no-color.org), and so does a terminal that is ``dumb``.
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty()
+    return line if plain else click.style(line, **style)
 
 
 def abandon(stream: TextIO | None) -> None:

@@ -35,7 +35,7 @@ def test_the_command_writes_report_scores_and_figures_and_leaves_no_points(store
     run = CliRunner().invoke(
         group,
         [
-            *("attribute", str(store), "-o", str(out), *BRIEF, "--keep-scores"),
+            *("attribute", str(store), "-o", str(out), *BRIEF, "--keep-scores", "--full"),
             *("--figures", str(tmp_path / "figures"), "--format", "svg"),
         ],
     )

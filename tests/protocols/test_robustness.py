@@ -146,7 +146,7 @@ def test_the_command_prints_views_with_their_flip_rate(path: Path, tmp_path: Pat
     out = tmp_path / "robust.json"
     run = CliRunner().invoke(group, ["robustness", str(path), "--trials", "2", "-o", str(out), "--quiet"])
     assert run.exit_code == 0, run.output
-    assert "flip_rate" in run.stdout
+    assert "flips" in run.stdout
     assert "blur:4" in run.stdout
     assert {row.metric for row in Report.load(out).rows} >= {"auroc", "flip_rate"}
 
