@@ -22,18 +22,22 @@ class Measured(Protocol):
     @property
     def protocol(self) -> str:
         """The protocol's name."""
+        ...
 
     @property
     def config(self) -> Mapping[str, Any]:
         """All of the protocol's fields."""
+        ...
 
     @property
     def rows(self) -> Sequence[Row]:
         """The measures."""
+        ...
 
     @property
     def warnings(self) -> Sequence[str]:
         """What a reader of the numbers must know."""
+        ...
 
 
 @dataclass(frozen=True)
