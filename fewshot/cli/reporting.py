@@ -125,9 +125,9 @@ def print_answer(report: "Report", *, hint: str, kept: bool) -> None:
 
     width, table = terminal_width(), ranked_table(report)
     sentence = wrapped(answer(report), width=width)
-    hint = hint if kept else f"{hint}; -o REPORT.json keeps the report"
+    further = "\n".join(wrapped(hint if kept else f"{hint}; -o REPORT.json keeps the report", width=width))
     best = {len(sentence) + 2} if table.lines else set()  # behind an empty line and the header
-    print_text("\n".join([*sentence, "", ranked_text(table, width=width, more="--full"), "", hint]), bold=best)
+    print_text("\n".join([*sentence, "", ranked_text(table, width=width, more="--full"), "", further]), bold=best)
     print_warnings(report.warnings)
 
 
