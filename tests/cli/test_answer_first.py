@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from fewshot.cli import group
 from fewshot.cli.reporting import print_text, print_warnings
+from fewshot.embeddings.store.writer import LayerData
 from fewshot.results.report import Report
 from tests.protocols.toy_store import toy_layer, toy_logit, toy_samples, toy_store
 
@@ -31,10 +32,14 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         toy_layer(frame, "net", "late", signal=signal, view=view) for signal, view in ((1.0, "clean"), (0.3, "blur:4"))
     ]
     return {
-        "adapt": toy_store(folder / "toy.h5", layers=dict(enumerate(plain))),
+        "adapt": toy_store(folder / "toy.h5", layers=_by_number(plain)),
         "attribute": toy_store(folder / "toy.h5"),
-        "robustness": toy_store(folder / "views.h5", layers=dict(enumerate(views))),
+        "robustness": toy_store(folder / "views.h5", layers=_by_number(views)),
     }
+
+
+def _by_number(layers: list[LayerData]) -> dict[str, LayerData]:
+    return {str(number): layer for number, layer in enumerate(layers)}
 
 
 def _run(*arguments: object) -> Result:
@@ -164,7 +169,7 @@ def _on_a_terminal(command: list[str], **environment: str) -> str:
 def test_on_a_terminal_the_best_line_is_bold_and_warnings_are_coloured(tmp_path: Path) -> None:
     evil = "net\x1b[2J\x1b]0;title\x07"
     frame = toy_samples()
-    layers = dict(enumerate(toy_layer(frame, name, "late", signal=1.0, default=True) for name in (evil, "weak")))
+    layers = _by_number([toy_layer(frame, name, "late", signal=1.0, default=True) for name in (evil, "weak")])
     store = toy_store(tmp_path / "evil.h5", layers=layers)
     shown = _on_a_terminal(["adapt", str(store), "-q", "--trials", "2", "--shots", "2"])
     (bold,) = [line for line in shown.split("\n") if line.startswith("\x1b[1m")]
