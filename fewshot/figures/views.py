@@ -1,9 +1,10 @@
 """A measure under every perturbation: one line per detector over the views."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fewshot.core.errors import ReportError
@@ -32,25 +33,34 @@ def view_lines(
     if not shown:
         raise ReportError(f"no row has the metric {metric!r}; there are {sorted({row.metric for row in rows})}")
     views = list(dict.fromkeys(row.view for row in shown))
-    others = _of_one_view(among or shown)
-    lines: dict[str, list[Row]] = {}
-    for row, alike in zip(shown, _of_one_view(shown), strict=True):
-        lines.setdefault(detector_name(alike, others), []).append(row)
     figure, (axes,) = drawn(max(4.5, 1.5 + 0.6 * len(views)), 3.2)
-    for number, (name, line) in enumerate(sorted(lines.items())):
-        means = np.array([row.summary().mean for row in line])
-        reach = np.maximum([means - [row.spread[0] for row in line], [row.spread[1] for row in line] - means], 0)
-        shift = 0.06 * (number - (len(lines) - 1) / 2)
-        places = np.array([views.index(row.view) for row in line]) + shift
-        as_drawn = look(number)
-        options = {"color": as_drawn.colour, "marker": as_drawn.marker, "linestyle": as_drawn.dash, "markersize": 5}
-        axes.errorbar(places, means, yerr=reach, elinewidth=1, label=name, **options)
+    _draw_lines(axes, _lines(shown, among or shown), views)
     axes.set_xticks(range(len(views)), views, rotation=25 if len(views) > 4 else 0)
     axes.set_ylim(*share_limits([value for row in shown for value in row.values]))
     axes.set_ylabel(measure_title(metric))
     axes.set_title(title or f"{measure_title(metric)} under every perturbation", loc="left", fontsize=9)
     figure.legend(loc="outside upper left", ncols=2, fontsize=8, frameon=False)
     return figure
+
+
+def _lines(shown: Sequence[Row], among: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return detector -> its rows."""
+    lines: dict[str, list[Row]] = {}
+    for row, alike in zip(shown, _of_one_view(shown), strict=True):
+        lines.setdefault(detector_name(alike, _of_one_view(among)), []).append(row)
+    return lines
+
+
+def _draw_lines(axes: Axes, lines: Mapping[str, Sequence[Row]], views: Sequence[str]) -> None:
+    """Draw the lines beside each other, so that their whiskers do not hide one another."""
+    for number, (name, line) in enumerate(sorted(lines.items())):
+        means = np.array([row.summary().mean for row in line])
+        low, high = np.array([row.spread for row in line]).T
+        places = np.array([views.index(row.view) for row in line]) + 0.06 * (number - (len(lines) - 1) / 2)
+        as_drawn = look(number)
+        options = {"color": as_drawn.colour, "marker": as_drawn.marker, "linestyle": as_drawn.dash, "markersize": 5}
+        reach = np.maximum([means - low, high - means], 0)
+        axes.errorbar(places, means, yerr=reach, elinewidth=1, label=name, **options)
 
 
 def _of_one_view(rows: Sequence[Row]) -> list[Row]:
