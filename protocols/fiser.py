@@ -47,7 +47,7 @@ LARGEST_K = 51  # FiSeR tries k = 1 .. 51 (evaluate.py @ ad2637c)
 @final
 @dataclass(frozen=True)
 class Fiser(Protocol):
-    """Few labelled images per class (or per source), a small head, everything else of the benchmark queried.
+    """The few-shot protocol of FiSeR: few labelled images per class (or per source), a small head, all else queried.
 
     Args:
         shots: shot counts; all of a trial share one query set. Empty with ``support``: every image listed.

@@ -16,10 +16,9 @@ from fewshot.core.control_characters import escape_control, escape_lines
 from fewshot.core.errors import OptionError
 from fewshot.core.files import atomic_write, make_folder
 from fewshot.core.outputs import FIGURES, PNG
+from fewshot.figures.svg import lightened
 
 _LONGEST_TICK, _LONGEST_LINE = 40, 120  # characters
-# Okabe and Ito's palette, told apart by colour-blind readers (Color Universal Design, 2008), darkest first.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 _LOOK: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -29,6 +28,7 @@ _LOOK: Any = {
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
+    "hatch.linewidth": 0.6,
     "svg.fonttype": "none",
     "svg.hashsalt": "fewshot",
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
@@ -47,11 +47,6 @@ def drawn(width: float, height: float, *, columns: int = 1, rows: int = 1, **opt
     return figure, list(axes.flat)
 
 
-def colour(number: int) -> str:
-    """Return the colour of the ``number``-th series; after eight they repeat."""
-    return COLOURS[number % len(COLOURS)]
-
-
 def to_svg(figure: Figure, *, label: str) -> str:
     """Return the figure as one ``<svg>`` element with real text, fit to stand inside a page.
 
@@ -66,7 +61,7 @@ def to_svg(figure: Figure, *, label: str) -> str:
     with matplotlib.rc_context(_LOOK):
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
-    return text[text.index("<svg") :].replace(
+    return lightened(text[text.index("<svg") :]).replace(
         "<svg ", f'<svg role="img" aria-label="{escape(escape_control(label))}" ', 1
     )
 

@@ -28,7 +28,7 @@ def confusion(counts: IntArray, names: Sequence[str], *, title: str = "") -> Fig
             axes.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", color=ink, fontsize=8)
     axes.set_xticks(range(columns), list(names), rotation=35, ha="right")
     axes.set_yticks(range(rows), list(names[:rows]))
-    axes.set_xlabel("predicted source (per cent of the row)")
+    axes.set_xlabel("predicted source\n(per cent of the row)")
     axes.set_ylabel("true source")
-    axes.set_title(title, loc="left", fontsize=9)
+    figure.suptitle(title or "What each source was taken for", x=0.02, ha="left", fontsize=9)
     return figure

@@ -7,11 +7,20 @@ from matplotlib.figure import Figure
 
 from fewshot.core.errors import ReportError
 from fewshot.figures.bars import detector_name
-from fewshot.figures.canvas import colour, drawn, share_limits
+from fewshot.figures.canvas import drawn, share_limits
+from fewshot.figures.series import look
+from fewshot.results.answer import measure_title
 from fewshot.results.row import Row
 
 
-def support_curves(rows: Sequence[Row], *, metric: str = "auroc", source: str = "all", title: str = "") -> Figure:
+def support_curves(
+    rows: Sequence[Row],
+    *,
+    metric: str = "auroc",
+    source: str = "all",
+    title: str = "",
+    among: Sequence[Row] | None = None,
+) -> Figure:
     """Draw the mean over trials against shots or fraction, one line per detector, its 5-95 % range as a band.
 
     A head that saw no labelled image (a checkpoint's own) is a dashed line across.
@@ -20,6 +29,8 @@ def support_curves(rows: Sequence[Row], *, metric: str = "auroc", source: str = 
         rows: rows of one or more reports.
         metric: which measure.
         source: which query set.
+        title: what stands above; empty for what is drawn in words.
+        among: rows that names tell the detectors apart from; the rows themselves when None.
 
     Raises:
         ReportError: no row of this metric and source has a size.
@@ -32,21 +43,38 @@ def support_curves(rows: Sequence[Row], *, metric: str = "auroc", source: str = 
     figure, (axes,) = drawn(4.5, 3.2)
     without_support = [row for row in shown if not _size(row)]
     fitted = [row for row in shown if _size(row)]
-    for number, name in enumerate(sorted({detector_name(row, shown) for row in fitted})):
-        line = sorted((row for row in fitted if detector_name(row, shown) == name), key=lambda row: _size(row) or 0)
+    names = sorted({detector_name(row, among or shown) for row in fitted})
+    for number, name in enumerate(names):
+        line = sorted(
+            (row for row in fitted if detector_name(row, among or shown) == name), key=lambda row: _size(row) or 0
+        )
         sizes = np.array([_size(row) for row in line])
         means = [row.summary().mean for row in line]
-        axes.plot(sizes, means, "o-", color=colour(number), label=name, markersize=4)
+        as_drawn = look(number)
+        axes.plot(
+            sizes,
+            means,
+            color=as_drawn.colour,
+            marker=as_drawn.marker,
+            linestyle=as_drawn.dash,
+            label=name,
+            markersize=5,
+        )
         low, high = zip(*(row.spread for row in line), strict=True)
-        axes.fill_between(sizes, low, high, color=colour(number), alpha=0.15, linewidth=0)
-    for number, row in enumerate(without_support):
+        axes.fill_between(sizes, low, high, color=as_drawn.colour, alpha=0.15, linewidth=0)
+    for number, row in enumerate(without_support, start=len(names)):
         axes.axhline(
-            row.summary().mean, color=colour(number), linestyle="--", linewidth=1, label=detector_name(row, shown)
+            row.summary().mean,
+            color=look(number).colour,
+            linestyle="--",
+            linewidth=1,
+            label=detector_name(row, among or shown),
         )
     _label_sizes(axes, sorted({_size(row) or 0.0 for row in fitted}), fractions=shown[0].fraction is not None)
     axes.set_ylim(*share_limits([value for row in shown for value in row.values]))
-    axes.set_ylabel(metric.replace("_", " "))
-    axes.set_title(title, loc="left", fontsize=9)
+    axes.set_ylabel(measure_title(metric))
+    size = "the share of the training set" if shown[0].fraction is not None else "labelled images"
+    axes.set_title(title or f"{measure_title(metric)} against {size}", loc="left", fontsize=9)
     figure.legend(loc="outside upper left", ncols=2, fontsize=8, frameon=False)
     return figure
 

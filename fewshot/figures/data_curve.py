@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from fewshot.core.errors import ReportError
 from fewshot.figures.canvas import drawn
+from fewshot.results.answer import measure_title
 from fewshot.results.row import Row
 
 # Told apart by lightness, dash and marker as well as by colour, so that a grey print loses nothing.
@@ -50,8 +51,8 @@ def data_curve(rows: Sequence[Row], *, metrics: Sequence[str], source: str = "ma
         axes.set_xticks(fractions, [f"{100 * f:g} %\n{sizes[f]:,}" for f in fractions])
         axes.minorticks_off()
         axes.set_xlabel("share of the training set, and its images")
-        axes.set_ylabel(metric.replace("_", " "))
-    panels[0].set_title(title, loc="left", fontsize=9)
+        axes.set_ylabel(measure_title(metric))
+    panels[0].set_title(title or "How much data of one class is enough", loc="left", fontsize=9)
     figure.legend(loc="outside upper left", ncols=min(4, len(heads)), fontsize=8)
     return figure
 

@@ -44,7 +44,7 @@ def deviation_violins(
         axes.set_ylabel("mean |f - D(E(f))|")
         axes.set_title(f"encoder-decoder of {attribution}", loc="left", fontsize=9)
     panels[-1].set_xticks(range(1, len(groups) + 1), [name for _, name in groups], rotation=30, ha="right")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=9)
+    figure.suptitle(title or "What an encoder-decoder of one class cannot rebuild", x=0.02, ha="left", fontsize=9)
     patches = [Patch(fc=c, ec="black", lw=0.6, label=n) for c, n in ((_NATURAL, "natural"), (_SYNTHETIC, "synthetic"))]
-    figure.legend(handles=patches, loc="outside upper right", ncols=2, fontsize=8)
+    figure.legend(handles=patches, loc="outside lower right", ncols=2, fontsize=8)
     return figure

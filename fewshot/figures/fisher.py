@@ -32,6 +32,6 @@ def fisher_bars(ratios: Mapping[str, tuple[float, float]], *, title: str = "") -
     axes.set_xticks(positions, list(ratios))
     axes.margins(y=0.12)
     axes.set_ylabel("Fisher's ratio")
-    axes.set_title(title, loc="left", fontsize=9)
+    axes.set_title(title or "How far apart the two classes lie", loc="left", fontsize=9)
     figure.legend(loc="outside upper left", ncols=2, fontsize=8)
     return figure

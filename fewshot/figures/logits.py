@@ -40,6 +40,6 @@ def logit_scatter(
             )
     axes.set_xlabel(f"score of {names[0]}")
     axes.set_ylabel(f"score of {names[1]}")
-    axes.set_title(title, loc="left", fontsize=9)
+    axes.set_title(title or "Two heads on the same images", loc="left", fontsize=9)
     figure.legend(loc="outside upper left", ncols=2, fontsize=8, markerscale=1.4)
     return figure

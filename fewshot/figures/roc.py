@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
-from fewshot.figures.canvas import colour, drawn
+from fewshot.figures.canvas import drawn
+from fewshot.figures.series import look
 from fewshot.stats.intervals import ENOUGH_DRAWS, mean_interval
 
 GRID = np.linspace(0, 1, 201)
@@ -28,16 +29,26 @@ def roc_curves(curves: Mapping[str, Sequence[Float64Array]], *, title: str = "")
         stacked = np.stack(trials)
         few = len(trials) < ENOUGH_DRAWS
         low, high = np.percentile(stacked, [0, 100] if few else [5, 95], axis=0)
-        axes.plot(GRID, stacked.mean(axis=0), color=colour(number), label=name)
-        axes.fill_between(GRID, low, high, color=colour(number), alpha=0.15, linewidth=0)
+        as_drawn = look(number)
+        axes.plot(
+            GRID,
+            stacked.mean(axis=0),
+            color=as_drawn.colour,
+            linestyle=as_drawn.dash,
+            marker=as_drawn.marker,
+            markevery=(10 + 4 * number, 40),
+            markersize=5,
+            label=name,
+        )
+        axes.fill_between(GRID, low, high, color=as_drawn.colour, alpha=0.15, linewidth=0)
         if not few:
-            axes.fill_between(GRID, *_interval(stacked), color=colour(number), alpha=0.35, linewidth=0)
+            axes.fill_between(GRID, *_interval(stacked), color=as_drawn.colour, alpha=0.35, linewidth=0)
     axes.axvline(0.05, color="#888888", linewidth=0.8)
     axes.set_xlabel("share of natural images called synthetic")
     axes.set_ylabel("share of synthetic images found")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.01)
-    axes.set_title(title, loc="left", fontsize=9)
+    axes.set_title(title or "Synthetic images found against false alarms (ROC)", loc="left", fontsize=9)
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     return figure
 

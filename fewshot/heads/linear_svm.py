@@ -11,7 +11,7 @@ from fewshot.heads.state import Learned
 
 
 class LinearSvm(Head):
-    """scikit-learn's ``SVC(kernel="linear")``: Cortes and Vapnik, Machine Learning 20, 1995, with a free bias.
+    """Linear support vector machine with a free bias: ``SVC(kernel="linear")``, Cortes and Vapnik 1995.
 
     Args:
         C: penalty of margin violations.

@@ -13,7 +13,7 @@ from fewshot.solvers.logistic_optimum import fit_to_optimum
 
 
 class Logistic(Head):
-    """scikit-learn's ``LogisticRegression(C=1, max_iter=2000)``; the score is its decision function.
+    """Logistic regression with an L2 penalty: scikit-learn's ``LogisticRegression(C=1, max_iter=2000)``.
 
     Its lbfgs stops when the gradient of the *mean* loss is below ``tol``, in the features' own precision: with a few
     images of unit length that is up to a few hundredths of a score away from the optimum, enough to swap images whose

@@ -14,7 +14,7 @@ _BLOCK_ROWS = 4096
 
 
 class Svm(Head):
-    """scikit-learn's ``SVC(C=1, kernel="rbf", gamma="scale")``; the score is its decision function.
+    """FiSeR's support vector machine with an RBF kernel: scikit-learn's ``SVC(C=1, kernel="rbf", gamma="scale")``.
 
     C = 1 and gamma = 1 / (D * variance of the support) are FiSeR's (fiser/heads.py).
 

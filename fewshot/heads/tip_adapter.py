@@ -11,7 +11,7 @@ from fewshot.heads.state import Learned
 
 
 class TipAdapter(Head):
-    """sum_i y_i exp(-beta (1 - cos_i)) over the support, y_i = +1 for synthetic and -1 for natural.
+    """Vote of the whole support by similarity: sum_i y_i exp(-beta (1 - cos_i)), y_i = +1 for synthetic, else -1.
 
     Zhang et al., Tip-Adapter, ECCV 2022, eq. 5 with two classes and without the text branch, which frozen detectors do
     not have.

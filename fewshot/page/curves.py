@@ -10,6 +10,7 @@ from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.core.errors import ReportError
 from fewshot.figures.bars import detector_name, largest_support
 from fewshot.figures.roc import roc_curves, roc_on_grid
+from fewshot.figures.series import few_at_a_time
 from fewshot.page.charts import Chart
 from fewshot.results.report import Report
 from fewshot.results.row import Row, spread_in_words
@@ -17,14 +18,14 @@ from fewshot.results.scores import Arrays, kept_of_draws, name_at_point, require
 from fewshot.stats.intervals import ENOUGH_DRAWS
 from fewshot.stats.metrics import auroc
 
-MOST_CURVES = 6  # in one figure: more cannot be distinguished
+ROC = "ROC curves"
 _TOLERANCE = 1e-3  # between a report's AUROC and that of its scores, which are kept as float32
 
 Trial = tuple[FloatArray, BoolArray]
 
 
 def roc_charts(report: Report, scores: Arrays) -> Iterator[Chart]:
-    """Yield figures of the ROC curves, at most ``MOST_CURVES`` in each.
+    """Yield the ROC curves of the best detectors, with those of the others behind "show all".
 
     Args:
         report: of the protocols ``fiser`` or ``attribution``.
@@ -34,15 +35,15 @@ def roc_charts(report: Report, scores: Arrays) -> Iterator[Chart]:
         ReportError: the scores are not those of this report.
     """
     pooled = [row for row in report.rows if row.source == "all" and row.metric == "auroc" and row.selection == "fixed"]
-    kept = [(row, trials) for row in largest_support(pooled) if (trials := list(_trials(row, scores)))]
+    ranked = sorted(largest_support(pooled), key=lambda row: -np.nan_to_num(row.summary().mean))
+    kept = [(row, trials) for row in ranked if (trials := list(_trials(row, scores)))]
     curves: dict[str, list[Float64Array]] = {}
     for row, trials in kept:
         _require_same(row, trials[0])
         curves[detector_name(row, [one for one, _ in kept])] = [roc_on_grid(*trial) for trial in trials]
-    names = list(curves)
-    for start in range(0, len(names), MOST_CURVES):
-        part = {name: curves[name] for name in names[start : start + MOST_CURVES]}
-        yield Chart(roc_curves(part), _caption([row for row, _ in kept]))
+    if curves:
+        first, *others = [roc_curves({name: curves[name] for name in part}) for part in few_at_a_time(list(curves))]
+        yield Chart(first, _caption([row for row, _ in kept]), part=ROC, others=tuple(others))
 
 
 def _caption(rows: Sequence[Row]) -> str:

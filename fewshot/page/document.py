@@ -1,4 +1,4 @@
-"""Put reports together into one page: what was run, what could mislead, tables, figures, files to download."""
+"""Put reports together into one page: the answer first, then what could mislead, then everything behind it."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,12 +8,16 @@ from pathlib import Path
 from fewshot.audit import Audit
 from fewshot.core.files import write_text
 from fewshot.core.outputs import PAGE
-from fewshot.page.charts import Chart, charts
+from fewshot.page.charts import CURVES, Chart, charts
 from fewshot.page.downloads import Download, downloads
+from fewshot.page.names import explained, protocol_meaning
+from fewshot.page.ranked import ranked_charts
 from fewshot.page.render import render
-from fewshot.page.shown import shown_of
-from fewshot.page.table import Table, confound_rows, duplicate_rows, report_rows
+from fewshot.page.shown import MOST_WARNINGS, shown_of
+from fewshot.page.table import Table, confound_rows, duplicate_rows, report_tables
+from fewshot.results.answer import answer
 from fewshot.results.report import Report
+from fewshot.results.row import spread_in_words
 
 MOST_NAMES = 50  # of what was run
 MOST_TEXT = 200_000  # characters of configuration and provenance
@@ -25,22 +29,34 @@ class Section:
 
     Args:
         name: the heading.
-        run: what was run: (name, value) each.
-        charts: its figures.
-        table: its rows.
+        report: with the rows and warnings that are shown.
+        verdict: its answer, in one sentence.
+        meaning: what its protocol does; empty where that is not known.
+        ranked: the dots of what it ranks, a figure each for the first five and for those after them.
+        parts: further figures, below the heading of each part.
+        tables: its rows, by measure.
         downloads: files to take away.
+        run: what was run: (name, value) each.
         provenance: configuration and provenance, as JSON text.
         left_out: sentences about what the page does not show.
     """
 
     name: str
     report: Report
-    run: tuple[tuple[str, str], ...]
-    charts: tuple[Chart, ...]
-    table: Table
+    verdict: str
+    meaning: str
+    ranked: tuple[Chart, ...]
+    parts: Mapping[str, Sequence[Chart]]
+    tables: tuple[Table, ...]
     downloads: tuple[Download, ...]
+    run: tuple[tuple[str, str], ...]
     provenance: str
     left_out: tuple[str, ...] = ()
+
+    @property
+    def landed(self) -> str:
+        """How many draws lie between the ends that tables give."""
+        return spread_in_words(self.report.rows)
 
 
 def write_page(
@@ -60,7 +76,7 @@ def write_page(
         path: the file to write.
         title: heading of the page.
         note: a paragraph below it.
-        audit: of the store that the reports are about; it stands first.
+        audit: of the store that the reports are about; its warnings stand beside the answer.
         beside: name shown -> figures of that report which its rows do not hold, such as ROC curves.
         more: figures that no report holds, such as projections of the features.
 
@@ -84,28 +100,44 @@ def page_html(
     return render(
         "report.html",
         title=title,
-        script="sort.js",
+        script="page.js",
         note=note,
         audit=audit,
-        confounds=confound_rows(audit) if audit else None,
-        duplicates=duplicate_rows(audit) if audit else None,
+        audited=[confound_rows(audit), duplicate_rows(audit)] if audit else [],
+        warnings=_warnings(reports, audit),
         sections=[_section(name, report, (beside or {}).get(name, ())) for name, report in reports.items()],
+        names=explained(reports.values()),
         features=tuple(more),
     )
 
 
 def _section(name: str, report: Report, beside: Iterable[Chart]) -> Section:
     shown = shown_of(report)
+    parts: dict[str, list[Chart]] = {}
+    for chart in (*charts(shown.report), *beside):
+        parts.setdefault(chart.part or CURVES, []).append(chart)
     return Section(
         name=name,
         report=shown.report,
-        run=tuple(_run(report)),
-        charts=(*charts(shown.report), *beside),
-        table=report_rows(shown.report),
+        verdict=answer(report),
+        meaning=protocol_meaning(report),
+        ranked=tuple(ranked_charts(report)),
+        parts=parts,
+        tables=report_tables(shown.report),
         downloads=downloads(name, report) if shown.complete else (),
+        run=tuple(_run(report)),
         provenance=_cut(json.dumps({"config": dict(report.config), "provenance": dict(report.provenance)}, indent=1)),
         left_out=shown.left_out,
     )
+
+
+def _warnings(reports: Mapping[str, Report], audit: Audit | None) -> list[str]:
+    """Return the warnings of the audit and of every report, each once; of several reports with its name."""
+    found = list(audit.warnings if audit else ())
+    for name, report in reports.items():
+        of = f"{name}: " if len(reports) > 1 else ""
+        found += [of + warning for warning in report.warnings[:MOST_WARNINGS] if warning not in found]
+    return list(dict.fromkeys(found))
 
 
 def _cut(text: str) -> str:

@@ -1,6 +1,7 @@
-"""Files that a reader can take from the page: a report as JSON, and its rows as CSV."""
+"""Files that a reader can take from the page: a report as JSON, and its rows as CSV, both packed by gzip."""
 
 import csv
+import gzip
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,19 @@ from typing import Any
 
 from fewshot.core.path_names import path_name
 from fewshot.page.render import data_address
-from fewshot.page.table import COLUMNS
+from fewshot.page.table import KEYS, NUMBERS, entries
 from fewshot.results.report import Report
 
 
 @dataclass(frozen=True)
 class Download:
-    """One file: its name on the reader's disk, what the link says, and an address that holds its content."""
+    """One file, packed.
+
+    Args:
+        name: on the reader's disk where no script unpacks it; without ``.gz`` where one does.
+        label: what the link says.
+        address: holds the packed content.
+    """
 
     name: str
     label: str
@@ -30,20 +37,27 @@ def downloads(name: str, report: Report) -> tuple[Download, ...]:
     stem = path_name(Path(name).stem) if name else "report"
     table = csv_text(report).encode("utf-8", "backslashreplace")
     return (
-        Download(f"{stem}.json", "JSON", data_address(report.to_bytes(), kind="application/json")),
-        Download(f"{stem}.csv", "CSV", data_address(table, kind="text/csv")),
+        _packed(f"{stem}.json", "the whole report as JSON", report.to_bytes()),
+        _packed(f"{stem}.csv", "all rows as CSV", table),
+    )
+
+
+def _packed(name: str, label: str, content: bytes) -> Download:
+    """Return a file packed by gzip, a fifth of its size; ``mtime`` keeps the clock out of the page."""
+    packed = gzip.compress(content, mtime=0)
+    return Download(
+        f"{name}.gz", f"{label} ({len(packed) / 1000:,.0f} kB)", data_address(packed, kind="application/gzip")
     )
 
 
 def csv_text(report: Report) -> str:
     """Return all rows as CSV, one line each: key, summary, then the value of every trial."""
-    entries = report.summary_entries()
     trials = max((len(row.values) for row in report.rows), default=0)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*COLUMNS.values(), *(f"trial_{number}" for number in range(trials))])
-    for entry, row in zip(entries, report.rows, strict=True):
-        values = [entry.get(key) for key in COLUMNS.values()]
+    writer.writerow([*KEYS, *NUMBERS, *(f"trial_{number}" for number in range(trials))])
+    for entry, row in zip(entries(report), report.rows, strict=True):
+        values = [entry[key] for key in (*KEYS, *NUMBERS)]
         writer.writerow([_inert(value) for value in (*values, *row.values)])
     return buffer.getvalue()
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from fewshot.figures.bars import POOLED
 from fewshot.results.report import Report
 from fewshot.results.row import Row
@@ -38,16 +40,31 @@ def shown_of(report: Report) -> Shown:
 
 
 def drawable(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of the first detectors and generators, as many as a figure can show."""
-    detectors = list(dict.fromkeys(map(_detector, rows)))[:MOST_DETECTORS]
+    """Return the rows of the best detectors and the first generators, as many as a figure can show, the best first."""
+    ranked = {detector: place for place, detector in enumerate(_ranked(rows)[:MOST_DETECTORS])}
     generators = [name for name in dict.fromkeys(row.source for row in rows) if name not in POOLED]
     wanted = {*generators[:MOST_GENERATORS], *POOLED}
-    kept = set(detectors)
-    return [row for row in rows if row.source in wanted and _detector(row) in kept]
+    kept = [row for row in rows if row.source in wanted and detector_of(row) in ranked]
+    return sorted(kept, key=lambda row: ranked[detector_of(row)])
 
 
-def _detector(row: Row) -> tuple[str, ...]:
-    return (row.backbone, row.layer, row.selection, row.head, row.dataset, row.view)
+def detector_of(row: Row, *, views: bool = False) -> tuple[str, ...]:
+    """Return what a figure draws as one series; under every view when ``views``."""
+    return (row.backbone, row.layer, row.selection, row.head, row.dataset, "" if views else row.view)
+
+
+def _ranked(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Return the detectors, that with the largest mean of all images first, or of any row where it has none of all."""
+    best = {**_largest_means(rows), **_largest_means([row for row in rows if row.source == "all"])}
+    return sorted(best, key=lambda detector: -best[detector])
+
+
+def _largest_means(rows: Sequence[Row]) -> dict[tuple[str, ...], float]:
+    found: dict[tuple[str, ...], float] = {}
+    for row in rows:
+        mean = float(np.nan_to_num(row.summary().mean, nan=-np.inf))
+        found[detector_of(row)] = max(mean, found.get(detector_of(row), -np.inf))
+    return found
 
 
 def _rows(rows: tuple[Row, ...]) -> tuple[Row, ...]:

@@ -2,35 +2,38 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fewshot.audit import Audit
+from fewshot.results.answer import leading_metric, measure_title
 from fewshot.results.report import Report
+from fewshot.results.row import Row
+from fewshot.stats.intervals import Summary
 
-# Report columns in reading order: heading, then the key of ``Report.summary_entries``.
-COLUMNS = {
-    "backbone": "backbone",
-    "layer": "layer",
-    "selection": "selection",
-    "head": "head",
-    "dataset": "dataset",
-    "source": "source",
-    "view": "view",
+# What a report's rows are exported as, in reading order: the row's key, then its summary.
+KEYS = ("backbone", "layer", "selection", "head", "dataset", "source", "view", "shots", "fraction", "metric")
+NUMBERS = ("p5", "p95", "mean", "low", "high", "sd", "trials", "n_support", "n_query", "n_natural")
+# Columns of a page after the detector and the mean, so that both are seen on a phone: key, then heading.
+_COLUMNS = {
     "shots": "shots",
     "fraction": "fraction",
-    "metric": "metric",
-    "5 %": "p5",
-    "95 %": "p95",
-    "mean": "mean",
-    "95 % interval, low": "low",
+    "source": "source",
+    "view": "view",
+    "from": "draws from",
+    "to": "to",
+    "low": "95 % interval, low",
     "high": "high",
     "sd": "sd",
-    "trials": "trials",
-    "support": "n_support",
-    "query": "n_query",
+    "trials": "draws",
+    "n_support": "support",
+    "n_query": "queried",
+    "n_natural": "of them natural",
+    "layer": "layer",
+    "selection": "selection",
+    "dataset": "dataset",
 }
-_ALWAYS = {"backbone", "source", "metric", "p5", "p95", "mean", "low", "high", "trials", "n_query"}
+_ALWAYS = {"source", "from", "to", "low", "high", "trials", "n_query"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows, and by which exact value it is sorted; None sorts by the text."""
+    """What a cell shows, and by which more exact value it is sorted; None sorts by the text."""
 
     text: str
     value: str | None = None
@@ -51,30 +54,49 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Headings, and as many cells in every row."""
+    """What it is of, its headings, and as many cells in every row; the first cell names the row."""
 
+    title: str
     headings: tuple[Heading, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def report_rows(report: Report) -> Table:
-    """Return a report's rows; columns that never vary are left out."""
-    entries = report.summary_entries()
-    shown = {heading: key for heading, key in COLUMNS.items() if _worth_showing(entries, key)}
-    headings = tuple(Heading(heading, _numeric(entries, key)) for heading, key in shown.items())
-    keys = list(zip(shown.values(), headings, strict=True))
-    rows = tuple(tuple(_cell(entry.get(key), number=heading.number) for key, heading in keys) for entry in entries)
-    return Table(headings, rows)
+def report_tables(report: Report) -> tuple[Table, ...]:
+    """Return a report's rows, a table per measure, the one it is ranked by first; what never varies is left out."""
+    found = entries(report)
+    leading = leading_metric(report)
+    metrics = sorted(dict.fromkeys(row.metric for row in report.rows), key=lambda name: name != leading)
+    return tuple(_of_measure([entry for entry in found if entry["metric"] == metric], metric) for metric in metrics)
+
+
+def entries(report: Report) -> list[dict[str, Any]]:
+    """Return per row what tables and files show: ``KEYS``, ``NUMBERS``, and ``from`` and ``to``, where draws landed."""
+    ddof = int(report.config.get("ddof", 1))
+    return [_entry(row, row.summary(ddof=ddof)) for row in report.rows]
+
+
+def _entry(row: Row, summary: Summary) -> dict[str, Any]:
+    keys = {name: getattr(row, name) for name in (*KEYS, "n_support", "n_query", "n_natural")}
+    landed = dict(zip(("from", "to"), row.spread, strict=True))
+    return {"detector": f"{row.backbone} + {row.head}", **keys, **asdict(summary), **landed}
+
+
+def _of_measure(rows: Sequence[Mapping[str, Any]], metric: str) -> Table:
+    title = measure_title(metric)
+    others = {key: heading for key, heading in _COLUMNS.items() if _worth_showing(rows, key)}
+    shown = {"detector": "detector", "mean": title, **others}
+    headings = tuple(Heading(heading, _numeric(rows, key)) for key, heading in shown.items())
+    return Table(title, headings, tuple(tuple(_cell(row[key]) for key in shown) for row in rows))
 
 
 def confound_rows(audit: Audit) -> Table:
     """Return how well file metadata alone separates the classes, one row per measurement."""
-    header = ["against natural", "metadata", "AUROC", "95 % interval"]
+    header = ["against natural", "AUROC", "95 % interval", "metadata"]
     rows = [
-        [one.source, ", ".join(one.fields), f"{one.auroc:.3f}", f"{one.low:.3f}-{one.high:.3f}"]
+        [one.source, f"{one.auroc:.3f}", f"{one.low:.3f}-{one.high:.3f}", ", ".join(one.fields)]
         for one in audit.confounds
     ]
-    return _plain(header, rows)
+    return _plain("How well file metadata alone separates the classes (0.5: not at all)", header, rows)
 
 
 def duplicate_rows(audit: Audit) -> Table:
@@ -84,11 +106,11 @@ def duplicate_rows(audit: Audit) -> Table:
         [one.likeness, *(str(count) for count in (one.pairs, one.classes, one.sources, one.splits, one.groups))]
         for one in audit.leaks
     ]
-    return _plain(header, rows)
+    return _plain("Duplicates, and how many pairs span classes, sources, splits and groups", header, rows)
 
 
-def _plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    return Table(tuple(map(Heading, header)), tuple(tuple(map(Cell, row)) for row in rows))
+def _plain(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    return Table(title, tuple(map(Heading, header)), tuple(tuple(map(Cell, row)) for row in rows))
 
 
 def _worth_showing(entries: Sequence[Mapping[str, Any]], key: str) -> bool:
@@ -99,9 +121,9 @@ def _numeric(entries: Sequence[Mapping[str, Any]], key: str) -> bool:
     return all(isinstance(entry.get(key), int | float | None) for entry in entries)
 
 
-def _cell(value: Any, *, number: bool) -> Cell:
+def _cell(value: Any) -> Cell:
     if value is None:
         return Cell("")
-    if isinstance(value, float) and math.isnan(value):
-        return Cell("n/a")
-    return Cell(f"{value:.3f}" if isinstance(value, float) else str(value), repr(value) if number else None)
+    if isinstance(value, float):
+        return Cell("n/a") if math.isnan(value) else Cell(f"{value:.3f}", f"{value:.6g}")
+    return Cell(str(value))

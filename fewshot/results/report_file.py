@@ -16,6 +16,7 @@ from fewshot.core.regular_files import read_regular
 SCHEMA = 1
 MOST_BYTES = 1 << 30  # of a report file; ten thousand draws of a thousand rows have a fifth of that
 DIGEST = "digest"  # within the provenance: SHA-256 of the canonical JSON of everything else; older files have none
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # how a store begins (HDF5 file format specification, section II.A)
 
 _Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
 _Value = Annotated[float, Meta(ge=-1e100, le=1e100)] | None  # null where a trial has no value
@@ -105,6 +106,10 @@ def read_document(path: Path | str) -> Any:
         content = read_regular(path, limit=MOST_BYTES)
     except OSError as error:
         raise ReportError(f"the report {path} cannot be read ({error}); name a file written by -o") from error
+    if content.startswith(_HDF5):
+        raise ReportError(
+            f"{path} is a store of features, not a report; run `fewshot adapt {path} -o report.json`, then name that"
+        )
     try:
         with _collector_paused():
             return msgspec.json.decode(content)

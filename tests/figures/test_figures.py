@@ -1,11 +1,13 @@
 """Figures show the numbers that they were given; curves and projections equal an independent answer."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -14,8 +16,15 @@ from fewshot.figures.bars import detector_name, generator_bars, largest_support
 from fewshot.figures.canvas import save_png, to_svg
 from fewshot.figures.confusion import confusion
 from fewshot.figures.curves import has_curve, support_curves
+from fewshot.figures.data_curve import data_curve
+from fewshot.figures.deviations import deviation_violins
+from fewshot.figures.fisher import fisher_bars
+from fewshot.figures.logits import logit_scatter
 from fewshot.figures.projection import principal_plane, projection
 from fewshot.figures.roc import GRID, roc_curves, roc_on_grid
+from fewshot.figures.standings import ranked_dots
+from fewshot.figures.views import view_lines
+from fewshot.results.answer import Standing
 from fewshot.results.row import Row
 
 
@@ -129,7 +138,70 @@ def test_svg_is_well_formed_and_repeats_byte_by_byte() -> None:
     assert "http" not in first.replace("http://www.w3.org/", "").replace("https://www.w3.org/", "")
 
 
+def test_the_light_svg_draws_as_many_points_at_the_same_places_within_a_tenth() -> None:
+    features = np.random.default_rng(2).standard_normal((200, 4))
+    svg = to_svg(projection(features, ["a"] * 100 + ["b"] * 100), label="points")
+    root = ElementTree.fromstring(svg)
+    uses = [one for one in root.iter("{http://www.w3.org/2000/svg}use") if one.get("y") is not None]
+    places = [(float(one.attrib["x"]), float(one.attrib["y"])) for one in uses]
+    assert len(set(places)) > 190
+    assert all(len(f"{value:g}") <= 6 for place in places for value in place)
+    assert len(svg) < 25_000  # 55,000 or so as matplotlib writes it
+
+
 def test_png_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"missing/bars\.png cannot be written"):
         save_png(generator_bars(ROWS), tmp_path / "missing" / "bars.png")
     assert save_png(generator_bars(ROWS), tmp_path / "bars.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        generator_bars(ROWS),
+        support_curves(ROWS),
+        ranked_dots([Standing(one, one.summary()) for one in ROWS]),
+        view_lines([replace(ROWS[1], view=view) for view in ("clean", "jpeg:50")]),
+        roc_curves({"npr": [np.zeros(201), np.ones(201)]}),
+        confusion(np.array([[3, 1], [0, 0]]), ["natural", "glide"]),
+        projection(np.eye(4), ["a", "a", "b", "b"]),
+        fisher_bars({"natural": (0.5, 3.0)}),
+        logit_scatter((np.arange(4.0), np.arange(4.0)), ("probe", "acm"), np.arange(4) > 1),
+        deviation_violins({"natural": np.arange(1.0, 7)}, ["a"] * 3 + ["b"] * 3, np.arange(6) > 2),
+        data_curve([replace(ROWS[1], shots=None, fraction=0.5, source="macro")], metrics=("auroc",)),
+    ],
+    ids=lambda figure: figure.axes[0].get_ylabel() or figure.axes[0].get_xlabel(),
+)
+def test_every_figure_says_what_it_shows(figure: Figure) -> None:
+    assert figure.get_suptitle() or figure.axes[0].get_title(loc="left")
+
+
+def test_a_title_of_ones_own_replaces_it() -> None:
+    assert generator_bars(ROWS, title="mine").axes[0].get_title(loc="left") == "mine"
+
+
+def test_more_than_eight_sources_are_panels_of_at_most_eight() -> None:
+    figure = projection(
+        np.random.default_rng(2).standard_normal((20, 4)), [f"source{number % 10}" for number in range(20)]
+    )
+    assert [len(axes.collections) for axes in figure.axes] == [8, 2]
+
+
+def test_views_are_drawn_in_their_order_at_the_means_of_their_rows() -> None:
+    rows = [replace(ROWS[1], view="clean"), replace(ROWS[1], view="jpeg:50", values=(0.5, 0.7))]
+    (axes,) = view_lines(rows).axes
+    assert np.asarray(axes.lines[0].get_ydata()).tolist() == pytest.approx([0.8, 0.6])
+    with pytest.raises(ReportError, match=r"no row has the metric 'f1'; there are \['auroc'\]"):
+        view_lines(rows, metric="f1")
+
+
+def test_nothing_to_rank_is_said() -> None:
+    with pytest.raises(ReportError, match="there is nothing to rank"):
+        ranked_dots([])
+
+
+def test_a_long_name_is_written_smaller_so_that_it_stays_on_its_line() -> None:
+    rows = [replace(ROWS[1], backbone="timm:" + "net" * 20), ROWS[1]]
+    (axes,) = ranked_dots([Standing(one, one.summary()) for one in rows]).axes
+    long, short = (float(text.get_fontsize()) for text in axes.texts if " + " in text.get_text())
+    assert long < short == 9

@@ -2,10 +2,12 @@
 
 import base64
 import csv
+import gzip
 import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,13 +15,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from markupsafe import escape
 
 from fewshot.cli import group
 from fewshot.core.errors import OutputError
+from fewshot.core.registry import family
 from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.page.document import page_html, write_page
 from fewshot.page.downloads import csv_text
-from fewshot.page.table import report_rows
+from fewshot.page.names import explained
+from fewshot.page.table import report_tables
+from fewshot.results.answer import answer
 from fewshot.results.report import Report
 from fewshot.results.row import Row
 
@@ -87,11 +93,13 @@ def test_only_the_script_of_the_page_may_run(report: Report) -> None:
     assert "alert(" not in script
 
 
-def test_warnings_stand_before_figures_and_figures_before_tables(report: Report) -> None:
+def test_the_answer_stands_first_then_its_dots_then_one_box_of_warnings_then_the_folded_rest(report: Report) -> None:
     page = page_html({"a.json": report}, title="t")
     body = page[page.index("<body>") :]
-    places = [body.index(part) for part in ('class="run"', "Read this first", "<figure", "<table", "<details")]
+    parts = (f"{answer(report)}.", "<figure", "Read this first", "<details", "<table", 'class="run"')
+    places = [body.index(part) for part in parts]
     assert places == sorted(places)
+    assert body.count("Read this first") == 1
 
 
 def test_a_report_without_warnings_says_so(report: Report) -> None:
@@ -99,27 +107,49 @@ def test_a_report_without_warnings_says_so(report: Report) -> None:
     assert "No warning was raised" in page_html({"a.json": quiet}, title="t")
 
 
-def test_table_shows_mean_and_range_of_every_row(report: Report) -> None:
-    table = report_rows(report)
+def test_tables_show_mean_and_range_of_every_row_by_measure(report: Report) -> None:
+    table, other = report_tables(report)
     headings = [heading.text for heading in table.headings]
     second = dict(zip(headings, table.rows[1], strict=True))
-    assert len(table.rows) == len(report.rows)
-    assert (second["mean"].text, second["mean"].value) == ("0.800", "0.8")
+    assert (table.title, len(table.rows)) == ("AUROC", 3)
+    assert (other.title, len(other.rows)) == ("accuracy", 1)
+    assert (second["AUROC"].text, second["AUROC"].value) == ("0.800", "0.8")
+    assert [second[name].text for name in ("draws from", "to")] == ["0.700", "0.900"]
     assert (second["source"].text, second["source"].value) == ("all", None)
     assert "selection" not in headings  # never varies
     assert "shots" in headings  # varies
 
 
-def test_the_page_shows_every_row_of_the_table(report: Report) -> None:
+def test_the_mean_stands_beside_the_detector_in_every_table(report: Report) -> None:
+    headings = [[heading.text for heading in table.headings] for table in report_tables(report)]
+    assert [names[:2] for names in headings] == [["detector", "AUROC"], ["detector", "accuracy"]]
+
+
+def test_the_measure_that_a_report_is_ranked_by_has_the_first_table(report: Report) -> None:
+    turned = Report(report.protocol, report.config, tuple(reversed(report.rows)))
+    assert [table.title for table in report_tables(turned)] == ["AUROC", "accuracy"]
+
+
+def test_the_page_shows_every_row_of_the_tables(report: Report) -> None:
     page = page_html({"a.json": report}, title="t")
-    assert page.count("<tr>") == 1 + len(report.rows)
+    assert page.count('<tr><th scope="row">npr + svm</th>') == len(report.rows)
     assert ' data-value="0.8">0.800</td>' in page
 
 
 def test_json_taken_from_the_page_is_the_report(report: Report) -> None:
-    page = page_html({"a.json": report}, title="t")
-    (encoded,) = re.findall(r'href="data:application/json;base64,([^"]+)"', page)
-    assert Report.from_json(json.loads(base64.b64decode(encoded))) == report
+    packed, _ = packed_files(page_html({"a.json": report}, title="t"))
+    assert Report.from_json(json.loads(packed)) == report
+
+
+def test_csv_taken_from_the_page_has_all_rows(report: Report) -> None:
+    _, packed = packed_files(page_html({"a.json": report}, title="t"))
+    assert packed.decode() == csv_text(report)
+
+
+def packed_files(page: str) -> list[bytes]:
+    """Return what a page's links hold, unpacked."""
+    found = re.findall(r'<a download="a\.(?:json|csv)\.gz" href="data:application/gzip;base64,([^"]+)"', page)
+    return [gzip.decompress(base64.b64decode(encoded)) for encoded in found]
 
 
 def test_csv_has_a_line_per_row_and_a_column_per_trial(report: Report) -> None:
@@ -135,12 +165,58 @@ def test_a_name_cannot_become_a_formula() -> None:
 
 
 def test_a_report_without_rows_still_makes_a_page() -> None:
-    assert "<table" in page_html({"empty.json": Report("fiser", {}, ())}, title="t")
+    page = page_html({"empty.json": Report("fiser", {}, ())}, title="t")
+    assert '<p class="verdict">nothing was measured.</p>' in page
 
 
-def test_several_reports_get_a_list_of_contents(report: Report) -> None:
+def test_each_of_several_reports_has_its_answer_with_a_link_to_what_is_behind_it(report: Report) -> None:
     page = page_html({"a.json": report, "b.json": report}, title="t")
     assert '<a href="#report-1">b.json</a>' in page
+    assert page.count(f'<p class="verdict">{answer(report)}.</p>') == 2
+
+
+def test_a_warning_of_one_of_several_reports_names_it(report: Report) -> None:
+    quiet = Report(report.protocol, report.config, report.rows)
+    page = page_html({"a.json": report, "b.json": quiet}, title="t")
+    assert "<li>a.json: formats differ" in page
+
+
+def test_more_than_five_warnings_are_folded(report: Report) -> None:
+    loud = Report(report.protocol, report.config, report.rows, warnings=tuple(f"warning {n}" for n in range(8)))
+    page = page_html({"a.json": loud}, title="t")
+    assert page.index("<li>warning 4</li>") < page.index("<summary>3 more</summary>") < page.index("<li>warning 5</li>")
+
+
+def test_names_of_protocol_heads_and_backbones_are_explained_in_the_words_of_their_registries(report: Report) -> None:
+    page = page_html({"a.json": report}, title="t")
+    for plural, name in (("protocols", "fiser"), ("heads", "svm"), ("backbones", "npr")):
+        assert f"<dt>{name}</dt><dd>{escape(family(plural).summary(name).replace('``', ''))}</dd>" in page
+    assert "<strong>fiser</strong>: The few-shot protocol of FiSeR: few labelled images" in page
+
+
+def test_a_head_of_a_variant_is_explained_and_an_unknown_one_is_not(report: Report) -> None:
+    heads = ("acm:natural", "mine", "pretrained", "svm")
+    rows = tuple(replace(one, head=head) for one, head in zip(report.rows, heads, strict=True))
+    names = dict(explained([Report("theirs", {}, rows)]))
+    assert names["acm:natural"] == family("heads").summary("acm")
+    assert names["pretrained"].startswith("the head that came with the checkpoint")
+    assert {"mine", "theirs"} & set(names) == set()
+
+
+def test_everything_behind_the_answer_is_folded(report: Report) -> None:
+    page = page_html({"a.json": report}, title="t")
+    tags = [(tag, attributes) for tag, attributes in Tags(page).found if tag == "details"]
+    behind = page[page.index('id="report-0"') :]
+    assert re.findall(r"<details><summary>([^<]*)</summary>", behind) == [
+        "By number of labelled images",
+        "By generator",
+        "All rows",
+        "accuracy: 1 row",
+        "What was run, and files to take away",
+        "Configuration and provenance",
+        "What the names mean",
+    ]
+    assert [attributes for _, attributes in tags if attributes] == [{"open": None}]  # the first table, within All rows
 
 
 def test_the_same_reports_make_the_same_page(report: Report) -> None:
@@ -167,6 +243,12 @@ def test_command_says_what_is_no_report(tmp_path: Path) -> None:
     assert "is not a fewshot report" in done.stderr
 
 
+def test_command_says_what_is_a_store(store: Path) -> None:
+    done = CliRunner().invoke(group, ["report", str(store)])
+    assert done.exit_code == 1
+    assert f"{store} is a store of features, not a report; run `fewshot adapt {store} -o report.json`" in done.stderr
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """Twelve images a class, natural JPEG and synthetic PNG, with three features each."""
@@ -185,14 +267,20 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store.h5"
 
 
-def test_with_a_store_its_audit_stands_first_and_its_features_last(report: Report, store: Path, tmp_path: Path) -> None:
+def test_with_a_store_its_warnings_stand_first_and_its_audit_and_features_are_folded(
+    report: Report, store: Path, tmp_path: Path
+) -> None:
     saved = report.save(tmp_path / "report.json")
     out = tmp_path / "page.html"
     done = CliRunner().invoke(group, ["report", str(saved), "-o", str(out), "--store", str(store)])
     assert done.exit_code == 0, done.output
     page = out.read_text("utf-8")
-    assert page.index("What could mislead") < page.index('id="report-0"') < page.index("<h2>Features</h2>")
-    assert "12 natural, 12 synthetic" in page
-    assert page.count("Read this first") == 2  # formats separate the classes; and the report's own warning
+    places = [
+        page.index(part) for part in ("file metadata alone", "formats differ", 'id="report-0"', "<details><summary>Au")
+    ]
+    assert places == sorted(places)  # formats separate the classes; and the report's own warning
+    assert "<details><summary>Audit of the store: 24 images, 12 natural, 12 synthetic</summary>" in page
+    assert "<details><summary>Figures of the features</summary>" in page
+    assert page.count("Read this first") == 1
     assert HOSTILE not in page
     assert Tags(page).open == []
