@@ -45,8 +45,8 @@ def _sample(root: Path, path: str, *, unlabelled: bool | None) -> Sample:
         raise InputError(
             f"{root}: nothing says whether {path!r} is natural or synthetic; a folder above it must be named by a "
             f"class word ({class_words()}), and the folders seen are: {', '.join(folders) or 'none'}"
-            f"{meant_class_word(folders) or '.'} Rename them, say with --unlabelled of which class all such images are, or give a table with the columns "
-            f"path, source, synthetic"
+            f"{meant_class_word(folders) or '.'} Rename them, say with --unlabelled of which class all such images "
+            f"are, or give a table with the columns path, source, synthetic"
         )
     level, synthetic = found or (-1, bool(unlabelled))
     words = [class_level([name]) for name in without.names]

@@ -100,7 +100,12 @@ def print_report(report: "Report", text: str, *, as_json: bool) -> None:
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print warnings on stderr, one a line."""
     for warning in warnings:
-        print_note(f"warning: {warning}")
+        print_warning(warning)
+
+
+def print_warning(warning: str) -> None:
+    """Print one warning on stderr."""
+    print_note(f"warning: {warning}")
 
 
 def abandon(stream: TextIO | None) -> None:
