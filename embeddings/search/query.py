@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fewshot.core.arrays import Float32Array, IntArray
-from fewshot.core.errors import InputError, StoreError
+from fewshot.core.errors import InputError, OptionError, StoreError
 from fewshot.embeddings.layouts.collection import loose_files
 from fewshot.embeddings.search.index import SourceIndex
 from fewshot.embeddings.store.layer_provenance import unlike
@@ -182,6 +182,17 @@ def image_files(
         there = next((file for file in moved if _is_file(file, size=int(sizes[row]))), recorded)
         found.append(there if path and not members[row] and there.is_file() else None)
     return tuple(found)
+
+
+def require_roots(roots: Sequence[Path]) -> None:
+    """Refuse a folder that is none, before anything is done.
+
+    Raises:
+        OptionError: one of ``roots`` is no folder.
+    """
+    for root in roots:
+        if not root.is_dir():
+            raise OptionError(f"--root {root}: there is no such folder; name the one that the images lie in now")
 
 
 def _is_file(path: Path, *, size: int) -> bool:

@@ -160,7 +160,9 @@ def _refuse_unused(query: Path | None, options: dict[str, Any]) -> None:
 def _require_outputs(options: dict[str, Any], *, inputs: Iterable[Path | None]) -> None:
     """Refuse, before anything is searched, to write over what must stay."""
     from fewshot.embeddings.search.files import description_path
+    from fewshot.embeddings.search.query import require_roots
 
+    require_roots(options["roots"])
     outputs = []
     if gallery := options["gallery"]:
         from fewshot.page.gallery import gallery_kind

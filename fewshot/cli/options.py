@@ -196,7 +196,7 @@ def root_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "roots",
         "--root",
         multiple=True,
-        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        type=click.Path(path_type=Path),
         metavar="FOLDER",
         help="Where the images of a store lie now, if they have moved; repeatable.",
     )(command)

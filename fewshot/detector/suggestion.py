@@ -17,6 +17,7 @@ from fewshot.detector.inbox import Waiting, waiting
 from fewshot.detector.known_images import FeatureKey
 from fewshot.detector.label_list import LABEL_LIST, Suggestion
 from fewshot.draws.coresets import kcenter
+from fewshot.embeddings.search.query import require_roots
 from fewshot.heads.base import unit_length
 
 COUNT = 20
@@ -118,6 +119,7 @@ def suggest(
     """
     judge = detector if isinstance(detector, Detector) else Detector.load(detector)
     given = [Path(each) for each in ([inbox] if isinstance(inbox, str | Path) else inbox)]
+    require_roots(roots)
     require_outputs([Output(out, LABEL_LIST)], inputs=[*([judge.path] if judge.path else []), *given])
     with working_folder(out) as folder:
         embedding = embedding_like(judge.layers, folder, weights=weights, device=device, quiet=quiet)

@@ -207,7 +207,7 @@ def test_a_mistyped_command_is_not_taken_for_a_store(tmp_path: Path) -> None:
         (("evaluate", "a.h5", "--shots", "0,5"), "is not a list of numbers of at least 1"),
         (("evaluate", "a.h5", "--keep-scores"), "give -o REPORT.json"),
         (("evaluate", "a.h5", "--confusion", "no/c.png"), "there is no folder no"),
-        (("a.h5", "x.png", "--gallery", "g.html", "--root", "none"), "Directory 'none' does not exist"),
+        (("a.h5", "x.png", "--gallery", "g.html", "--root", "none"), "--root none: there is no such folder"),
         (("a.h5", "x.png", "--root", "moved"), "--root cannot be used here: it is of --gallery"),
     ],
 )
