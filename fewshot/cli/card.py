@@ -14,10 +14,10 @@ _FILE = click.Path(path_type=Path)
 @click.command(
     cls=Command,
     short_help="Write a model card, with limits of use.",
-    examples=("fewshot card mine.detector", "fewshot card mine.detector -o CARD.md"),
+    examples=("fewshot card mine.detector", "fewshot card mine.detector -o card.markdown"),
 )
 @click.argument("detector", type=_FILE, metavar="DETECTOR")
-@out_option(metavar="CARD.md", text="The file to write.  [default: stdout]")
+@out_option(metavar="CARD.markdown", text="The file to write.  [default: stdout]")
 def command(detector: Path, out: Path | None) -> None:
     """Write a model card of DETECTOR in Markdown.
 
