@@ -140,16 +140,12 @@ def test_every_line_that_is_run_is_a_command_of_ours_or_a_make_target(page: Path
 
 def _parsed(words: list[str]) -> None:
     """Parse as the command line does; a wrong option, choice or number is an error."""
-    name, *arguments = words
-    context = click.Context(group, info_name="fewshot")
-    command = group.get_command(context, name)
-    assert command is not None, name
-    while isinstance(command, click.Group):
-        name, *arguments = arguments
-        context = click.Context(command, info_name=name, parent=context)
-        command = command.get_command(context, name)
+    context = group.make_context("fewshot", words)
+    while isinstance(context.command, click.Group):
+        left = [*context._protected_args, *context.args]
+        name, command, arguments = context.command.resolve_command(context, left)
         assert command is not None, name
-    command.make_context(name, arguments, parent=context)
+        context = command.make_context(name, arguments, parent=context)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -7,7 +7,7 @@ from typing import ClassVar, final
 from fewshot.core.errors import InputError
 from fewshot.embeddings.layouts.base import Layout, Sample
 from fewshot.embeddings.layouts.splits import without_splits
-from fewshot.embeddings.layouts.tree import class_level, class_words, image_files, left_out
+from fewshot.embeddings.layouts.tree import class_level, class_words, image_files, left_out, meant_class_word
 
 
 @final
@@ -44,9 +44,9 @@ def _sample(root: Path, path: str, *, unlabelled: bool | None) -> Sample:
     if found is None and unlabelled is None:
         raise InputError(
             f"{root}: nothing says whether {path!r} is natural or synthetic; a folder above it must be named by a "
-            f"class word ({class_words()}), and the folders seen are: {', '.join(folders) or 'none'}. "
-            f"Rename them, say with --unlabelled of which class all such images are, or give a table with the columns "
-            f"path, source, synthetic"
+            f"class word ({class_words()}), and the folders seen are: {', '.join(folders) or 'none'}"
+            f"{meant_class_word(folders) or '.'} Rename them, say with --unlabelled of which class all such images "
+            f"are, or give a table with the columns path, source, synthetic"
         )
     level, synthetic = found or (-1, bool(unlabelled))
     words = [class_level([name]) for name in without.names]

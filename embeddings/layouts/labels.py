@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, final
 
-from fewshot.core.errors import InputError
+from fewshot.core.errors import InputError, nearest_name
 
 # Class words in any case, as public releases use them (CNNDetection 0_real and 1_fake, GenImage nature and ai, WildFake
 # Real); a folder of one of these names says the class of what is below it.
@@ -13,6 +13,7 @@ SYNTHETIC_WORDS = frozenset({"1_fake", "fake", "ai", "synthetic", "generated", "
 _NUMBERS = frozenset({"0", "1", "0.0", "1.0", "true", "false", "yes", "no"})
 _TRUE = {"1", "1.0", "true", "yes"} | SYNTHETIC_WORDS
 _FALSE = {"0", "0.0", "false", "no"} | NATURAL_WORDS
+_A_SLIP = 0.8  # of difflib: ``fakes`` and ``fake`` are 0.89 alike, ``face`` and ``fake`` 0.75
 _SHOWN = 40  # characters of a label in a message
 
 
@@ -26,6 +27,16 @@ def label(value: Any) -> bool | None:
         return None
     text = str(value).strip().lower()
     return True if text in _TRUE else False if text in _FALSE else None
+
+
+def meant_word(name: str) -> str | None:
+    """Return the class word that a name is hardly more than a slip away from, None where none is.
+
+    >>> meant_word("fakes"), meant_word("faces"), meant_word("10")
+    ('fake', None, None)
+    """
+    words = (word for word in NATURAL_WORDS | SYNTHETIC_WORDS if not word.isdecimal())
+    return nearest_name(name, words, alike=_A_SLIP)
 
 
 class UnlabelledRow(InputError):
@@ -78,8 +89,10 @@ class LabelReader:
     def _unlabelled(self, value: Any, where: str) -> UnlabelledRow:
         shown = shortened(value)
         classes = f"; the class names are {', '.join(map(shortened, self.names))}" if self.names else ""
+        word = None if self.names else meant_word(str(value))
+        meant = "." if word is None else f"; did you mean {word!r}?"
         return UnlabelledRow(
-            f"{where} = {shown} is neither class{classes}; {self._wanted}. Rows without a label are left out and "
+            f"{where} = {shown} is neither class{classes}; {self._wanted}{meant} Rows without a label are left out and "
             f"counted with --skip-unlabelled",
             reason=f"label {shown} is of neither class",
         )

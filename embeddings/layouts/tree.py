@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fewshot.core.errors import InputError
 from fewshot.embeddings.inputs.images import HEIF_MISSING, HEIF_SUFFIXES, SUFFIXES
-from fewshot.embeddings.layouts.labels import NATURAL_WORDS, SYNTHETIC_WORDS
+from fewshot.embeddings.layouts.labels import NATURAL_WORDS, SYNTHETIC_WORDS, meant_word
 from fewshot.embeddings.layouts.splits import is_split
 from fewshot.embeddings.layouts.system_files import system_file, system_folder, system_path
 
@@ -149,6 +149,18 @@ def class_level(parents: Iterable[str]) -> tuple[int, bool] | None:
 def class_words() -> str:
     """Return the known class words for a message."""
     return f"natural: {', '.join(sorted(NATURAL_WORDS))}; synthetic: {', '.join(sorted(SYNTHETIC_WORDS))}"
+
+
+def meant_class_word(names: Iterable[str]) -> str:
+    """Return the class word that one of some folder names is near to, as a question; empty where none is.
+
+    >>> meant_class_word(["data", "fakes"]), meant_class_word(["holiday"])
+    ("; did you mean 'fake' by 'fakes'?", '')
+    """
+    for name in names:
+        if (word := meant_word(name)) is not None:
+            return f"; did you mean {word!r} by {name!r}?"
+    return ""
 
 
 def children(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fewshot.core.arrays import Float32Array, IntArray
-from fewshot.core.errors import InputError, StoreError
+from fewshot.core.errors import InputError, OptionError, StoreError
 from fewshot.embeddings.layouts.collection import loose_files
 from fewshot.embeddings.search.index import SourceIndex
 from fewshot.embeddings.store.layer_provenance import unlike
@@ -48,6 +48,7 @@ def from_store(
     per_source: int | None = None,
     group: str | None = None,
     seed: int = 0,
+    roots: Sequence[Path] = (),
 ) -> Queries:
     """Return rows of ``store`` as queries; rows of the index with the query's own pixel id are left out.
 
@@ -57,6 +58,7 @@ def from_store(
         where: which of its images; all when None.
         per_source: at most this many of each source, drawn by ``seed``; all when None.
         group: a column of both stores; index rows that share the query's value are left out too.
+        roots: where the images lie now, see ``image_files``.
 
     Raises:
         StoreError: the two layers were made with other weights or another input rule.
@@ -73,7 +75,7 @@ def from_store(
     return Queries(
         features=store.read(rows, info.backbone, info.layer, view=info.view),
         images=tuple(map(str, keys)),
-        files=image_files(store, rows),
+        files=image_files(store, rows, roots=roots),
         leave_out=tuple(own_rows(index.store, store, rows, group=group)),
         sources=tuple(map(str, store.source[rows])),
     )
@@ -159,15 +161,47 @@ def _require_same_provenance(index: SourceIndex, info: LayerInfo, *, where: str)
         )
 
 
-def image_files(store: FeatureStore, rows: IntArray | Sequence[int]) -> tuple[Path | None, ...]:
-    """Return where the images of some rows lie, None where one is not there any more or lies within an archive."""
-    roots, members, paths = store.column("root"), store.column("member"), store.column("path")
+def image_files(
+    store: FeatureStore, rows: IntArray | Sequence[int], *, roots: Sequence[Path] = ()
+) -> tuple[Path | None, ...]:
+    """Return where the images of some rows lie, None where one is not there any more or lies within an archive.
+
+    Args:
+        store: whose images.
+        rows: which of them.
+        roots: folders that are looked in before the recorded one, for images that have moved: each image lies in them
+            as it lay in the store's root. A file of another size than the recorded one is not taken for the image.
+    """
+    of_root, members, paths = store.column("root"), store.column("member"), store.column("path")
+    sizes = store.column("file_size")
     found: list[Path | None] = []
     for row in rows:
-        root = int(roots[row])
-        path = Path(store.roots[root] if root < len(store.roots) else ".") / str(paths[row])
-        found.append(path if paths[row] and not members[row] and path.is_file() else None)
+        number, path = int(of_root[row]), str(paths[row])
+        recorded = Path(store.roots[number] if number < len(store.roots) else ".") / path
+        moved = (root / path for root in roots)
+        there = next((file for file in moved if _is_file(file, size=int(sizes[row]))), recorded)
+        found.append(there if path and not members[row] and there.is_file() else None)
     return tuple(found)
+
+
+def require_roots(roots: Sequence[Path]) -> None:
+    """Refuse a folder that is none, before anything is done.
+
+    Raises:
+        OptionError: one of ``roots`` is no folder.
+    """
+    for root in roots:
+        if not root.is_dir():
+            raise OptionError(f"--root {root}: there is no such folder; name the one that the images lie in now")
+
+
+def _is_file(path: Path, *, size: int) -> bool:
+    """Return whether a file is there, of a size where one is recorded."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(found.st_mode) and size in (0, found.st_size)
 
 
 def rows_sharing(values: Any, queries: Any) -> list[IntArray]:

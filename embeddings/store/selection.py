@@ -1,7 +1,6 @@
 """Which rows of a store have given values in their columns: ``--where`` of the commands."""
 
 import csv
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import IntArray
-from fewshot.core.errors import InputError, OptionError
+from fewshot.core.errors import InputError, OptionError, nearest_name
 
 _SHOWN = 20  # values of a column that a message lists
 _SEARCHED = 10_000  # values of a column among which a near one is looked for
@@ -99,8 +98,8 @@ def _nearest(wrong: Sequence[str], known: set[str]) -> str:
     found = []
     for value in wrong[:5]:
         same = [each for each in pool if each.strip().casefold() == value.strip().casefold()]
-        near = same or difflib.get_close_matches(value, pool, n=1, cutoff=0.6)
-        found += [f"{near[0]!r} for {value!r}"] if near else []
+        near = same[0] if same else nearest_name(value, pool)
+        found += [] if near is None else [f"{near!r} for {value!r}"]
     return f"; did you mean {', '.join(found)}?" if found else ""
 
 

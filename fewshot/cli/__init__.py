@@ -13,16 +13,35 @@ from typing import Any
 import click
 
 from fewshot import __version__
+from fewshot.cli.grouped_help import Group
 from fewshot.cli.reporting import abandon, flush_notes, print_note, print_text
 from fewshot.cli.streams import prepare_streams, restart_in_utf8
 from fewshot.core.control_characters import escape_control
 from fewshot.core.errors import FewshotError
 
 INTERRUPTED = 130
-_NOT_COMMANDS = {"options", "reporting", "streams"}
+_NOT_COMMANDS = {
+    "completers",
+    "grouped_help",
+    "nearest_evaluate",
+    "nearest_lookup",
+    "options",
+    "reporting",
+    "streams",
+}
+# In the order in which a new user needs them; a command that is named nowhere stands under the last heading.
+SECTIONS = {
+    "The first hour": ("demo", "embed", "adapt", "report"),
+    "Trust the numbers": ("audit", "compare", "replay"),
+    "More experiments": ("nearest", "robustness", "attribute"),
+    "A detector": ("fit", "predict", "suggest", "drift", "serve", "card"),
+    "Look inside": ("list", "inspect", "verify", "weights"),
+    "In and out": ("import", "export"),
+    "Other commands": ("completion",),
+}
 
 
-class CommandFolder(click.Group):
+class CommandFolder(Group):
     """A group whose commands are the modules of this package: ``adapt.py`` holds the command ``adapt``.
 
     A module whose name is a Python word or a library's ends in an underscore (``list_.py`` holds ``list``).
@@ -43,15 +62,23 @@ class CommandFolder(click.Group):
         command: click.Command = module.command
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest command when there is none of this name."""
-        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
-            from fewshot.core.errors import unknown_name
-
-            raise click.UsageError(str(unknown_name("command", args[0], self.list_commands(ctx))), ctx)
-        return super().resolve_command(ctx, args)
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under their headings, aligned across all of them."""
+        left = set(self.list_commands(ctx)).difference(*SECTIONS.values())
+        last = list(SECTIONS)[-1]
+        width = max(map(len, self.list_commands(ctx)))
+        for heading, names in SECTIONS.items():
+            commands = [
+                (name, self.get_command(ctx, name)) for name in (*names, *(sorted(left) if heading is last else ()))
+            ]
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (f"{name:<{width}}", one.get_short_help_str(limit=100))
+                        for name, one in commands
+                        if one is not None
+                    ]
+                )
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -96,7 +123,15 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     ctx.exit()
 
 
-@click.group(cls=CommandFolder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=CommandFolder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    examples=(
+        "fewshot demo",
+        "fewshot embed demo/images -b spectrum -o images.h5",
+        "fewshot adapt images.h5 --shots 1,5,10 -o report.json",
+    ),
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option(
     "--version",

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import (
     STORE,
     backbones_option,
+    counts_option,
     device_option,
     group_option,
     heads_option,
@@ -18,7 +20,6 @@ from fewshot.cli.options import (
     quiet_option,
     report_option,
     seed_option,
-    split_numbers,
     trials_option,
     where_option,
 )
@@ -40,17 +41,24 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
         raise click.BadParameter(f"{value!r} is neither a number nor 'oracle'", param=parameter) from error
 
 
-@click.command(short_help="The few-shot protocol: a head on a few labelled images, measured on the rest.")
-@click.argument("stores", nargs=-1, required=True, type=STORE)
+@click.command(
+    cls=Command,
+    short_help="Fit a head on a few labelled images, measure the rest.",
+    examples=(
+        "fewshot adapt images.h5 --shots 1,5,10 --head svm,logistic -o report.json",
+        "fewshot adapt images.h5 --query others.h5 --group group -o report.json",
+    ),
+)
+@click.argument("stores", nargs=-1, required=True, type=STORE, metavar="STORE...")
 @click.option(
     "--shots",
-    callback=split_numbers,
+    callback=counts_option,
     metavar="N[,N...]",
     help="Labelled images per class (or source); all counts of a trial share one query set.  [default: 10; with "
     "--support every image listed]",
 )
 @heads_option
-@trials_option(default=100, text="Random draws of the support.")
+@trials_option(default=100)
 @seed_option
 @where_option
 @backbones_option
@@ -63,7 +71,7 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
 @click.option(
     "--support",
     type=click.Path(path_type=Path),
-    metavar="FILE",
+    metavar="KEYS.txt|KEYS.json|REPORT.json",
     help="Supports to use: one sample key a line, JSON lists of keys, or a report.",
 )
 @click.option(
@@ -96,7 +104,7 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     show_default=True,
     help="Vote of the head knn.",
 )
-@device_option(default="cpu", text="Where heads are fitted.")
+@device_option(default="cpu")
 @click.option(
     "--interval",
     type=click.Choice(["trials", "two-way", "delong"]),

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import (
     STORE,
     backbone_option,
+    counts_option,
     device_option,
     group_option,
     json_option,
@@ -20,7 +22,6 @@ from fewshot.cli.options import (
     seed_option,
     share_of,
     split_commas,
-    split_numbers,
     trials_option,
     where_option,
 )
@@ -41,24 +42,32 @@ def fractions_option(_: click.Context, parameter: click.Parameter, value: str | 
     return None if value is None else tuple(share_of(text, parameter) for text in value.split(","))
 
 
-@click.command()
-@click.argument("store", type=STORE)
+@click.command(
+    cls=Command,
+    short_help="Attribute images to one class, with data curves.",
+    examples=(
+        "fewshot attribute images.h5 -b spectrum --fractions 10%,100% -o curves.json",
+        "fewshot attribute images.h5 -b spectrum --fit-on natural --figures figures/",
+    ),
+)
+@click.argument("store", type=STORE, metavar="STORE")
 @report_option()
 @click.option(
     "--fit-on",
     multiple=True,
     default=("natural", "synthetic"),
-    show_default=True,
+    show_default="natural,synthetic",
     callback=split_commas,
-    help="The attributed classes: natural, synthetic, or a source of the training set; commas for several.",
+    metavar="NAME[,NAME...]",
+    help="The attributed classes: natural, synthetic, or a source of the training set.",
 )
 @click.option(
     "--fractions",
     callback=fractions_option,
-    metavar="LIST",
+    metavar="SHARE[,SHARE...]",
     help="Shares of the training set.  [default: 0.05%,0.1%,1%,10%,100%, less those that the set is too small for]",
 )
-@backbone_option
+@backbone_option()
 @layers_option
 @click.option(
     "--train",
@@ -79,6 +88,7 @@ def fractions_option(_: click.Context, parameter: click.Parameter, value: str | 
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.5,
     show_default=True,
+    metavar="SHARE",
     help="Share drawn for training where no column names the training images.",
 )
 @group_option(default="group", text="Images that share this column's value never stand on both sides of a drawn split.")
@@ -93,15 +103,23 @@ def fractions_option(_: click.Context, parameter: click.Parameter, value: str | 
     "--reference",
     multiple=True,
     default=("linear-probe", "rbf-svm"),
-    show_default=True,
+    show_default="linear-probe,rbf-svm",
     callback=split_commas,
+    metavar="NAME[,NAME...]|none",
     help="Heads on the same subsets; none for no reference.",
 )
-@trials_option(default=None, text="Draws per share.  [default: 5 below 10 %, 3 from there, 1 at 100 %]")
-@click.option("--steps", type=click.IntRange(1), help="Steps of the optimiser.  [default: 2,000, or 20 epochs if more]")
-@click.option("--latent", type=click.IntRange(1), help="Width of the bottleneck.  [default: 256, at most D/3]")
+@trials_option(default=None, text="Random draws of each share.  [default: 5 below 10 %, 3 from there, 1 at 100 %]")
 @click.option(
-    "--widths", metavar="W,W", callback=split_numbers, help="Hidden widths of the encoder.  [default: 1024,1024]"
+    "--steps",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Steps of the optimiser.  [default: 2,000, or 20 epochs if more]",
+)
+@click.option(
+    "--latent", type=click.IntRange(1), metavar="N", help="Width of the bottleneck.  [default: 256, at most D/3]"
+)
+@click.option(
+    "--widths", metavar="N[,N...]", callback=counts_option, help="Hidden widths of the encoder.  [default: 1024,1024]"
 )
 @click.option("--classifier", type=click.Choice(["linear", "mlp"]), help="On the deviation.  [default: linear]")
 @click.option(
@@ -121,16 +139,29 @@ def fractions_option(_: click.Context, parameter: click.Parameter, value: str | 
     callback=pairs_option,
     help="Family of a generator where it is unknown; repeatable.",
 )
-@device_option(default="cpu", text="Where the networks train.")
-@click.option("--side-by-side", type=click.IntRange(1), default=1, show_default=True, help="Trials that train at once.")
+@device_option(default="cpu")
+@click.option(
+    "--side-by-side",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Trials that train at once.",
+)
 @keep_scores_option
-@click.option("--figures", type=click.Path(path_type=Path, file_okay=False), help="Draw the figures into this folder.")
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Draw the figures into this folder.",
+)
 @click.option(
     "--format",
     "formats",
     default="png,svg,pdf",
     show_default=True,
     callback=split_commas,
+    metavar="NAME[,NAME...]",
     help="File formats of the figures.",
 )
 @where_option

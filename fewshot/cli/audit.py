@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fewshot.cli.options import STORE, json_option, refuse_given, seed_option, where_option
+from fewshot.cli.grouped_help import Command
+from fewshot.cli.options import (
+    STORE,
+    backbone_option,
+    json_option,
+    layer_option,
+    refuse_given,
+    seed_option,
+    where_option,
+)
 from fewshot.cli.reporting import print_json, print_text
 from fewshot.core.control_characters import escape_control
 from fewshot.draws.near_bits import NEAR_BITS
@@ -23,11 +32,16 @@ _CONFOUNDS = ("against natural", "metadata", "AUROC", "95 % interval")
 _DUPLICATES = ("likeness", "pairs", "classes", "sources", "splits", "not of one group")
 
 
-@click.command()
-@click.argument("store", type=STORE)
+@click.command(
+    cls=Command,
+    short_help="Find what could fool you: duplicates, leaks, file metadata.",
+    examples=("fewshot audit images.h5", "fewshot audit images.h5 --report report.json --strict"),
+)
+@click.argument("store", type=STORE, metavar="STORE")
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
+    metavar="REPORT.json",
     help="A report on STORE: also look for duplicates of its support images.",
 )
 @click.option(
@@ -35,15 +49,17 @@ _DUPLICATES = ("likeness", "pairs", "classes", "sources", "splits", "not of one 
     type=click.IntRange(0, 7),
     default=NEAR_BITS,
     show_default=True,
+    metavar="N",
     help="Bits of the 64-bit perceptual hash in which near-duplicates may differ.",
 )
-@click.option("--backbone", "-b", help="Also look for near-duplicates by these features.")
-@click.option("--layer", help="Layer of --backbone.  [default: the backbone's own]")
+@backbone_option(text="Also look for near-duplicates by the features of this backbone.")
+@layer_option()
 @click.option(
     "--score",
     type=click.FloatRange(-1, 1),
     default=0.99,
     show_default=True,
+    metavar="NUMBER",
     help="Least cosine of near-duplicates by --backbone.",
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 when there is a warning.")

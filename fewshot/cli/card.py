@@ -4,14 +4,20 @@ from pathlib import Path
 
 import click
 
+from fewshot.cli.grouped_help import Command
+from fewshot.cli.options import out_option
 from fewshot.cli.reporting import print_note, print_text
 
 _FILE = click.Path(path_type=Path)
 
 
-@click.command()
-@click.argument("detector", type=_FILE)
-@click.option("--out", "-o", "--output", type=_FILE, metavar="FILE", help="The file to write.  [default: stdout]")
+@click.command(
+    cls=Command,
+    short_help="Write a model card, with limits of use.",
+    examples=("fewshot card mine.detector", "fewshot card mine.detector -o card.markdown"),
+)
+@click.argument("detector", type=_FILE, metavar="DETECTOR")
+@out_option(metavar="CARD.markdown", text="The file to write.  [default: stdout]")
 def command(detector: Path, out: Path | None) -> None:
     """Write a model card of DETECTOR in Markdown.
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import json_option
 from fewshot.cli.reporting import print_json, print_text, print_warnings, terminal_width
 
@@ -12,10 +13,14 @@ if TYPE_CHECKING:
     from fewshot.results.comparison import Comparison
 
 
-@click.command(short_help="Is A better than B: differences on the same draws, with intervals and p-values.")
-@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--metric", default="auroc", show_default=True, help="The measure compared.")
-@click.option("--source", default="all", show_default=True, help="all, macro, or one generator.")
+@click.command(
+    cls=Command,
+    short_help="Is A better than B, with intervals and p-values?",
+    examples=("fewshot compare report.json", "fewshot compare before.json after.json --source macro"),
+)
+@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="REPORT [REPORT]")
+@click.option("--metric", default="auroc", show_default=True, metavar="NAME", help="The measure compared.")
+@click.option("--source", default="all", show_default=True, metavar="NAME", help="all, macro, or one generator.")
 @click.option(
     "--interval",
     type=click.Choice(["draws", "two-way"]),

@@ -6,23 +6,34 @@ from pathlib import Path
 
 import click
 
-from fewshot.cli.options import json_option, quiet_option, seed_option
+from fewshot.cli.grouped_help import Command
+from fewshot.cli.options import json_option, out_option, quiet_option, seed_option
 from fewshot.cli.reporting import StandardOutputError, print_json, print_note, print_text
 
 
-@click.command()
-@click.option(
-    "--output",
-    "-o",
-    "out",
-    type=click.Path(path_type=Path),
-    default=Path("demo"),
-    show_default=True,
-    help="Folder for images, features, report, picture, page and detector.",
+@click.command(
+    cls=Command,
+    short_help="The whole story on images made on the spot.",
+    examples=("fewshot demo", "fewshot demo --trials 20 -o my-demo"),
 )
-@click.option("--trials", type=click.IntRange(min=2), default=100, show_default=True, help="Draws of the support.")
+@out_option(
+    metavar="FOLDER", default=Path("demo"), text="Folder for images, features, report, picture, page and detector."
+)
 @click.option(
-    "--tiles", type=click.IntRange(min=1), default=8, show_default=True, help="Tiles per photograph, at most."
+    "--trials",
+    type=click.IntRange(min=2),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Random draws of the support.",
+)
+@click.option(
+    "--tiles",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Tiles per photograph, at most.",
 )
 @seed_option
 @quiet_option

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import json_option, share_option
 from fewshot.cli.reporting import print_json, print_text
 from fewshot.core.control_characters import escape_control
@@ -12,8 +13,15 @@ _PATH = click.Path(path_type=Path)
 DRIFTING = 3
 
 
-@click.command(short_help="Whether the traffic still looks like what a detector was calibrated on.")
-@click.argument("detector", type=_PATH)
+@click.command(
+    cls=Command,
+    short_help="Does the traffic still look like the calibration?",
+    examples=(
+        "fewshot drift mine.detector audit.jsonl",
+        "fewshot drift mine.detector audit.jsonl --synthetic-share 2% --json",
+    ),
+)
+@click.argument("detector", type=_PATH, metavar="DETECTOR")
 @click.argument("log", type=_PATH, metavar="AUDIT.jsonl")
 @click.option(
     "--level",

@@ -7,7 +7,17 @@ from typing import Any
 
 import click
 
-from fewshot.cli.options import STORE, device_options, json_option, quiet_option, split_commas
+from fewshot.cli import completers
+from fewshot.cli.grouped_help import Command
+from fewshot.cli.options import (
+    device_options,
+    json_option,
+    out_option,
+    quiet_option,
+    split_commas,
+    weights_option,
+    workers_option,
+)
 from fewshot.cli.reporting import print_json, print_text
 from fewshot.core.control_characters import escape_control
 
@@ -55,16 +65,22 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="The class of images in folders that nothing labels; needs --one-class where that is all of them.",
         ),
         click.option("--one-class", is_flag=True, help="Accept images of one class only."),
-        click.option("--limit", type=int, help="At most so many images, spread evenly over the list."),
+        click.option("--limit", type=int, metavar="N", help="At most so many images, spread evenly over the list."),
         click.option(
             "--expect-sources",
             multiple=True,
             callback=split_commas,
-            metavar="NAME[,NAME]",
+            metavar="NAME[,NAME...]",
             help="Refuse other sources than these.",
         ),
-        click.option("--expect-count", type=int, help="Refuse another number of images."),
-        click.option("--layout", default="auto", show_default=True, help="How the images lie on disk."),
+        click.option("--expect-count", type=int, metavar="N", help="Refuse another number of images."),
+        click.option(
+            "--layout",
+            default="auto",
+            show_default=True,
+            metavar="NAME",
+            help="How the images lie on disk; `fewshot list layouts` names the ways.",
+        ),
     ):
         command = option(command)
     return command
@@ -86,18 +102,13 @@ def _feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Type of stored features; float16 refuses overflow.",
         ),
-        click.option(
-            "--weights",
-            multiple=True,
-            metavar="NAME=PATH|random",
-            help="A backbone's weight file, or random weights for a trial; repeatable.",
-        ),
+        weights_option,
         click.option(
             "--view",
             "views",
             multiple=True,
             callback=split_commas,
-            metavar="VIEW[,VIEW]",
+            metavar="VIEW[,VIEW...]",
             help="Perturbations to embed as well, for example clean,jpeg:75.  [default: clean]",
         ),
         click.option(
@@ -105,7 +116,8 @@ def _feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "layers",
             multiple=True,
             callback=_layers,
-            metavar="BACKBONE=LAYER[,LAYER]",
+            metavar="BACKBONE=LAYER[,LAYER...]",
+            shell_complete=completers.embedding_layers,
             help="Keep only these layers of a backbone; repeatable.",
         ),
         click.option(
@@ -115,7 +127,8 @@ def _feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             required=True,
             callback=split_commas,
-            metavar="NAME[,NAME]",
+            metavar="NAME[,NAME...]",
+            shell_complete=completers.embedding_backbones,
             help="What to embed with; `all` = every detector whose weights are here. See `fewshot list backbones`.",
         ),
     ):
@@ -149,9 +162,7 @@ def _work_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="SECONDS",
             help="What one image may take to be read and decoded, before its decoding process is replaced.",
         ),
-        click.option(
-            "--workers", default="auto", show_default=True, metavar="N", help="Decoding processes; 0 for none."
-        ),
+        workers_option,
         click.option(
             "--compile", is_flag=True, help="Compile the networks by torch.compile: slower to start, then faster."
         ),
@@ -174,9 +185,16 @@ def _work_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Turn images into a store of features.",
+    examples=(
+        "fewshot embed demo/images -b spectrum -o images.h5",
+        "fewshot embed photos/ fakes.csv -b npr,unifd --view clean,jpeg:75 -o all.h5",
+    ),
+)
 @click.argument("roots", nargs=-1, required=True, metavar="ROOT...")
-@click.option("--out", "-o", required=True, type=STORE, metavar="STORE.h5", help="The feature store to make or add to.")
+@out_option(metavar="STORE.h5", required=True, text="The store to make or add to.")
 @_feature_options
 @_input_options
 @_work_options

@@ -5,18 +5,22 @@ from typing import Any
 
 import click
 
+from fewshot.cli import completers
+from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import (
     backbones_option,
     device_options,
     given_of,
     heads_option,
     json_option,
+    out_option,
     pairs_option,
     quiet_option,
     refuse_given,
     seed_option,
     share_option,
     split_commas,
+    weights_option,
     where_option,
 )
 from fewshot.cli.reporting import print_json, print_text
@@ -40,8 +44,15 @@ _OF_BOTH = (
 )
 
 
-@click.command(short_help="A detector with a certified false-alarm rate, as one file.")
-@click.argument("support", type=_PATH, required=False)
+@click.command(
+    cls=Command,
+    short_help="A detector with a certified false-alarm rate, as one file.",
+    examples=(
+        "fewshot fit images.h5 -b spectrum --naturals my-photos/ -o mine.detector",
+        "fewshot fit --from mine.detector --add label-me.csv -o better.detector",
+    ),
+)
+@click.argument("support", type=_PATH, required=False, metavar="[SUPPORT]")
 @backbones_option
 @click.option(
     "--naturals", type=_PATH, metavar="FOLDER|STORE", help="Natural images of your own traffic, for the certificate."
@@ -54,7 +65,7 @@ _OF_BOTH = (
 )
 @click.option("--sources", type=_PATH, metavar="FOLDER|STORE", help="Further known images that answers may point to.")
 @click.option(
-    "--from", "parent", type=_PATH, metavar="OLD.detector", help="Fit a successor of this detector, without SUPPORT."
+    "--from", "parent", type=_PATH, metavar="DETECTOR", help="Fit a successor of this detector, without SUPPORT."
 )
 @click.option(
     "--add",
@@ -68,9 +79,7 @@ _OF_BOTH = (
     metavar="TABLE|FOLDER|STORE",
     help="With --from: labelled images that neither has seen, on which the old and the new one are compared.",
 )
-@click.option(
-    "--out", "-o", "--output", required=True, type=_PATH, metavar="NAME.detector", help="The detector to write."
-)
+@out_option(metavar="NAME.detector", required=True, text="The detector to write.")
 @click.option(
     "--max-false-alarms",
     callback=share_option,
@@ -95,7 +104,8 @@ _OF_BOTH = (
     default="fixed",
     show_default=True,
     callback=split_commas,
-    metavar="NAME|fixed|all",
+    metavar="NAME[,NAME...]|fixed|all",
+    shell_complete=completers.layers,
     help="fixed: each backbone's default; of several, one is chosen inside the support.",
 )
 @click.option(
@@ -105,7 +115,12 @@ _OF_BOTH = (
     show_default=True,
     help="Of several backbones, choose one inside the support, or take the mean of their scores.",
 )
-@click.option("--shots", type=click.IntRange(1), help="Draw so many images of each class from SUPPORT.  [default: all]")
+@click.option(
+    "--shots",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Draw so many images of each class from SUPPORT.  [default: all]",
+)
 @where_option
 @click.option(
     "--naturals-where", multiple=True, metavar="COLUMN=VALUE", callback=pairs_option, help="As --where, for --naturals."
@@ -119,8 +134,8 @@ _OF_BOTH = (
     help="Share of images like the known ones that may be called unknown.",
 )
 @click.option("--thumbnails", is_flag=True, help="Keep small pictures of the known images in the file, as evidence.")
-@click.option("--name", help="What the detector is called.  [default: the file's name]")
-@click.option("--weights", multiple=True, metavar="NAME=PATH", help="Weight files, as for `fewshot embed`.")
+@click.option("--name", metavar="NAME", help="What the detector is called.  [default: the file's name]")
+@weights_option
 @device_options
 @seed_option
 @quiet_option

@@ -4,13 +4,21 @@ from pathlib import Path
 
 import click
 
-from fewshot.cli.options import json_option
+from fewshot.cli.grouped_help import Command
+from fewshot.cli.options import json_option, out_option
 from fewshot.cli.reporting import print_json, print_line
 
 
-@click.command(short_help="Turn FiSeR's .pt archive of features into a store; no code in it is run.")
-@click.argument("archive", type=click.Path(path_type=Path))
-@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, metavar="STORE.h5", help="Store to make.")
+@click.command(
+    cls=Command,
+    short_help="Turn FiSeR's .pt archive into a store; no code is run.",
+    examples=(
+        "fewshot import features.pt -o features.h5",
+        "fewshot import features.pt --backbone fiser --dataset tests -o features.h5",
+    ),
+)
+@click.argument("archive", type=click.Path(path_type=Path), metavar="ARCHIVE.pt")
+@out_option(metavar="STORE.h5", required=True, text="The store to make.")
 @click.option("--backbone", metavar="NAME", help="Name of the backbone.  [default: the archive's model_name]")
 @click.option("--layer", metavar="NAME", help="The layer used when none is chosen.  [default: the last]")
 @click.option("--dataset", metavar="NAME", help="Name of the data set.  [default: the file's stem]")

@@ -4,12 +4,17 @@ from pathlib import Path
 
 import click
 
+from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import json_option
 from fewshot.cli.reporting import print_json, print_text
 from fewshot.core.control_characters import escape_control, json_text
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="What is in a store, report or detector.",
+    examples=("fewshot inspect images.h5", "fewshot inspect report.json mine.detector --json"),
+)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @json_option
 def command(files: tuple[Path, ...], as_json: bool) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from fewshot.cli import completers
+from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import json_option, split_commas
 from fewshot.cli.reporting import print_json, print_text
 
@@ -13,9 +15,15 @@ _SHOWN_LAYERS = 3
 Rows = Sequence[Mapping[str, Any]]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="What there is: backbones, heads, layouts ...",
+    examples=("fewshot list backbones", "fewshot list backbones npr,unifd"),
+)
 @click.argument("family", type=click.Choice(FAMILIES))
-@click.argument("names", nargs=-1, callback=split_commas)
+@click.argument(
+    "names", nargs=-1, callback=split_commas, metavar="[NAME[,NAME...]]", shell_complete=completers.family_members
+)
 @json_option
 def command(family: str, names: tuple[str, ...], as_json: bool) -> None:
     """List the available backbones, engines, heads, layouts, protocols or views.

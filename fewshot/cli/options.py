@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from fewshot.cli import completers
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 LARGEST_SEED = 2**32 - 1  # what scikit-learn's random states take
@@ -47,7 +49,8 @@ def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--seed``: the number all draws follow from."""
     seeds = click.IntRange(0, LARGEST_SEED)
-    return click.option("--seed", type=seeds, default=0, show_default=True, help="Seed of everything drawn.")(command)
+    text = "Seed of everything drawn."
+    return click.option("--seed", type=seeds, default=0, show_default=True, metavar="N", help=text)(command)
 
 
 def where_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,6 +60,7 @@ def where_option(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="COLUMN=VALUE",
         callback=pairs_option,
+        shell_complete=completers.columns_and_values,
         help="Only images whose column has this value; commas mean any of the values, and double quotes take a value "
         'as it stands: source=cam,"a, b". Repeatable for other columns.',
     )(command)
@@ -70,14 +74,14 @@ def backbones_option(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         callback=split_commas,
         metavar="NAME[,NAME...]",
+        shell_complete=completers.backbones,
         help="Backbones of the store.  [default: all]",
     )(command)
 
 
-def backbone_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--backbone`` where one is read."""
-    text = "Whose features; needed only where the store has several backbones."
-    return click.option("--backbone", "-b", metavar="NAME", help=text)(command)
+def backbone_option(*, text: str = "Backbone of the store; needed only where it has several.") -> Decorator:
+    """``--backbone`` where one is read; ``text`` says what for."""
+    return click.option("--backbone", "-b", metavar="NAME", shell_complete=completers.backbones, help=text)
 
 
 def layers_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,9 +91,15 @@ def layers_option(command: Callable[..., Any]) -> Callable[..., Any]:
         default="fixed",
         show_default=True,
         callback=split_commas,
-        metavar="NAME|fixed|all|support-cv|oracle",
+        metavar="NAME[,NAME...]|fixed|all|support-cv|oracle",
+        shell_complete=completers.layers,
         help="fixed: each backbone's default; support-cv: chosen inside the support; oracle: on query labels.",
     )(command)
+
+
+def layer_option(*, text: str = "Layer of the backbone.  [default: its own choice]") -> Decorator:
+    """``--layer`` where one is read; ``text`` says of what."""
+    return click.option("--layer", metavar="NAME", shell_complete=completers.layers, help=text)
 
 
 def heads_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,22 +110,29 @@ def heads_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         callback=split_commas,
         metavar="NAME[,NAME...]",
+        shell_complete=completers.heads,
         help="Heads to fit; `fewshot list heads` names them.",
     )(command)
 
 
-def trials_option(*, default: int | None, text: str) -> Decorator:
+def trials_option(*, default: int | None, text: str = "Random draws of the support.") -> Decorator:
     """``--trials``: how many draws; ``text`` says of what."""
-    return click.option(
-        "--trials", type=click.IntRange(1), default=default, show_default=default is not None, help=text
-    )
+    shown = default is not None
+    return click.option("--trials", type=click.IntRange(1), default=default, show_default=shown, metavar="N", help=text)
 
 
 def group_option(
-    *, default: str | None = None, text: str = "Images that share a value never stand on both sides."
+    *, default: str | None = None, text: str = "Images that share this column's value never stand on both sides."
 ) -> Decorator:
     """``--group``: the column that keeps images together; ``text`` says how."""
-    return click.option("--group", default=default, show_default=default is not None, metavar="COLUMN", help=text)
+    return click.option(
+        "--group",
+        default=default,
+        show_default=default is not None,
+        metavar="COLUMN",
+        shell_complete=completers.columns,
+        help=text,
+    )
 
 
 def per_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,10 +146,34 @@ def per_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def report_option(*, text: str = "The report to write, as JSON.") -> Decorator:
-    """``-o``: where the report goes; ``--out`` and ``--output`` are the same."""
-    path = click.Path(path_type=Path)
-    return click.option("out", "--out", "--output", "-o", type=path, metavar="REPORT.json", help=text)
+def out_option(*, metavar: str, text: str, required: bool = False, default: Path | None = None) -> Decorator:
+    """``-o``, ``--out``: the file or folder to write; ``--output`` means the same and is not shown."""
+    return click.option(
+        "out",
+        "-o",
+        "--out",
+        cls=_Out,
+        type=click.Path(path_type=Path),
+        metavar=metavar,
+        required=required,
+        default=default,
+        show_default=default is not None,
+        help=text,
+    )
+
+
+class _Out(click.Option):
+    """An option that is also taken by its earlier name, which neither help nor completion shows."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Add both names."""
+        super().add_to_parser(parser, ctx)
+        parser.add_option(obj=self, opts=["--output"], dest=self.name, action="store", nargs=1)
+
+
+def report_option(*, text: str = "The report to write.", required: bool = False) -> Decorator:
+    """``-o``: where the report goes."""
+    return out_option(metavar="REPORT.json", text=text, required=required)
 
 
 def keep_scores_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,8 +182,52 @@ def keep_scores_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--keep-scores", is_flag=True, help=text)(command)
 
 
-def device_option(*, default: str, text: str) -> Decorator:
-    """``--device``: where something is computed; ``text`` says what."""
+def gallery_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--gallery``: queries beside their nearest images, as a page or picture."""
+    text = "Draw every image beside the nearest known ones."
+    return click.option("--gallery", type=click.Path(path_type=Path), metavar="GALLERY.html|GALLERY.png", help=text)(
+        command
+    )
+
+
+def root_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--root``: where images lie that are no longer where their store found them."""
+    return click.option(
+        "roots",
+        "--root",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Where the images of a store lie now, if they have moved; repeatable.",
+    )(command)
+
+
+def weights_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--weights``: weight files of backbones."""
+    return click.option(
+        "--weights",
+        multiple=True,
+        metavar="NAME=PATH|random",
+        help="Weight file of a backbone, or random weights for a trial; repeatable.  [default: what `fewshot weights "
+        "list` finds]",
+    )(command)
+
+
+def workers_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--workers``: decoding processes."""
+    text = "Processes that decode images; 0 for none."
+    return click.option("--workers", default="auto", show_default=True, metavar="N", help=text)(command)
+
+
+def log_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--log``: an audit log of verdicts."""
+    text = "Append a line for every verdict to this audit log."
+    return click.option("--log", type=click.Path(path_type=Path), metavar="AUDIT.jsonl", help=text)(command)
+
+
+def device_option(*, default: str) -> Decorator:
+    """``--device``: where networks run and heads are fitted."""
+    text = "Where to compute; only auto may fall back."
     return click.option("--device", default=default, show_default=True, metavar="auto|cpu|cuda|cuda:N", help=text)
 
 
@@ -155,13 +240,15 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="Arithmetic of the networks; auto is fp32 on the CPU and bf16 on CUDA.",
     )(command)
-    return click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="auto|cpu|cuda|cuda:N",
-        help="Where the networks run; only auto may fall back.",
-    )(command)
+    return device_option(default="auto")(command)
+
+
+def counts_option(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Read ``1,5,10`` as (1, 5, 10), each at least 1; None stays None."""
+    numbers = split_numbers(context, parameter, value)
+    if numbers is not None and (not numbers or min(numbers) < 1):
+        raise click.BadParameter(f"{value!r} is not a list of numbers of at least 1 such as 1,5,10", param=parameter)
+    return numbers
 
 
 def split_numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:

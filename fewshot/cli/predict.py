@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fewshot.cli.options import device_option, json_option, quiet_option, refuse_given, where_option
+from fewshot.cli.grouped_help import Command
+from fewshot.cli.options import (
+    device_option,
+    json_option,
+    log_option,
+    out_option,
+    quiet_option,
+    refuse_given,
+    weights_option,
+    where_option,
+    workers_option,
+)
 from fewshot.cli.reporting import print_json, print_line, print_note, print_text
 from fewshot.core.control_characters import json_text
 
@@ -18,18 +29,18 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(short_help="Verdicts of images, with a stated false-alarm rate.")
-@click.argument("detector", type=_PATH, metavar="NAME.detector")
-@click.argument("images", nargs=-1, required=True, metavar="INPUT...")
-@click.option(
-    "--out",
-    "-o",
-    "--output",
-    type=_PATH,
-    metavar="out.csv|.jsonl|.parquet",
-    help="Write the verdicts to a file, instead of printing them.",
+@click.command(
+    cls=Command,
+    short_help="Verdicts of images, with a stated false-alarm rate.",
+    examples=(
+        "fewshot predict mine.detector inbox/ -o verdicts.csv",
+        "fewshot predict mine.detector 'inbox/**/*.png' --stability --log audit.jsonl",
+    ),
 )
-@click.option("--log", type=_PATH, metavar="audit.jsonl", help="Append a line to an audit log for every verdict given.")
+@click.argument("detector", type=_PATH, metavar="DETECTOR")
+@click.argument("images", nargs=-1, required=True, metavar="INPUT...")
+@out_option(metavar="VERDICTS.csv|.jsonl|.parquet", text="The file to write verdicts to, instead of printing them.")
+@log_option
 @click.option(
     "--stability",
     is_flag=True,
@@ -39,9 +50,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--trust-list", type=_PATH, metavar="FILE.pem", help="Root certificates of trusted signers, for --c2pa.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 where an image could not be judged.")
 @where_option
-@click.option("--weights", multiple=True, metavar="NAME=PATH", help="Weight files, as for `fewshot embed`.")
-@click.option("--workers", default="auto", show_default=True, metavar="N", help="Decoding processes; 0 for none.")
-@device_option(default="auto", text="Where the networks run; only auto may fall back.")
+@weights_option
+@workers_option
+@device_option(default="auto")
 @quiet_option
 @json_option
 def command(detector: Path, images: tuple[str, ...], as_json: bool, **options: Any) -> None:

@@ -6,17 +6,29 @@ from pathlib import Path
 
 import click
 
+from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import STORE, json_option, report_option
 from fewshot.cli.reporting import print_json, print_line, require_report_file
 
 
-@click.command(short_help="Run a report of any protocol again and compare the numbers.")
-@click.argument("report", type=click.Path(path_type=Path))
-@click.option("--store", "stores", multiple=True, type=STORE, help="Where the store lies now; repeat in order.")
-@click.option(
-    "--tolerance", type=click.FloatRange(0), default=1e-6, show_default=True, help="Largest difference that is equal."
+@click.command(
+    cls=Command,
+    short_help="Run a report again and compare the numbers.",
+    examples=("fewshot replay report.json", "fewshot replay report.json --store moved/images.h5 -o again.json"),
 )
-@report_option(text="Save the new report.")
+@click.argument("report", type=click.Path(path_type=Path), metavar="REPORT")
+@click.option(
+    "--store", "stores", multiple=True, type=STORE, metavar="STORE", help="Where the store lies now; repeat in order."
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=1e-6,
+    show_default=True,
+    metavar="NUMBER",
+    help="Largest difference that is equal.",
+)
+@report_option(text="The new report to write.")
 @json_option
 @click.pass_context
 def command(

@@ -4,24 +4,26 @@ from pathlib import Path
 
 import click
 
-from fewshot.cli.options import STORE
+from fewshot.cli.grouped_help import Command
+from fewshot.cli.options import STORE, out_option
 from fewshot.cli.reporting import print_line
 from fewshot.core.outputs import PAGE, Output, require_outputs
 
 
-@click.command()
-@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--output",
-    "-o",
-    "out",
-    type=click.Path(path_type=Path),
-    default=Path("page.html"),
-    show_default=True,
-    help="The page to write.",
+@click.command(
+    cls=Command,
+    short_help="Show reports as one page.",
+    examples=(
+        "fewshot report report.json -o page.html",
+        "fewshot report report.json nearest.json --store images.h5 -o page.html",
+    ),
 )
-@click.option("--title", default="fewshot report", show_default=True, help="Heading of the page.")
-@click.option("--store", type=STORE, help="Their store: its audit comes first, and its features are drawn.")
+@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="REPORT...")
+@out_option(metavar="PAGE.html", default=Path("page.html"), text="The page to write.")
+@click.option("--title", default="fewshot report", show_default=True, metavar="TITLE", help="Heading of the page.")
+@click.option(
+    "--store", type=STORE, metavar="STORE", help="Their store: its audit comes first, and its features are drawn."
+)
 def command(reports: tuple[Path, ...], out: Path, title: str, store: Path | None) -> None:
     """Show reports of any protocol as one self-contained HTML page.
 

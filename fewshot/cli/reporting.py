@@ -142,11 +142,16 @@ def print_full(report: "Report", *parts: str, as_json: bool) -> None:
 
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print warnings on stderr within its width, and coloured where it is a terminal."""
+    for warning in warnings:
+        print_warning(warning)
+
+
+def print_warning(warning: str) -> None:
+    """Print one warning on stderr; see ``print_warnings``."""
     from fewshot.results.presentation import warning_lines
 
-    for warning in warnings:
-        for line in warning_lines(warning, width=terminal_width()):
-            print_note(line, colour="yellow")
+    for line in warning_lines(warning, width=terminal_width()):
+        print_note(line, colour="yellow")
 
 
 def terminal_width() -> int:

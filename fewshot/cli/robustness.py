@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import (
     STORE,
     backbones_option,
@@ -27,8 +28,15 @@ from fewshot.cli.reporting import print_answer, print_full, require_report_file
 _HINT = "--full shows every generator and further measures"
 
 
-@click.command(short_help="Any head over the store's views, metric and flip rate.")
-@click.argument("store", type=STORE)
+@click.command(
+    cls=Command,
+    short_help="Does JPEG, blur or noise change the verdicts?",
+    examples=(
+        "fewshot robustness images.h5 --head svm,logistic -o robustness.json",
+        "fewshot robustness images.h5 --view jpeg:50 --trials 20 -o robustness.json",
+    ),
+)
+@click.argument("store", type=STORE, metavar="STORE")
 @report_option()
 @heads_option
 @click.option(
@@ -43,14 +51,15 @@ _HINT = "--full shows every generator and further measures"
     type=click.IntRange(1),
     default=10,
     show_default=True,
+    metavar="N",
     help="Labelled clean images per class (or source).",
 )
-@trials_option(default=100, text="Random draws of the support.")
+@trials_option(default=100)
 @per_option
 @backbones_option
 @layers_option
 @group_option()
-@device_option(default="cpu", text="Where heads are fitted.")
+@device_option(default="cpu")
 @keep_scores_option
 @where_option
 @seed_option

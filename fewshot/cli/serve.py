@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fewshot.cli.options import device_option, json_option, quiet_option
+from fewshot.cli.grouped_help import Command
+from fewshot.cli.options import device_option, json_option, log_option, quiet_option, weights_option
 from fewshot.cli.reporting import print_json, print_line, print_note
 
 if TYPE_CHECKING:
@@ -17,10 +18,23 @@ _PATH = click.Path(path_type=Path)
 _EXTRA = 'serving needs packages that are not installed ({}); pip install "fewshot[serve]" installs them'
 
 
-@click.command(short_help="A detector over HTTP, with a page to try it.")
-@click.argument("detector", type=_PATH, metavar="NAME.detector")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; there is no login.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.command(
+    cls=Command,
+    short_help="A detector over HTTP, with a page to try it.",
+    examples=("fewshot serve mine.detector", "fewshot serve mine.detector --port 0 --log audit.jsonl"),
+)
+@click.argument("detector", type=_PATH, metavar="DETECTOR")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen at; there is no login."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    metavar="N",
+    help="Port; 0 takes a free one.",
+)
 @click.option(
     "--allow-host",
     "allow_hosts",
@@ -28,14 +42,19 @@ _EXTRA = 'serving needs packages that are not installed ({}); pip install "fewsh
     metavar="NAME",
     help="A further name by which the service may be called, as a proxy passes it on. Repeatable.",
 )
-@click.option(
-    "--shadow", type=_PATH, metavar="OTHER.detector", help="Another detector that judges the same images unseen."
-)
-@click.option("--log", type=_PATH, metavar="AUDIT.jsonl", help="Append a line for every verdict that is given.")
+@click.option("--shadow", type=_PATH, metavar="DETECTOR", help="Another detector that judges the same images unseen.")
+@log_option
 @click.option("--feedback", type=_PATH, metavar="FILE.jsonl", help="Take what people say of verdicts, and append it.")
-@click.option("--weights", multiple=True, metavar="NAME=PATH", help="Weight files, as for `fewshot embed`.")
-@device_option(default="auto", text="Where the networks run; only auto may fall back.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that decode images.")
+@weights_option
+@device_option(default="auto")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that decode images.",
+)
 @click.option(
     "limits", "--limit", multiple=True, metavar="NAME=NUMBER", help="Change a limit, for example image_bytes=50000000."
 )

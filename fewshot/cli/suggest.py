@@ -5,8 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fewshot.cli.options import device_option, json_option, quiet_option
-from fewshot.cli.reporting import print_json, print_line, print_note, print_text
+from fewshot.cli.grouped_help import Command
+from fewshot.cli.options import (
+    device_option,
+    gallery_option,
+    json_option,
+    out_option,
+    quiet_option,
+    root_option,
+    weights_option,
+)
+from fewshot.cli.reporting import print_json, print_line, print_note, print_text, print_warning
 from fewshot.core.control_characters import escape_control
 from fewshot.core.outputs import Output, require_outputs
 
@@ -17,14 +26,24 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path)
 
 
-@click.command(short_help="Which images to label next.")
-@click.argument("detector", type=_FILE)
+@click.command(
+    cls=Command,
+    short_help="Which images to label next.",
+    examples=(
+        "fewshot suggest mine.detector inbox/ -o label-me.csv",
+        "fewshot suggest mine.detector inbox/ -n 50 --gallery near.html -o label-me.csv",
+    ),
+)
+@click.argument("detector", type=_FILE, metavar="DETECTOR")
 @click.argument("inbox", type=_FILE, nargs=-1, required=True, metavar="INBOX...")
-@click.option("--count", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many images.")
-@click.option("--out", "-o", "--output", required=True, type=_FILE, metavar="LABEL-ME.csv", help="The list to fill in.")
-@click.option("--gallery", type=_FILE, help="Draw every image beside the nearest known ones: .html, .png.")
-@click.option("--weights", multiple=True, metavar="NAME=PATH", help="Weight files, as for `fewshot embed`.")
-@device_option(default="auto", text="Where the networks run.")
+@click.option(
+    "--count", "-n", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many images."
+)
+@out_option(metavar="LABEL-ME.csv", required=True, text="The list to fill in.")
+@gallery_option
+@root_option
+@weights_option
+@device_option(default="auto")
 @quiet_option
 @json_option
 def command(detector: Path, inbox: tuple[Path, ...], gallery: Path | None, as_json: bool, **options: Any) -> None:
@@ -88,4 +107,11 @@ def _draw(detector: "Detector", found: "Suggestions", path: Path) -> None:
         f"Images to label for the detector {detector.name!r}, each beside the nearest images that it knows: synthetic "
         f"above {synthetic_above:.3g}, natural below {natural_below:.3g}."
     )
-    print_note(f"gallery: {write_gallery(shown, path, title='Images to label', note=note)}")
+    kept = bool(detector.thumbnails)
+
+    def say_missing(said: str) -> None:
+        remedy = "--root FOLDER says where the images of a store lie now"
+        print_warning(f"{said} {remedy if kept else '`fewshot fit --thumbnails` keeps small ones of the known images'}")
+
+    drawn = write_gallery(shown, path, title="Images to label", note=note, warn=say_missing)
+    print_note(f"gallery: {drawn}")

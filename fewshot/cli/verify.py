@@ -6,11 +6,16 @@ from typing import Any
 
 import click
 
+from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import STORE, json_option
 from fewshot.cli.reporting import print_json, print_line, print_note
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Reread a store or detector, check every checksum.",
+    examples=("fewshot verify images.h5", "fewshot verify images.h5 mine.detector --json"),
+)
 @click.argument("files", nargs=-1, required=True, type=STORE, metavar="FILE...")
 @json_option
 def command(files: tuple[Path, ...], as_json: bool) -> None:

@@ -6,18 +6,27 @@ from typing import Any
 
 import click
 
-from fewshot.cli.options import json_option, quiet_option, split_commas
+from fewshot.cli import completers
+from fewshot.cli.grouped_help import Group
+from fewshot.cli.options import json_option, out_option, quiet_option, split_commas, weights_option
 from fewshot.cli.reporting import print_json, print_line, print_note
 
 CACHE = click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
     help="Folder of weight files.  [default: $FEWSHOT_WEIGHTS, else the user's cache]",
 )
-NAMES = click.argument("names", nargs=-1, callback=split_commas)
+NAMES = click.argument(
+    "names", nargs=-1, callback=split_commas, metavar="[NAME[,NAME...]]", shell_complete=completers.family_members
+)
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    short_help="Where weight files come from, and are they here?",
+    examples=("fewshot weights list npr", "fewshot weights fetch npr"),
+)
 def command() -> None:
     """List, fetch, verify, convert and pack the weight files of backbones.
 
@@ -25,7 +34,11 @@ def command() -> None:
     """
 
 
-@command.command("list")
+@command.command(
+    "list",
+    short_help="Every weight file: source, licence, size, whether it is here.",
+    examples=("fewshot weights list", "fewshot weights list npr,unifd --cache weights/"),
+)
 @NAMES
 @CACHE
 @json_option
@@ -47,7 +60,10 @@ def list_files(names: tuple[str, ...], cache: Path | None, as_json: bool) -> Non
         print_line(f"    {row['source']}")
 
 
-@command.command()
+@command.command(
+    short_help="Fetch the weight files of backbones and check them.",
+    examples=("fewshot weights fetch npr", "fewshot weights fetch npr,unifd --offline"),
+)
 @NAMES
 @CACHE
 @click.option("--offline", is_flag=True, help="Fetch nothing; say what is missing and where it would come from.")
@@ -68,7 +84,10 @@ def fetch(names: tuple[str, ...], cache: Path | None, offline: bool, quiet: bool
     _print_paths(found, as_json=as_json)
 
 
-@command.command()
+@command.command(
+    short_help="Reread every weight file here and compare its SHA-256.",
+    examples=("fewshot weights verify", "fewshot weights verify npr --json"),
+)
 @NAMES
 @CACHE
 @json_option
@@ -86,9 +105,15 @@ def verify(names: tuple[str, ...], cache: Path | None, as_json: bool) -> None:
         raise WeightsError(f"{len(bad)} of {len(rows)} weight files are not the expected ones: {bad[0]['result']}")
 
 
-@command.command()
-@click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+@command.command(
+    short_help="Unpickle a checkpoint you trust into a safetensors file.",
+    examples=(
+        "fewshot weights convert npr.pth npr.safetensors --unsafe-pickle",
+        "fewshot weights convert mine.ckpt mine.safetensors --unsafe-pickle",
+    ),
+)
+@click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="SOURCE")
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False), metavar="TARGET.safetensors")
 @click.option("--unsafe-pickle", is_flag=True, required=True, help="Run the code in SOURCE; only for files you trust.")
 def convert(source: Path, target: Path, unsafe_pickle: bool) -> None:
     """Read the checkpoint SOURCE by unpickling it, which can run any code in it, and write its tensors to TARGET.
@@ -100,11 +125,17 @@ def convert(source: Path, target: Path, unsafe_pickle: bool) -> None:
     print_line(f"{convert_file(source, target)} tensors in {target}")
 
 
-@command.command()
-@click.argument("backbone")
-@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="The .safetensors file to make.")
-@click.option("--name", required=True, help="How stores will call the backbone; a name of your own.")
-@click.option("--weights", multiple=True, metavar="NAME=PATH|random", help="The backbone's weight files; repeatable.")
+@command.command(
+    short_help="Put a backbone and its weights into one file.",
+    examples=(
+        "fewshot weights pack npr --name my-npr -o my-npr.safetensors",
+        "fewshot weights pack npr --weights npr=my.pth --name mine -o mine.safetensors",
+    ),
+)
+@click.argument("backbone", metavar="BACKBONE")
+@out_option(metavar="FILE.safetensors", required=True, text="The file to make.")
+@click.option("--name", required=True, metavar="NAME", help="How stores will call the backbone; a name of your own.")
+@weights_option
 @CACHE
 def pack(backbone: str, out: Path, name: str, weights: tuple[str, ...], cache: Path | None) -> None:
     """Put BACKBONE and its weights into one file that says what it is, for `fewshot embed -b FILE`.

@@ -38,11 +38,12 @@ class Waiting:
     failed: tuple[tuple[str, str], ...]
 
 
-def waiting(inbox: Sequence[Path], embedding: Embedding) -> list[Waiting]:
+def waiting(inbox: Sequence[Path], embedding: Embedding, *, roots: Sequence[Path] = ()) -> list[Waiting]:
     """Return the images of an inbox: those of each store, and those of all folders, files and tables together.
 
     Args:
         inbox: stores, folders (with all below them), image files, and tables (CSV or TSV) with a column ``path``.
+        roots: where images of the stores lie now, if they have moved.
 
     Raises:
         InputError: there is no such file, or no image at all.
@@ -55,7 +56,7 @@ def waiting(inbox: Sequence[Path], embedding: Embedding) -> list[Waiting]:
         stores.append((unread.written(embedding.folder, name=NAME), True))
     if not stores:
         raise InputError(f"no image was found in {', '.join(map(str, inbox))}; name a folder or files that hold some")
-    return [_of_store(opened(given, embedding), embedding, own=own) for given, own in stores]
+    return [_of_store(opened(given, embedding), embedding, own=own, roots=roots) for given, own in stores]
 
 
 def _listed(given: Path) -> Iterator[Path]:
@@ -83,11 +84,11 @@ def _of_table(file: Path) -> Iterator[Path]:
         raise InputError(f"the table {file} cannot be read ({reason}); repair it or name another") from error
 
 
-def _of_store(store: FeatureStore, embedding: Embedding, *, own: bool) -> Waiting:
+def _of_store(store: FeatureStore, embedding: Embedding, *, own: bool, roots: Sequence[Path]) -> Waiting:
     there: BoolArray = np.ones(len(store), dtype=bool)
     for info in embedding.like:
         there &= store.present(info.backbone, view=info.view)
     rows = np.flatnonzero(there).astype(np.int64)
     failed = {failure.key: failure.reason for failure in store.failures()} if own else {}
     ids = tuple(str(image) for image in store.column("id")[rows])
-    return Waiting(store, rows, image_files(store, rows), ids, tuple(failed.items()))
+    return Waiting(store, rows, image_files(store, rows, roots=roots), ids, tuple(failed.items()))

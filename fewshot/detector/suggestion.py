@@ -17,6 +17,7 @@ from fewshot.detector.inbox import Waiting, waiting
 from fewshot.detector.known_images import FeatureKey
 from fewshot.detector.label_list import LABEL_LIST, Suggestion
 from fewshot.draws.coresets import kcenter
+from fewshot.embeddings.search.query import require_roots
 from fewshot.heads.base import unit_length
 
 COUNT = 20
@@ -94,6 +95,7 @@ def suggest(
     *,
     count: int = COUNT,
     out: Path | None = None,
+    roots: Sequence[Path] = (),
     weights: Sequence[str] = (),
     device: str = "auto",
     quiet: bool = False,
@@ -108,6 +110,7 @@ def suggest(
         inbox: folders, image files, tables with a column ``path``, and stores.
         count: how many, fewer where there are not so many.
         out: the list that is to be written; embedded images are kept beside it until this ends.
+        roots: where images of the stores lie now, if they have moved.
         weights: ``NAME=PATH`` requests; device: where networks run.
 
     Raises:
@@ -116,10 +119,11 @@ def suggest(
     """
     judge = detector if isinstance(detector, Detector) else Detector.load(detector)
     given = [Path(each) for each in ([inbox] if isinstance(inbox, str | Path) else inbox)]
+    require_roots(roots)
     require_outputs([Output(out, LABEL_LIST)], inputs=[*([judge.path] if judge.path else []), *given])
     with working_folder(out) as folder:
         embedding = embedding_like(judge.layers, folder, weights=weights, device=device, quiet=quiet)
-        stores = waiting(given, embedding)
+        stores = waiting(given, embedding, roots=roots)
         pool, left_out = _pool(judge, stores)
         chosen = _chosen(judge, pool, count)
         failed = tuple(failure for each in stores for failure in each.failed)
@@ -161,7 +165,7 @@ def _pool(detector: Detector, stores: Sequence[Waiting]) -> tuple[_Pool, tuple[i
     if not taken:
         raise InputError(
             f"no image of the inbox can be suggested: {known} are held by the detector already, {elsewhere} are not on "
-            f"this machine as files; name other images"
+            f"this machine as files; name other images, or say by --root where those of a store lie now"
         )
     store, number_of = (np.array(column, dtype=np.int64) for column in zip(*taken, strict=True))
     scores = np.concatenate([_scores(detector, each, number_of[store == at]) for at, each in enumerate(stores)])

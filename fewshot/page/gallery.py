@@ -1,6 +1,6 @@
 """A gallery to look at: every query beside its nearest images, as an HTML page or a PNG picture."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,12 +39,20 @@ class Shown:
     pictures: Sequence[bytes] = ()
 
 
-def write_gallery(queries: Sequence[Shown], path: Path | str, *, title: str, note: str = "") -> Path:
+def write_gallery(
+    queries: Sequence[Shown],
+    path: Path | str,
+    *,
+    title: str,
+    note: str = "",
+    warn: Callable[[str], None] = lambda text: None,
+) -> Path:
     """Write a gallery; the suffix of ``path`` chooses HTML (self-contained) or PNG.
 
     Args:
         queries: what is shown, a line each; the first ``MOST_QUERIES`` of them.
         title, note: heading, and a sentence below it.
+        warn: is given a sentence where pictures cannot be shown, which then stands in the gallery too.
 
     Raises:
         OptionError: another suffix.
@@ -55,6 +63,9 @@ def write_gallery(queries: Sequence[Shown], path: Path | str, *, title: str, not
     shown = [tuple(_tiles(query)) for query in queries[:MOST_QUERIES]]
     if len(queries) > len(shown):
         note = f"{note} The first {len(shown)} of {len(queries)} queries are shown.".strip()
+    if missing := _missing(shown):
+        note = f"{note} {missing}".strip()
+        warn(missing)
     if kind is PAGE:
         page = render("gallery.html", title=title, note=note, queries=shown, side=SIDE, apart=APART, colours=COLOURS)
         return write_text(target, page, option="--gallery", kind=PAGE)
@@ -75,6 +86,13 @@ def gallery_kind(path: Path) -> FileKind:
     if kind is None:
         raise OptionError(f"a gallery is written as .html or .png, not {path.name!r}")
     return kind
+
+
+def _missing(lines: Sequence[Sequence[Tile]]) -> str:
+    """Return the sentence about pictures that cannot be shown, empty where all can."""
+    tiles = [tile for line in lines for tile in line]
+    absent = sum(tile.thumbnail is None for tile in tiles)
+    return f"{absent} of {len(tiles)} pictures cannot be shown, for no file of them is at hand." if absent else ""
 
 
 def _tiles(shown: Shown) -> Iterator[Tile]:

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +37,7 @@ class Tile:
     kind: Kind
     picture: bytes = b""
 
-    @property
+    @cached_property
     def thumbnail(self) -> Image.Image | None:
         """The image within ``SIDE`` pixels, None when it cannot be read (any more)."""
         image = self._of_file() or _decoded(self.picture)

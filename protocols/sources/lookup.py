@@ -8,6 +8,7 @@ from typing import Any
 
 from fewshot.audit import confound_warning
 from fewshot.core.control_characters import escape_control
+from fewshot.core.shortened import shortened
 from fewshot.embeddings.search.index import SourceIndex
 from fewshot.embeddings.search.lookup import Finding, look_up
 from fewshot.embeddings.search.neighbours import spoken_score
@@ -15,6 +16,11 @@ from fewshot.embeddings.search.openset import KnownScores, known_scores
 from fewshot.embeddings.search.query import Queries, own_rows
 from fewshot.protocols.trials.source_measures import ClosedSet, closed_set
 from fewshot.results.tables import text_table
+
+_WIDTH = 100  # characters of a line of tables
+_SCORE = 12  # of the score and the gaps between columns
+_LONGEST_SOURCE = 32
+_LEAST_NAME = 16  # of an image's name, however long the verdict beside it is
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class Lookup:
             never = "never: too few images to say so"
             below = f"below {spoken_score(self.threshold)}" if isfinite(self.threshold) else never
             parts.append(
-                f"unknown: nearest score {below} (of {len(self.known.scores)} images of the store, each against the "
+                f"unknown: nearest score {below} (of {len(self.known.scores)} images of the store,\neach against the "
                 f"others, at most {100 * self.rate:g} % lie there)"
             )
         return "\n\n".join([*parts, *([_accuracy(self.index.counts, self.measured)] if self.measured else [])])
@@ -137,15 +143,27 @@ def _to_json(measured: ClosedSet) -> dict[str, Any]:
 
 def _answer(finding: Finding) -> str:
     best = finding.sources[0]
-    verdict = f"unknown, most like {best.source}" if finding.unknown else best.source
+    verdict = f"unknown, most like {_source(best.source)}" if finding.unknown else _source(best.source)
     known = "" if finding.p_value is None else f", p-value {finding.p_value:.3f}"
-    sources = [[one.source, str(one.votes), f"{one.share:.2f}", spoken_score(one.nearest)] for one in finding.sources]
-    near = [[spoken_score(one.score), one.source, one.key] for one in finding.neighbours]
+    sources = [
+        [_source(one.source), str(one.votes), f"{one.share:.2f}", spoken_score(one.nearest)] for one in finding.sources
+    ]
+    beside = max((len(_source(one.source)) for one in finding.neighbours), default=0)
+    near = [
+        [spoken_score(one.score), _source(one.source), shortened(one.key, most=_WIDTH - _SCORE - beside)]
+        for one in finding.neighbours
+    ]
     tables = [
         text_table(["source", "votes", "share", "nearest"], sources),
         text_table(["score", "source", "nearest images"], near),
     ]
-    return "\n\n".join([escape_control(f"{finding.image}: {verdict} (share {best.share:.2f}{known})"), *tables])
+    said = escape_control(f"{verdict} (share {best.share:.2f}{known})")
+    image = shortened(escape_control(finding.image), most=max(_LEAST_NAME, _WIDTH - len(": ") - len(said)))
+    return "\n\n".join([f"{image}: {said}", *tables])
+
+
+def _source(name: str) -> str:
+    return shortened(name, most=_LONGEST_SOURCE)
 
 
 def _accuracy(counts: Mapping[str, int], measured: ClosedSet) -> str:
@@ -154,11 +172,11 @@ def _accuracy(counts: Mapping[str, int], measured: ClosedSet) -> str:
         row = measured.confusion[number].copy()
         images, right = int(row.sum()), int(row[number])
         row[number] = 0
-        other = f"{measured.names[int(row.argmax())]} ({int(row.max())})" if row.any() else "-"
+        other = f"{_source(measured.names[int(row.argmax())])} ({int(row.max())})" if row.any() else "-"
         if images:
-            lines.append([name, str(images), f"{right / images:.2f}", other])
+            lines.append([_source(name), str(images), f"{right / images:.2f}", other])
     return (
-        f"Source accuracy, own pixels left out: {measured.accuracy:.3f} of {measured.queries} images, "
+        f"Source accuracy, own pixels left out: {measured.accuracy:.3f} of {measured.queries} images,\n"
         f"mean over sources {measured.balanced_accuracy:.3f} (chance {1 / len(counts):.3f}), "
         f"macro F1 {measured.macro_f1:.3f}\n\n"
         + text_table(["true source", "images", "right", "most often taken for"], lines)

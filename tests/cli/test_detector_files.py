@@ -162,6 +162,7 @@ def test_suggest_writes_a_list_and_a_gallery_with_the_pictures_of_the_file(tmp_p
     document = json.loads(done.stdout)
     assert len(document["chosen"]) == 2
     assert "text.png: not-an-image" in done.stderr
+    assert "cannot be shown" not in done.stderr
     assert len(listed.read_text(encoding="utf-8").splitlines()) == 3
     assert page.read_text(encoding="utf-8").count('src="data:image/jpeg') == 2 * (1 + 5)  # each beside five known ones
     natural_below, synthetic_above = Detector.load(detector).description.bounds
@@ -170,3 +171,17 @@ def test_suggest_writes_a_list_and_a_gallery_with_the_pictures_of_the_file(tmp_p
     again = fewshot("suggest", detector, tmp_path / "inbox", "-o", detector, "-q")
     assert again.exit_code == 1
     assert "is read by this command" in again.stderr
+
+
+def test_suggest_says_how_many_pictures_a_detector_without_thumbnails_cannot_show(tmp_path: Path) -> None:
+    for synthetic, name in ((False, "natural"), (True, "synthetic")):
+        write_images(tmp_path / "support" / name, ["1.png", "2.png", "3.png"], synthetic=synthetic, seed=int(synthetic))
+    write_images(tmp_path / "inbox", ["a.png"], synthetic=True, seed=5)
+    detector, listed, page = tmp_path / "a.detector", tmp_path / "label-me.csv", tmp_path / "page.html"
+    assert fewshot("fit", tmp_path / "support", "-b", "spectrum", "-q", "-o", detector).exit_code == 0
+
+    done = fewshot("suggest", detector, tmp_path / "inbox", "-o", listed, "--gallery", page, "-q")
+
+    assert done.exit_code == 0, done.output
+    assert "warning: 5 of 6 pictures cannot be shown" in done.stderr
+    assert "`fewshot fit --thumbnails` keeps small ones of the known images" in done.stderr

@@ -1,6 +1,8 @@
 """``fewshot nearest`` on stores made by hand."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from fewshot.embeddings.backbones.creation import create
 from fewshot.embeddings.inputs.images import decode
 from fewshot.embeddings.inputs.views import parse, perturb
 from fewshot.embeddings.store.writer import LayerData, write_store
+from fewshot.results.report import Report
 
 SOURCES = {"camera": (0.0, 12), "model-a": (4.0, 12), "model-b": (8.0, 12)}
 
@@ -73,7 +76,7 @@ def test_the_table_names_sources_scores_and_nearest_images(tmp_path: Path) -> No
     assert "model-a (share 1.00, p-value" in result.stdout
     assert "Source accuracy, own pixels left out: 1.000 of 3 images" in result.stdout
     assert result.stdout.count("nearest images") == 3
-    assert "of 37 images of the store, each against the others, at most 5 % lie there" in result.stdout
+    assert "of 37 images of the store,\neach against the others, at most 5 % lie there" in result.stdout
 
 
 def test_images_of_one_group_are_no_answer_to_each_other(tmp_path: Path) -> None:
@@ -109,7 +112,8 @@ def test_a_store_made_with_other_weights_is_refused(tmp_path: Path) -> None:
 def test_neither_images_nor_a_store_is_wrong_usage(tmp_path: Path) -> None:
     result = fewshot(make_store(tmp_path / "a.h5"))
     assert result.exit_code == 2
-    assert "give IMAGE..., --query STORE or -o REPORT.json" in result.stderr
+    assert "give IMAGE... or --query STORE, one of the two" in result.stderr
+    assert f"fewshot nearest evaluate {tmp_path / 'a.h5'} -o REPORT.json" in result.stderr
 
 
 def test_an_index_file_is_saved_and_then_used(tmp_path: Path) -> None:
@@ -153,8 +157,10 @@ def test_gallery_and_confusion_are_drawn(tmp_path: Path) -> None:
 
 def test_the_experiment_prints_three_tables_and_writes_its_report(tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.h5")
-    result = fewshot(store, "-o", tmp_path / "r.json", "--metric", "l2", "--shots", "1,2", "--trials", "3")
+    result = fewshot("evaluate", store, "-o", tmp_path / "r.json", "--metric", "l2", "--shots", "1,2", "--trials", "3")
     assert result.exit_code == 0, result.output
+    assert "net, layer pooled, l2, k 5; 3 sources, chance 0.333" in result.stdout
+    assert "all 3 draws" in result.stdout
     for title in ("Source of every image", "A new source from a few images", "A source that was left out"):
         assert title in result.stdout
     report = json.loads((tmp_path / "r.json").read_text())
@@ -163,6 +169,176 @@ def test_the_experiment_prints_three_tables_and_writes_its_report(tmp_path: Path
     measured = {(row["source"], row["metric"]): row["mean"] for row in report["summary"]}
     assert measured[("all", "source_accuracy")] == 1.0
     assert measured[("macro", "unknown_auroc")] == 1.0
+
+
+def test_the_command_may_be_left_out_and_named(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "a.h5")
+    asked = (store, "--query", store, "--metric", "l2", "--json")
+
+    assert document(fewshot(*asked)) == document(fewshot("lookup", *asked)) == document(fewshot(*asked[1:], asked[0]))
+
+
+@pytest.mark.parametrize("option", [("-o", "r.json"), ("--out=r.json",), ("--output", "r.json"), ("-or.json",)])
+def test_the_earlier_way_to_evaluate_works_and_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_store(tmp_path / "a.h5")
+
+    result = fewshot("a.h5", *option, "--shots", "1", "--trials", "2")
+
+    assert result.exit_code == 0, result.output
+    assert f"fewshot nearest evaluate a.h5 {' '.join(option)} --shots 1 --trials 2" in result.stderr
+    assert (tmp_path / "r.json").exists()
+
+
+def test_a_mistyped_command_is_not_taken_for_a_store(tmp_path: Path) -> None:
+    result = fewshot("evalute", tmp_path / "a.h5")
+
+    assert result.exit_code == 2
+    assert "there is no command and no store 'evalute'; did you mean 'evaluate'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("evaluate", "a.h5", "--gallery", "g.html"), "--gallery cannot be used here: it is an option of"),
+        (("a.h5", "x.png", "--shots", "5"), "--shots cannot be used here: it is an option of"),
+        (("evaluate", "a.h5", "--shots", "0,5"), "is not a list of numbers of at least 1"),
+        (("evaluate", "a.h5", "--keep-scores"), "give -o REPORT.json"),
+        (("evaluate", "a.h5", "--confusion", "no/c.png"), "there is no folder no"),
+        (("a.h5", "x.png", "--gallery", "g.html", "--root", "none"), "--root none: there is no such folder"),
+        (("a.h5", "x.png", "--root", "moved"), "--root cannot be used here: it is of --gallery"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_the_store_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # there is no a.h5
+    (tmp_path / "moved").mkdir()
+
+    result = fewshot(*arguments)
+
+    assert result.exit_code in (1, 2)
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("evaluate",), ("--query", "a.h5")])
+def test_an_unknown_column_is_refused_before_features_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_store(tmp_path / "a.h5")
+    monkeypatch.setattr("fewshot.embeddings.search.index.SourceIndex.__init__", _never)
+
+    result = fewshot(*arguments, "a.h5", "--group", "promt")
+
+    assert result.exit_code == 1
+    assert "there is no column 'promt'; did you mean 'prompt'?" in result.stderr
+
+
+def _never(*_: Any, **__: Any) -> None:
+    raise AssertionError("features were read")
+
+
+def test_a_reader_that_closes_the_pipe_finds_report_and_figure_whole(tmp_path: Path) -> None:
+    make_store(tmp_path / "a.h5")
+    command = f"{sys.executable} -m fewshot nearest evaluate a.h5 --shots 1 --trials 2 --metric l2 -q"
+
+    done = subprocess.run(
+        ["bash", "-c", f"{command} -o n.json --keep-scores --confusion c.png | head -1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.count("\n") == 1
+    assert Report.load(tmp_path / "n.json").protocol == "nearest"
+    assert (tmp_path / "n.npz").exists()
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_closed_standard_output_leaves_gallery_and_figure_whole(tmp_path: Path) -> None:
+    make_store(tmp_path / "a.h5")
+    looked_up = "nearest a.h5 --query a.h5 --per-source 2 --gallery g.html --confusion c.png"
+
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m fewshot {looked_up} >&-"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "could not be printed on the standard output" in done.stderr
+    assert (tmp_path / "g.html").read_text().count('class="query"') == 6
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tables_of_long_names_fit_a_hundred_columns_and_keep_the_file_names(tmp_path: Path) -> None:
+    folder = "/".join(["a-folder-with-a-long-name"] * 6)
+    names = [f"{'a-generator-with-a-very-long-name-' * 2}{number % 3}" for number in range(90)]
+    samples = pd.DataFrame(
+        {
+            "key": [f"{folder}/{number:03}.png" for number in range(90)],
+            "id": [str(number) for number in range(90)],
+            "source": names,
+            "synthetic": [number % 3 > 0 for number in range(90)],
+        }
+    )
+    features = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
+    write_store(tmp_path / "a.h5", samples, [LayerData("net", "pooled", features, default=True)])
+
+    found = fewshot(tmp_path / "a.h5", "--query", tmp_path / "a.h5")
+    evaluated = fewshot("evaluate", tmp_path / "a.h5", "--shots", "1,2", "--trials", "12", "-q")
+
+    assert (found.exit_code, evaluated.exit_code) == (0, 0)
+    assert found.stdout.count("/012.png") > 1
+    for text in (found.stdout, evaluated.stdout):
+        assert max(map(len, text.splitlines())) <= 100
+
+
+def moved_store(folder: Path) -> Path:
+    """A store of nine small images, which were then moved from ``before`` to ``after``."""
+    (folder / "before").mkdir()
+    rows = []
+    for number in range(9):
+        path = folder / "before" / f"{number}.png"
+        Image.fromarray(np.full((8, 8, 3), 20 * number, np.uint8)).save(path)
+        rows.append({"key": path.name, "path": path.name, "id": str(number), "file_size": path.stat().st_size})
+    samples = pd.DataFrame(rows).assign(source=["a", "b", "c"] * 3, synthetic=[False, True, True] * 3)
+    features = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    layers = [LayerData("net", "pooled", features, default=True)]
+    write_store(folder / "m.h5", samples, layers, roots=[str(folder / "before")])
+    (folder / "before").rename(folder / "after")
+    return folder / "m.h5"
+
+
+def test_pictures_that_have_moved_are_counted_and_found_by_root(tmp_path: Path) -> None:
+    store = moved_store(tmp_path)
+    asked = (store, "--query", store, "--per-source", "1", "-k", "2", "--gallery", tmp_path / "g.html")
+
+    lost, found = fewshot(*asked), (tmp_path / "g.html").read_text()
+    assert "warning: 9 of 9 pictures cannot be shown" in lost.stderr
+    assert "--root FOLDER says where" in lost.stderr
+    assert "9 of 9 pictures cannot be shown" in found
+
+    (tmp_path / "other").mkdir()
+    result = fewshot(*asked, "--root", tmp_path / "other", "--root", tmp_path / "after")
+    assert result.exit_code == 0, result.output
+    assert "cannot be shown" not in result.stderr
+    assert (tmp_path / "g.html").read_text().count("data:image/jpeg") == 9
+
+
+def test_a_file_of_another_size_is_not_shown_for_the_image(tmp_path: Path) -> None:
+    store = moved_store(tmp_path)
+    for path in (tmp_path / "after").iterdir():
+        path.write_bytes(path.read_bytes() + b"more")
+
+    result = fewshot(store, "--query", store, "--gallery", tmp_path / "g.html", "--root", tmp_path / "after")
+
+    assert "pictures cannot be shown" in result.stderr
 
 
 def test_unreadable_images_alone_are_an_error(tmp_path: Path) -> None:

@@ -92,6 +92,22 @@ def test_images_that_no_table_can_name_are_counted_and_not_suggested(tmp_path: P
         suggest(fit(support), inbox)
 
 
+def test_images_of_a_store_that_have_moved_are_suggested_from_where_they_lie_now(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "inbox", tmp_path / "before")
+    (tmp_path / "before" / "broken.png").unlink()
+    inbox = embed(
+        tmp_path / "before", backbones=["spectrum"], out=tmp_path / "inbox.h5", unlabelled="natural", quiet=True
+    )
+    (tmp_path / "before").rename(tmp_path / "after")
+
+    with pytest.raises(InputError, match="say by --root where those of a store lie now"):
+        suggest(folder / "a.detector", inbox.path)
+    found = suggest(folder / "a.detector", inbox.path, count=3, roots=[tmp_path / "after"])
+
+    assert len(found.chosen) == 3
+    assert all(each.file.is_relative_to(tmp_path / "after") for each in found.chosen)
+
+
 def test_an_inbox_without_images_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image was found in"):
         suggest(folder / "a.detector", tmp_path)

@@ -117,6 +117,23 @@ def test_folder_names_what_it_saw_when_no_class_word_is_known(tmp_path: Path) ->
         read(layout_of(tmp_path, "folder"), tmp_path)
 
 
+@pytest.mark.parametrize(("name", "word"), [("fakes", "fake"), ("Reals", "real"), ("syntetic", "synthetic")])
+def test_folder_names_the_class_word_that_was_meant(tmp_path: Path, name: str, word: str) -> None:
+    plant(tmp_path, f"{name}/a.png")
+
+    with pytest.raises(InputError, match=f"the folders seen are: {name}; did you mean '{word}' by '{name}'\\? Rename"):
+        read(layout_of(tmp_path, "folder"), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["faces", "main", "10", "holiday"])
+def test_folder_does_not_guess_at_a_name_that_is_no_slip(tmp_path: Path, name: str) -> None:
+    plant(tmp_path, f"{name}/a.png")
+
+    with pytest.raises(InputError) as raised:
+        read(layout_of(tmp_path, "folder"), tmp_path)
+    assert "did you mean" not in str(raised.value)
+
+
 def test_folder_refuses_class_words_of_both_classes_in_one_path(tmp_path: Path) -> None:
     plant(tmp_path, "real/fake/a.png")
 
@@ -174,6 +191,7 @@ def test_table_keeps_its_order_and_its_columns(tmp_path: Path, name: str, write:
     [
         ("path,source\na.png,x\n", r"row 1: no value for synthetic; .*the columns are path, source"),
         ("path,source,synthetic\na.png,x,maybe\n", r"row 1: synthetic = 'maybe' is neither class; write 0 \(natural\)"),
+        ("path,source,synthetic\na.png,x,fakes\n", r"'fakes' is neither class; write 0 .*; did you mean 'fake'\? Rows"),
         ("path,source,synthetic\na.png,x,1\n,y,0\n", "row 2: path or source is empty"),
         ("path,source,synthetic\n", "has no rows"),
     ],
