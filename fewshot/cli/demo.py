@@ -20,7 +20,7 @@ from fewshot.cli.reporting import StandardOutputError, print_json, print_note, p
     show_default=True,
     help="Folder for images, features, report, picture, page and detector.",
 )
-@click.option("--trials", type=click.IntRange(min=2), default=100, show_default=True, help="Draws of the support.")
+@click.option("--trials", type=click.IntRange(min=2), default=50, show_default=True, help="Draws of the support.")
 @click.option(
     "--tiles", type=click.IntRange(min=1), default=8, show_default=True, help="Tiles per photograph, at most."
 )
@@ -32,6 +32,7 @@ def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json:
 
     Nothing is downloaded: the photographs come with scikit-image and scikit-learn, the fakes are made from them.
     """
+    from fewshot.demo.few_shots import NEW
     from fewshot.demo.story import run_demo
 
     said = _Said(on_stderr=as_json)
@@ -48,7 +49,7 @@ def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json:
         made = {"store": str(story.store.path), "picture": str(story.picture), "page": str(story.page)}
         made["detector"] = str(story.deployed.detector.path)
         accuracy = {backbone: found.accuracy for backbone, found in story.nearest.items()}
-        summary = story.report.summary()
+        summary = story.few_shots.after[NEW].summary()
         verdicts = story.deployed.counts
         print_json({**made, "summary": summary, "nearest_accuracy": accuracy, "verdicts": verdicts}, indent=1)
     said.require_printed()
