@@ -49,7 +49,7 @@ def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json:
         made = {"store": str(story.store.path), "picture": str(story.picture), "page": str(story.page)}
         made["detector"] = str(story.deployed.detector.path)
         accuracy = {backbone: found.accuracy for backbone, found in story.nearest.items()}
-        summary = story.few_shots.after[NEW].summary()
+        summary = story.few_shots.after[NEW].to_json()["summary"]
         verdicts = story.deployed.counts
         print_json({**made, "summary": summary, "nearest_accuracy": accuracy, "verdicts": verdicts}, indent=1)
     said.require_printed()

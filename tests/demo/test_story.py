@@ -121,7 +121,7 @@ def test_demo_ends_with_a_certified_detector_and_its_verdicts(done: Result, fold
 
 def test_demo_shows_the_page_of_its_detector_where_a_browser_is_at_hand(done: Result, folder: Path) -> None:
     assert done.exit_code == 0
-    said = done.stderr[done.stderr.index("7. Its page") :]
+    said = " ".join(done.stderr[done.stderr.index("7. Its page") :].split())
     if shutil.which("chromium") and shutil.which("chromedriver"):
         assert said.startswith(f"7. Its page, with the verdict on one of these tiles: {folder / 'served.png'}.")
         with Image.open(folder / "served.png") as picture:
