@@ -14,7 +14,7 @@ import fewshot
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-THE_LINE = 'store = demo_store()  # your own: fewshot.FeatureStore("yours.h5")'
+THE_LINE = 'store = fewshot.FeatureStore(demo_store().path)  # your own: fewshot.FeatureStore("yours.h5")'
 
 
 IMPORTED = re.compile(r"^from (fewshot[\w.]*) import (\w+)$", re.MULTILINE)
