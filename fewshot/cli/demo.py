@@ -28,7 +28,7 @@ from fewshot.cli.reporting import StandardOutputError, print_json, print_note, p
 @quiet_option
 @json_option
 def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json: bool) -> None:
-    """Run everything on images made on the spot: embed, adapt, nearest sources, attribution, audit, a page, a detector.
+    """Tell the whole story on images made on the spot: few shots, nearest sources, audit, a page, a detector.
 
     Nothing is downloaded: the photographs come with scikit-image and scikit-learn, the fakes are made from them.
     """
