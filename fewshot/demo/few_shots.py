@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fewshot.demo.deployed import BACKBONE, HEAD
-from fewshot.demo.deployed import GENERATOR as NEW
+from fewshot.demo.deployed import BACKBONE as BACKBONE
+from fewshot.demo.deployed import GENERATOR
+from fewshot.demo.deployed import HEAD as HEAD
 from fewshot.demo.generators import GENERATORS
 from fewshot.demo.images import NATURAL
 from fewshot.embeddings.store.reader import FeatureStore
@@ -17,7 +18,7 @@ from fewshot.protocols.fiser import adapt
 from fewshot.results.report import Report
 from fewshot.results.row import Row
 
-KNOWN = "autoencoder"  # what the first head is fitted on
+KNOWN, NEW = "autoencoder", GENERATOR  # what the first head is fitted on, and what it has never seen
 OTHER_HEAD = "svm"
 SHOTS = (2, 5, 10)
 BEFORE, AFTER = "known-generator.json", "report.json"
