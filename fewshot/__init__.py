@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from fewshot.embeddings.extract import embed as embed
     from fewshot.embeddings.search.index import SourceIndex as SourceIndex
     from fewshot.embeddings.store.reader import FeatureStore as FeatureStore
+    from fewshot.protocols.attribution import Attribution as Attribution
     from fewshot.protocols.fiser import adapt as adapt
+    from fewshot.protocols.nearest import Nearest as Nearest
+    from fewshot.results.compare import compare as compare
     from fewshot.results.report import Report as Report
     from fewshot.service.app import create_app as create_app
 
@@ -27,18 +30,24 @@ _HOMES = {
     "SourceIndex": "fewshot.embeddings.search.index",
     "Episode": "fewshot.draws.episodes",
     "adapt": "fewshot.protocols.fiser",
+    "Nearest": "fewshot.protocols.nearest",
+    "Attribution": "fewshot.protocols.attribution",
+    "compare": "fewshot.results.compare",
     "Report": "fewshot.results.report",
     "create_app": "fewshot.service.app",
 }
 
 __all__ = [
+    "Attribution",
     "Detector",
     "Episode",
     "FeatureStore",
+    "Nearest",
     "Report",
     "SourceIndex",
     "__version__",
     "adapt",
+    "compare",
     "create_app",
     "embed",
     "fit",

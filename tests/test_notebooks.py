@@ -1,6 +1,7 @@
 """Every notebook runs on a store of the reader's own when its one line is changed."""
 
 import json
+import re
 import sys
 import types
 from pathlib import Path
@@ -14,6 +15,9 @@ import fewshot
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 THE_LINE = 'store = fewshot.FeatureStore(demo_store().path)  # your own: fewshot.FeatureStore("yours.h5")'
+
+
+IMPORTED = re.compile(r"^from (fewshot[\w.]*) import (\w+)$", re.MULTILINE)
 
 
 def code_of(notebook: Path) -> list[str]:
@@ -58,3 +62,11 @@ def test_notebook_runs_on_another_store_by_changing_one_line(
     assert isinstance(names["store"], fewshot.FeatureStore)
     assert list(names["store"].sources) == ["camera", "first", "second"]
     assert list(tmp_path.iterdir()) == []  # the demo was not made
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_name_of_a_notebook_is_public_or_documented(notebook: Path) -> None:
+    code, documented = "\n".join(code_of(notebook)), (ROOT / "docs/reference/api.md").read_text("utf-8")
+    assert set(re.findall(r"\bfewshot\.([A-Za-z]\w*)\(", code)) <= set(fewshot.__all__)
+    assert [name for name in map(".".join, IMPORTED.findall(code)) if f"::: {name}\n" not in documented] == []
+    assert "print(report" not in code  # frames, not tables of text

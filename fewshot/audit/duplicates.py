@@ -47,6 +47,7 @@ class Leaks:
         classes: natural on one side, synthetic on the other.
         sources: different sources. splits: different, named splits. groups: not of one named group, so that
             ``--group`` does not keep them together.
+        classes_of_one_group: of those across classes, the pairs of one named group, such as a picture and its remake.
     """
 
     likeness: Likeness
@@ -55,6 +56,7 @@ class Leaks:
     sources: int
     splits: int
     groups: int
+    classes_of_one_group: int = 0
 
 
 def duplicates(store: FeatureStore, rows: IntArray | None = None, *, radius: int = RADIUS) -> tuple[Pair, ...]:
@@ -108,13 +110,15 @@ def leaks(store: FeatureStore, pairs: Iterable[Pair], *, group: str = "group") -
         rows = np.array([(p.first, p.second) for p in listed if p.likeness == likeness], np.int64).reshape(-1, 2)
         a, b = rows[:, 0], rows[:, 1]
         named = (splits[a] != "") & (splits[b] != "")
+        across, together = synthetic[a] != synthetic[b], (groups[a] == groups[b]) & (groups[a] != "")
         return Leaks(
             likeness=likeness,
             pairs=len(rows),
-            classes=int((synthetic[a] != synthetic[b]).sum()),
+            classes=int(across.sum()),
             sources=int((sources[a] != sources[b]).sum()),
             splits=int((named & (splits[a] != splits[b])).sum()),
-            groups=int(((groups[a] != groups[b]) | (groups[a] == "")).sum()),
+            groups=int((~together).sum()),
+            classes_of_one_group=int((across & together).sum()),
         )
 
     return count("exact"), count("near")

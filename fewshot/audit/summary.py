@@ -146,8 +146,16 @@ def _warnings(
 
 def _leak_warnings(leak: Leaks) -> Iterable[str]:
     kind = "of equal pixels" if leak.likeness == "exact" else "nearly alike"
-    if leak.classes:
-        yield f"{leak.classes} pairs {kind} are natural on one side and synthetic on the other: a label is wrong"
+    across = f"pairs {kind} are natural on one side and synthetic on the other"
+    remakes = leak.classes_of_one_group if leak.likeness == "near" else 0  # equal pixels are never of both classes
+    if leak.classes > remakes:
+        remedy = ", or a fake remakes the other: give both one group" if leak.likeness == "near" else ""
+        yield f"{leak.classes - remakes} {across}: a label is wrong{remedy}"
+    if remakes:
+        yield (
+            f"{remakes} {across}, within one group: expected where fakes remake natural images; give --group to every "
+            f"protocol, which keeps them on one side"
+        )
     if leak.splits:
         yield f"{leak.splits} pairs {kind} lie in different splits: test images were trained on"
     if leak.groups:

@@ -22,7 +22,7 @@ from fewshot.cli.reporting import StandardOutputError, print_json, print_note, p
 @click.option(
     "--trials",
     type=click.IntRange(min=2),
-    default=100,
+    default=50,
     show_default=True,
     metavar="N",
     help="Random draws of the support.",
@@ -39,10 +39,11 @@ from fewshot.cli.reporting import StandardOutputError, print_json, print_note, p
 @quiet_option
 @json_option
 def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json: bool) -> None:
-    """Run everything on images made on the spot: embed, adapt, nearest sources, attribution, audit, a page, a detector.
+    """Tell the whole story on images made on the spot: few shots, nearest sources, audit, a page, a detector.
 
     Nothing is downloaded: the photographs come with scikit-image and scikit-learn, the fakes are made from them.
     """
+    from fewshot.demo.few_shots import NEW
     from fewshot.demo.story import run_demo
 
     said = _Said(on_stderr=as_json)
@@ -59,7 +60,7 @@ def command(out: Path, trials: int, tiles: int, seed: int, quiet: bool, as_json:
         made = {"store": str(story.store.path), "picture": str(story.picture), "page": str(story.page)}
         made["detector"] = str(story.deployed.detector.path)
         accuracy = {backbone: found.accuracy for backbone, found in story.nearest.items()}
-        summary = story.report.summary_entries()
+        summary = story.few_shots.after[NEW].summary_entries()
         verdicts = story.deployed.counts
         print_json({**made, "summary": summary, "nearest_accuracy": accuracy, "verdicts": verdicts}, indent=1)
     said.require_printed()

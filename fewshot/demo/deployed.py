@@ -10,12 +10,12 @@ from fewshot.demo.images import NATURAL
 from fewshot.detector.detector import Detector
 from fewshot.detector.fit import fit
 from fewshot.detector.fitting_inputs import chosen_rows
-from fewshot.detector.thresholds import promise
 from fewshot.detector.verdict import NATURAL as SAID_NATURAL
 from fewshot.detector.verdict import SYNTHETIC, UNSURE
 from fewshot.embeddings.store.reader import FeatureStore
 
 GENERATOR = "transposed-convolution"  # the new generator of the story
+BACKBONE, HEAD = "spectrum", "lda"
 FILE = "demo.detector"
 _SHOTS = 10
 _VERDICTS = (SYNTHETIC, UNSURE, SAID_NATURAL)
@@ -50,6 +50,8 @@ def deployed(store: FeatureStore, path: Path, *, seed: int) -> Deployed:
         store,
         naturals=store,
         out=path,
+        backbones=BACKBONE,
+        heads=HEAD,
         where={"source": [NATURAL, GENERATOR], "group": support},
         naturals_where={"source": NATURAL, "group": calibration},
         shots=min(_SHOTS, smallest),
@@ -75,20 +77,3 @@ def _judged(detector: Detector, store: FeatureStore, groups: Sequence[str]) -> D
     own = images.keys[images.sources == GENERATOR]
     flagged = own[of_source[GENERATOR] == SYNTHETIC]
     return Deployed(detector, counts, example=str([*flagged, *own][0]))
-
-
-def about(found: Deployed) -> str:
-    """Return the paragraph of the demo."""
-    described = found.detector.description
-    (member,) = described.members
-    width = max(map(len, found.counts))
-    rows = [
-        f"   {source:<{width}}  {synthetic:>9}  {unsure:>6}  {natural:>7}"
-        for source, (synthetic, unsure, natural) in found.counts.items()
-    ]
-    return (
-        f"6. A detector. Fitted on {described.support.natural} natural tiles and {described.support.synthetic} of "
-        f"{GENERATOR!r}, with the layer {member.name} chosen among them;\n   {promise(described.alarm)}.\n"
-        f"   Verdicts on tiles of photographs that it never saw, generators that it was not fitted for among them:\n\n"
-        f"   {'':<{width}}  {SYNTHETIC:>9}  {UNSURE:>6}  {SAID_NATURAL:>7}\n" + "\n".join(rows)
-    )

@@ -85,6 +85,20 @@ def test_borders_that_pairs_cross_are_counted(tmp_path: Path) -> None:
     assert near.pairs == 0
 
 
+def test_pairs_across_classes_within_one_named_group_are_counted_apart(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b", "c", "d"],
+            "phash": np.array([1, 1, 2**60 - 1, 2**60 - 1], np.uint64),
+            "synthetic": [False, True, False, True],
+            "group": ["photo", "photo", "", ""],
+        }
+    )
+    store = store_of(tmp_path / "a.h5", frame)
+    _, near = leaks(store, duplicates(store))
+    assert (near.classes, near.classes_of_one_group) == (2, 1)
+
+
 def test_a_copy_of_a_support_image_outside_the_support_is_counted_per_trial(tmp_path: Path) -> None:
     store = store_of(tmp_path / "a.h5", pd.DataFrame({"id": ["a", "a", "b", "c"]}))
     found = support_leaks(store, duplicates(store), {"0": ["0.png", "2.png"], "1": ["2.png"], "2": ["0.png", "1.png"]})

@@ -69,6 +69,27 @@ def test_a_clean_store_has_no_warning(tmp_path: Path) -> None:
     assert audit(FeatureStore(tmp_path / "a.h5")).warnings == ()
 
 
+def test_remakes_of_one_group_are_expected_and_equal_pixels_of_both_classes_are_not(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "key": [str(row) for row in range(80)],
+            "id": [str(row) for row in range(79)] + ["0"],
+            "source": np.repeat(["camera", "gan"], 40),
+            "synthetic": np.repeat([False, True], 40),
+            "group": [str(row % 40) for row in range(79)] + ["0"],
+            "phash": np.array([1 << (row % 40) for row in range(79)] + [1], np.uint64),
+            "format": "PNG",
+        }
+    )
+    write_store(tmp_path / "a.h5", frame, [])
+    text = "\n".join(audit(FeatureStore(tmp_path / "a.h5"), radius=0).warnings)
+    assert "1 pairs of equal pixels are natural on one side and synthetic on the other: a label is wrong\n" in text
+    assert (
+        "39 pairs nearly alike are natural on one side and synthetic on the other, within one group: expected" in text
+    )
+    assert text.count("a label is wrong") == 1
+
+
 def test_the_command_prints_metadata_confounds_duplicates_and_warnings(tmp_path: Path) -> None:
     result = CliRunner().invoke(group, ["audit", str(faulty(tmp_path / "a.h5"))])
     assert result.exit_code == 0, result.output
@@ -83,7 +104,8 @@ def test_json_holds_the_same_and_strict_exits_with_one(tmp_path: Path) -> None:
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert found["confounds"][0]["auroc"] == 1.0
-    assert found["leaks"][0] == {"likeness": "exact", "pairs": 1, "classes": 1, "sources": 1, "splits": 0, "groups": 1}
+    counts = {"pairs": 1, "classes": 1, "sources": 1, "splits": 0, "groups": 1, "classes_of_one_group": 0}
+    assert found["leaks"][0] == {"likeness": "exact", **counts}
     assert "6 warnings" in result.stderr
 
 

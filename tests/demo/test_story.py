@@ -47,13 +47,40 @@ def test_demo_leaves_store_report_picture_and_page(done: Result, folder: Path) -
     assert FeatureStore(folder / "images.h5").sources[:2] == ("autoencoder", "codebook")
     assert (folder / "demo.png").read_bytes()[:4] == b"\x89PNG"
     assert "What is toy" not in (folder / "page.html").read_text("utf-8")
-    assert {row.shots for row in Report.load(folder / "report.json").rows} == {1, 5, 10}
+    assert {row.shots for row in Report.load(folder / "report.json").rows} == {2, 5, 10}
 
 
 def test_no_photograph_is_on_both_sides_of_a_trial(done: Result, folder: Path) -> None:
     assert done.exit_code == 0
     report = Report.load(folder / "report.json")
     assert report.config["group"] == "group"
+
+
+def test_demo_begins_with_the_sentence_of_what_its_reports_measured(done: Result, folder: Path) -> None:
+    first = " ".join(done.stderr[: done.stderr.index("1. Images and features.")].split())
+    before, after = Report.load(folder / "known-generator.json"), Report.load(folder / "report.json")
+    known, missed = (
+        np.mean(before.where(metric="auroc", source=source)[0].values)
+        for source in ("autoencoder", "transposed-convolution")
+    )
+    caught = np.mean(after.where(metric="auroc", source="all", head="lda", shots=10)[0].values)
+    assert first.startswith("A head fitted on ")
+    assert f"has an AUROC of {known:.2f} on its other images, and {missed:.2f} on those of" in first
+    assert f"fitted on 10 images of 'transposed-convolution': {caught:.2f} (a single draw of 10: " in first
+    assert "toys" in first
+
+
+def test_no_line_of_the_demo_is_wider_than_100_columns(done: Result, folder: Path) -> None:
+    lines = done.stderr.replace(str(folder), "demo").splitlines()
+    assert max(map(len, lines)) <= 100
+
+
+def test_no_warning_of_the_demo_says_that_a_label_is_wrong(done: Result, folder: Path) -> None:
+    said = " ".join(done.stderr[done.stderr.index("5. Audit.") : done.stderr.index("6. A detector.")].split())
+    assert "within one group: expected where fakes remake natural images" in said
+    assert "a label is wrong" not in said
+    assert "a label is wrong" not in (folder / "page.html").read_text("utf-8")
+    assert "no label is wrong" in said
 
 
 def test_a_second_run_uses_what_is_there(done: Result, folder: Path) -> None:
@@ -94,7 +121,7 @@ def test_demo_ends_with_a_certified_detector_and_its_verdicts(done: Result, fold
 
 def test_demo_shows_the_page_of_its_detector_where_a_browser_is_at_hand(done: Result, folder: Path) -> None:
     assert done.exit_code == 0
-    said = done.stderr[done.stderr.index("7. Its page") :]
+    said = " ".join(done.stderr[done.stderr.index("7. Its page") :].split())
     if shutil.which("chromium") and shutil.which("chromedriver"):
         assert said.startswith(f"7. Its page, with the verdict on one of these tiles: {folder / 'served.png'}.")
         with Image.open(folder / "served.png") as picture:
