@@ -89,8 +89,9 @@ def _feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--weights",
             multiple=True,
-            metavar="NAME=PATH|random",
-            help="A backbone's weight file, or random weights for a trial; repeatable.",
+            metavar="NAME=PATH|NAME=random|FOLDER",
+            help="A backbone's weight file, random weights for a trial, or a folder to look in for all of them before "
+            "$FEWSHOT_WEIGHTS (when that is unset, the user's cache); repeatable.",
         ),
         click.option(
             "--view",

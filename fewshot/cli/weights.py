@@ -21,7 +21,8 @@ NAMES = click.argument("names", nargs=-1, callback=split_commas)
 def command() -> None:
     """List, fetch, verify, convert and pack the weight files of backbones.
 
-    Nothing is downloaded by any other command. Your own files need not be here: name them with --weights NAME=PATH.
+    Nothing is downloaded by any other command. Your own files need not be here: name them with --weights NAME=PATH, or
+    their folder with --weights FOLDER.
     """
 
 
@@ -104,7 +105,12 @@ def convert(source: Path, target: Path, unsafe_pickle: bool) -> None:
 @click.argument("backbone")
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="The .safetensors file to make.")
 @click.option("--name", required=True, help="How stores will call the backbone; a name of your own.")
-@click.option("--weights", multiple=True, metavar="NAME=PATH|random", help="The backbone's weight files; repeatable.")
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="NAME=PATH|NAME=random|FOLDER",
+    help="The backbone's weight files, or a folder to look in for them; repeatable.",
+)
 @CACHE
 def pack(backbone: str, out: Path, name: str, weights: tuple[str, ...], cache: Path | None) -> None:
     """Put BACKBONE and its weights into one file that says what it is, for `fewshot embed -b FILE`.

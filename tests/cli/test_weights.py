@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from fewshot.cli import group
 from fewshot.embeddings.backbones.base import BACKBONES
+from fewshot.embeddings.pipeline.choice import choose_backbones
 from fewshot.embeddings.weights.checkpoint import read_checkpoint
 
 
@@ -113,3 +114,15 @@ def test_list_of_an_unknown_name_gives_the_nearest_and_all() -> None:
 
     assert result.exit_code == 1
     assert "did you mean 'unifd'? Known: aide" in result.stderr
+
+
+def test_all_backbones_are_those_whose_files_lie_in_the_folder_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEWSHOT_WEIGHTS", str(tmp_path / "none"))
+    (tmp_path / "NPR.pth").write_bytes(b"x")
+
+    chosen = choose_backbones("all", weights=[str(tmp_path)], layers={})
+
+    assert {each.backbone.name for each in chosen} >= {"npr", "spectrum"}
+    assert "npr" not in {each.backbone.name for each in choose_backbones("all", weights=[], layers={})}
