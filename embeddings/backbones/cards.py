@@ -52,7 +52,7 @@ class ListedCard:
     @classmethod
     def of(cls, card: "BackboneCard") -> "ListedCard":
         """Return the listed form of a card."""
-        own = {
+        own: dict[str, Any] = {
             "input": str(card.input),
             "year": year_of(card.paper),
             "purpose": PURPOSES.get(card.name.partition(":")[0], ""),

@@ -120,7 +120,8 @@ def test_list_backbones_shows_the_usable_first_and_then_the_recommended(
     monkeypatch.setenv("FEWSHOT_WEIGHTS", str(tmp_path / "none"))
     (tmp_path / "ForenSynth_Tiny_LaDeDa.pth").write_bytes(b"x")
 
-    without, found = (_sections(run("list", "backbones", *options).stdout) for options in ([], ["--weights", tmp_path]))
+    without = _sections(run("list", "backbones").stdout)
+    found = _sections(run("list", "backbones", "--weights", tmp_path).stdout)
 
     assert list(without)[:2] == ["Usable here", "Recommended beside them"]
     assert "spectrum" in without["Usable here"]
