@@ -13,7 +13,7 @@ ifneq ($(if $(wildcard $(DEMO_READY)),$(TORCH)),$(MADE_WITH))
 $(warning $(VENV) was made with TORCH=$(MADE_WITH), which holds until `make clean`)
 endif
 WITHOUT_CUDA := --override requirements-cpu.txt $(if $(TORCH_INDEX),--index "$(TORCH_INDEX)",--torch-backend $(TORCH))
-INSTALL := $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -c constraints.txt $(if $(TORCH),$(WITHOUT_CUDA))
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt $(if $(TORCH),$(WITHOUT_CUDA))
 # Waiting threads sleep, so that two cores shared with other work are not burnt in waiting.
 export OMP_WAIT_POLICY ?= passive
 export DRY WHEELS GPU_OUT
@@ -60,6 +60,7 @@ parity: $(READY)
 SHARED ?= ../shared
 results: $(READY)
 	$(BIN)/python benchmarks/results.py --data $(SHARED)/data --weights $(SHARED)/weights --docs docs/results.md
+	$(BIN)/python benchmarks/results_picture.py --out docs/images/results.png
 
 # The leakage experiment, the coverage of every interval and the certificate of detectors, by simulation, the last one
 # on real images as well; writes three pages and their figures.
@@ -84,7 +85,7 @@ docs: notebooks
 # What the demo needs, and no more: no tools of development, no service.
 $(DEMO_READY): setup.cfg constraints.txt requirements-cpu.txt
 	$(PYTHON) -c 'import sys; sys.exit("fewshot needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
-	@echo 'installing fewshot into $(VENV): about $(if $(TORCH),1.6 GB,7.5 GB; make TORCH=cpu takes about 1.6 GB, without CUDA)'
+	@echo 'installing fewshot into $(VENV): about $(if $(TORCH),1.6 GB,7.8 GB; make demo TORCH=cpu takes about 1.6 GB, without CUDA)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv -c constraints.txt
 	$(INSTALL) -e '.[demo]'
@@ -92,7 +93,7 @@ $(DEMO_READY): setup.cfg constraints.txt requirements-cpu.txt
 
 $(READY): $(DEMO_READY)
 	@echo 'installing the tools of development into $(VENV): about 0.6 GB'
-	$(INSTALL) -e '.[demo,dev,serve,c2pa]'
+	$(INSTALL) --compile-bytecode -e '.[demo,dev,serve,c2pa]'
 	touch $@
 
 $(VENV)/.ready-docs: $(READY)
