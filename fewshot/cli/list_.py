@@ -27,7 +27,7 @@ Rows = Sequence[Mapping[str, Any]]
     "--weights",
     multiple=True,
     metavar="FOLDER",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Look for weight files here too, as `fewshot embed --weights FOLDER` does; repeatable.",
 )
 @json_option
@@ -56,8 +56,11 @@ def command(family: str, names: tuple[str, ...], show_all: bool, weights: tuple[
 
 def _rows(family: str, names: tuple[str, ...], weights: tuple[Path, ...]) -> Rows:
     if family == "backbones":
+        from fewshot.core.errors import OptionError
         from fewshot.embeddings.backbones.catalogue import backbones
 
+        if absent := [folder for folder in weights if not folder.is_dir()]:
+            raise OptionError(f"--weights {absent[0]}: there is no such folder; check the path")
         return backbones(names, searched=weights)
     return _chosen(family, _views() if family == "views" else _members(family), names)
 

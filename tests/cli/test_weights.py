@@ -184,6 +184,13 @@ def test_list_shows_the_other_families(family: str) -> None:
     assert result.stdout.startswith(("name", "none is installed"))
 
 
+def test_a_folder_of_weights_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    result = run("list", "backbones", "--weights", tmp_path / "none")
+
+    assert result.exit_code == 1
+    assert "there is no such folder; check the path" in result.stderr
+
+
 def test_list_of_an_unknown_name_gives_the_nearest_and_all() -> None:
     result = run("list", "backbones", "unifdd")
 
