@@ -76,7 +76,7 @@ def _confound(axes: Axes, files: Confound) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read what was measured and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--store", type=Path, default=Path("build/results.h5"))
     parser.add_argument("--reports", type=Path, default=Path("build"))
     parser.add_argument("--out", type=Path, default=Path("docs/images/results.png"))
