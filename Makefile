@@ -2,14 +2,25 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO_READY := $(VENV)/.ready-demo
 READY := $(VENV)/.ready
+# TORCH=cpu takes torch and torchvision without CUDA from the index that uv knows for them, or from TORCH_INDEX=URL, and
+# FAISS for the CPU. What .venv was made with holds until it is made anew.
+MADE_WITH := $(shell cat $(DEMO_READY) 2>/dev/null)
+TORCH ?= $(MADE_WITH)
+TORCH_INDEX ?=
+ifneq ($(if $(wildcard $(DEMO_READY)),$(TORCH)),$(MADE_WITH))
+$(warning $(VENV) was made with TORCH=$(MADE_WITH), which holds until `make clean`)
+endif
+WITHOUT_CUDA := --override requirements-cpu.txt $(if $(TORCH_INDEX),--index "$(TORCH_INDEX)",--torch-backend $(TORCH))
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt $(if $(TORCH),$(WITHOUT_CUDA))
 # Waiting threads sleep, so that two cores shared with other work are not burnt in waiting.
 export OMP_WAIT_POLICY ?= passive
 export DRY WHEELS GPU_OUT
 
 .PHONY: demo test test-slow fuzz cards check gpu gpu-tests parity results experiments notebooks docs clean
 
-demo: $(READY)
+demo: $(DEMO_READY)
 	$(BIN)/fewshot demo
 
 # Files of tests are shared out among so many processes.
@@ -49,6 +60,7 @@ parity: $(READY)
 SHARED ?= ../shared
 results: $(READY)
 	$(BIN)/python benchmarks/results.py --data $(SHARED)/data --weights $(SHARED)/weights --docs docs/results.md
+	$(BIN)/python benchmarks/results_picture.py --out docs/images/results.png
 
 # The leakage experiment, the coverage of every interval and the certificate of detectors, by simulation, the last one
 # on real images as well; writes three pages and their figures.
@@ -70,15 +82,22 @@ docs: notebooks
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-$(READY): setup.cfg constraints.txt
+# What the demo needs, and no more: no tools of development, no service.
+$(DEMO_READY): setup.cfg constraints.txt requirements-cpu.txt
 	$(PYTHON) -c 'import sys; sys.exit("fewshot needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo 'installing fewshot into $(VENV): about $(if $(TORCH),1.6 GB,7.8 GB; make demo TORCH=cpu takes about 1.6 GB, without CUDA)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv -c constraints.txt
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[demo,dev,serve,c2pa]'
-	touch $(READY)
+	$(INSTALL) -e '.[demo]'
+	echo '$(TORCH)' > $@
+
+$(READY): $(DEMO_READY)
+	@echo 'installing the tools of development into $(VENV): about 0.6 GB'
+	$(INSTALL) --compile-bytecode -e '.[demo,dev,serve,c2pa]'
+	touch $@
 
 $(VENV)/.ready-docs: $(READY)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'
+	$(INSTALL) -e '.[demo,docs]'
 	touch $@
 
 clean:

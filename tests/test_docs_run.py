@@ -76,7 +76,7 @@ def place(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: 
     makes_its_store = "fewshot embed" in "".join(text for _, text in blocks(page, "sh", marked=False))
     if not makes_its_store:
         shutil.copy(demo / "images.h5", tmp_path / "images.h5")
-    few = None if page.stem == "add-my-generator" else 2
+    few = None if page.stem in ("add-my-generator", "choose-a-backbone") else 2
     for source, target in (("natural", "0_real/my-camera"), ("spectral", "1_fake/my-generator")):
         (tmp_path / "images" / target).mkdir(parents=True)
         for file in sorted((demo / "images" / source).glob("*.png"))[:few]:
@@ -112,6 +112,8 @@ def _write_weights(page: str, folder: Path) -> None:
     if page == "use-my-own-weights":
         (folder / "checkpoints").mkdir()
         torch.save(ShortResNet(outputs=1).state_dict(), folder / "checkpoints/my-npr.pth")
+        (folder / "weights").mkdir()
+        shutil.copy(folder / "checkpoints/my-npr.pth", folder / "weights/NPR.pth")
     if page == "add-a-backbone":
         save_file(timm.create_model("resnet18").state_dict(), folder / "weights.safetensors")
 
@@ -189,10 +191,10 @@ def _options(command: click.Command) -> set[str]:
 
 
 def test_every_row_of_the_table_of_peers_names_a_test_that_exists() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme[readme.index("## Beside others") : readme.index("## How to cite")]
-    rows = [line for line in section.splitlines() if line.startswith("| ") and "**yes**" in line]
-    assert rows
+    page = ROOT / "docs/beside-others.md"
+    lines = page.read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| ") and "**yes**" in line]
+    assert len(rows) >= 10
     for row in rows:
-        (named,) = re.findall(r'\]\((tests/[\w/]+\.py) "(test_\w+)"\) \|$', row)
+        (named,) = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)` \|$", row)
         assert f"def {named[1]}(" in (ROOT / named[0]).read_text(encoding="utf-8"), row

@@ -4,8 +4,10 @@ import ast
 import configparser
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import re
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -210,6 +212,54 @@ def test_every_declared_dependency_is_pinned_for_the_environments_that_make_buil
     pinned = {line.split("==")[0] for line in lines((ROOT / "constraints.txt").read_text())}
     elsewhere = {"faiss-cpu"}  # where there is no wheel of faiss-gpu
     assert {name.lower().replace("_", "-") for name in requirements} - elsewhere <= pinned
+
+
+def test_the_requirements_without_cuda_are_those_of_setup_cfg_with_faiss_for_the_cpu() -> None:
+    config = setup_cfg()
+    declared_lines = lines(config["options"]["install_requires"]) + lines(config["options.extras_require"]["demo"])
+    without = [line for line in lines((ROOT / "requirements-cpu.txt").read_text()) if not line.startswith("#")]
+
+    faiss = [line for line in without if line.startswith("faiss")]
+    assert sorted(set(without) - set(faiss)) == sorted(line for line in declared_lines if not line.startswith("faiss"))
+    assert faiss == ["faiss-cpu>=1.9", 'faiss-gpu>=1.15; sys_platform == "none"']  # the second is never true
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ([], []),
+        (["TORCH=cpu"], ["--override", "requirements-cpu.txt", "--torch-backend", "cpu"]),
+        (["TORCH=cpu", "TORCH_INDEX=/wheels"], ["--override", "requirements-cpu.txt", "--index", "/wheels"]),
+    ],
+)
+def test_make_installs_the_demo_alone_and_the_tools_of_development_on_top(
+    given: list[str], options: list[str], tmp_path: Path
+) -> None:
+    installed = {target: _installations(target, f"VENV={tmp_path}", *given) for target in ("demo", "test")}
+
+    constrained = ["--python", f"{tmp_path}/bin/python", "-c", "constraints.txt", *options]
+    demo, tools = [*constrained, "-e", ".[demo]"], ["--compile-bytecode", "-e", ".[demo,dev,serve,c2pa]"]
+    assert installed == {"demo": [demo], "test": [demo, [*constrained, *tools]]}
+
+
+def test_make_test_after_make_demo_adds_only_what_is_missing_and_keeps_the_choice_of_torch(tmp_path: Path) -> None:
+    (tmp_path / ".ready-demo").write_text("cpu\n")
+
+    (added,) = _installations("test", f"VENV={tmp_path}")
+
+    assert added[-1] == ".[demo,dev,serve,c2pa]"
+    assert ("--torch-backend", "cpu") in itertools.pairwise(added)
+
+
+def _installations(*arguments: str) -> list[list[str]]:
+    """Return the options of every installation that a target of the Makefile would do."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "TORCH"))
+    }
+    command = ["make", "--dry-run", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    found = [line.partition("uv pip install") for line in done.stdout.splitlines()]
+    return [shlex.split(options) for _, install, options in found if install]
 
 
 @pytest.mark.slow

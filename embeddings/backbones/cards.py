@@ -5,6 +5,7 @@ loaded (docs/decisions/0012-start-up.md).
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fewshot.core.files import write_text
 from fewshot.core.registry import family
+from fewshot.embeddings.backbones.purposes import PURPOSES
 from fewshot.embeddings.card import Equality, WeightFile
 
 if TYPE_CHECKING:
@@ -26,7 +28,10 @@ _PACKAGE = "fewshot.embeddings.backbones"
 
 @dataclass(frozen=True)
 class ListedCard:
-    """A card as it is listed: the fields of ``BackboneCard``, with the input rule in words."""
+    """A card as it is listed: the fields of ``BackboneCard``, with the input rule in words.
+
+    ``year`` is that of the paper, the first that its entry names; ``purpose`` says in a few words what it is for.
+    """
 
     name: str
     layers: Mapping[str, int]
@@ -41,12 +46,18 @@ class ListedCard:
     reference: str = ""
     licence: str = ""
     note: str = ""
+    year: int | None = None
+    purpose: str = ""
 
     @classmethod
     def of(cls, card: "BackboneCard") -> "ListedCard":
         """Return the listed form of a card."""
-        same = {each.name: getattr(card, each.name) for each in fields(cls)}
-        return cls(**{**same, "input": str(card.input)})
+        own: dict[str, Any] = {
+            "input": str(card.input),
+            "year": year_of(card.paper),
+            "purpose": PURPOSES.get(card.name.partition(":")[0], ""),
+        }
+        return cls(**own, **{each.name: getattr(card, each.name) for each in fields(cls) if each.name not in own})
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,17 @@ def card(spec: str) -> ListedCard:
         return kept[variant]
     chosen: type[Backbone] = BACKBONES.load(name)
     return ListedCard.of(chosen(variant).card)
+
+
+def year_of(paper: str) -> int | None:
+    """Return the first year that the entry of a paper names, else that of its arXiv number.
+
+    >>> year_of("Wang et al., DIRE, ICCV 2023; as run by FiSeR, ICML 2026"), year_of("Sim et al., arXiv 2508.10104")
+    (2023, 2025)
+    """
+    named = re.search(r"\b(?:19|20)\d\d\b(?!\.\d)", paper)
+    arxiv = re.search(r"\barXiv (\d\d)\d\d\.\d+", paper)
+    return int(named[0]) if named else 2000 + int(arxiv[1]) if arxiv else None
 
 
 def document() -> str:

@@ -1,17 +1,20 @@
 """What backbones and weight files there are, in rows for ``fewshot list`` and ``fewshot weights``; loads no torch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fewshot.embeddings.backbones.cards import BACKBONES, ListedCard, Member, card, member
+from fewshot.embeddings.backbones.purposes import PURPOSES, RECOMMENDED
 from fewshot.embeddings.card import WeightFile
 from fewshot.embeddings.weights.locate import find, pinned
 
 Row = Mapping[str, Any]
 
 PRESENT, PARTLY, ABSENT, NONE_NEEDED = "yes", "no head", "no", "none needed"
+USABLE = (PRESENT, PARTLY, NONE_NEEDED)
+CHEAP_GFLOPS, MEDIUM_GFLOPS = 10, 100  # of one image: a small network, a ViT-B, a ViT-L
 
 
 @dataclass(frozen=True)
@@ -22,18 +25,19 @@ class NeededFile:
     file: WeightFile
 
 
-def backbones(names: tuple[str, ...] = (), *, cache: Path | None = None) -> list[Row]:
+def backbones(names: tuple[str, ...] = (), *, cache: Path | None = None, searched: Sequence[Path] = ()) -> list[Row]:
     """Return the card of every backbone and variant; a generic adapter is one row unless a model is named.
 
     Args:
         names: only these, as users type them; all when empty.
         cache: the folder of weight files; the user's when None.
+        searched: folders where weight files are looked for first.
 
     Raises:
         UnknownNameError: no such backbone.
     """
     return [
-        _generic_row(name, found) if isinstance(found, Member) else _row(found, cache=cache)
+        _generic_row(name, found) if isinstance(found, Member) else _row(name, found, cache=cache, searched=searched)
         for name, found in _chosen(names)
     ]
 
@@ -84,9 +88,12 @@ def _chosen(names: tuple[str, ...]) -> Iterator[tuple[str, ListedCard | Member]]
             yield from ((name, each) for each in listed.cards.values())
 
 
-def _present(card: ListedCard, *, cache: Path | None) -> str:
-    """Return whether the weights of a backbone lie on this machine; their bytes are not checked here."""
-    absent = [file for file in card.weights if find(file, backbone=card.name, cache=cache) is None]
+def _absent(card: ListedCard, *, cache: Path | None, searched: Sequence[Path]) -> list[WeightFile]:
+    """Return the weight files of a backbone that are not on this machine; bytes are not checked here."""
+    return [file for file in card.weights if find(file, backbone=card.name, cache=cache, searched=searched) is None]
+
+
+def _present(card: ListedCard, absent: Sequence[WeightFile]) -> str:
     if not card.weights:
         return NONE_NEEDED
     if not absent:
@@ -94,7 +101,14 @@ def _present(card: ListedCard, *, cache: Path | None) -> str:
     return PARTLY if all(file.optional for file in absent) else ABSENT
 
 
-def _row(card: ListedCard, *, cache: Path | None) -> Row:
+def _cost(gflops: float | None) -> str:
+    if gflops is None:
+        return ""
+    return "cheap" if gflops < CHEAP_GFLOPS else "medium" if gflops < MEDIUM_GFLOPS else "heavy"
+
+
+def _row(name: str, card: ListedCard, *, cache: Path | None, searched: Sequence[Path]) -> Row:
+    absent = _absent(card, cache=cache, searched=searched)
     return {
         "name": card.name,
         "layers": dict(card.layers),
@@ -104,7 +118,12 @@ def _row(card: ListedCard, *, cache: Path | None) -> Row:
         "equality": card.equality,
         "parameters": card.parameters,
         "gflops": card.gflops,
-        "weights": _present(card, cache=cache),
+        "purpose": card.purpose or BACKBONES.summary(name),
+        "year": card.year,
+        "cost": _cost(card.gflops),
+        "recommended": card.name in RECOMMENDED,
+        "weights": _present(card, absent),
+        "fetchable": all(file.url or file.repository or file.optional for file in absent),
         "files": [{"part": file.part, "file": file.file, "source": file.source} for file in card.weights],
         "licence": card.licence,
         "paper": card.paper,
@@ -123,7 +142,12 @@ def _generic_row(name: str, adapter: Member) -> Row:
         "equality": "code-equivalent",
         "parameters": None,
         "gflops": None,
+        "purpose": PURPOSES.get(name) or adapter.summary,
+        "year": None,
+        "cost": "",
+        "recommended": name in RECOMMENDED,
         "weights": "see a model",
+        "fetchable": True,
         "files": [],
         "licence": "the model's own",
         "paper": "the model's own",

@@ -14,6 +14,7 @@ from fewshot.embeddings.pipeline.settings import PixelSettings
 from fewshot.embeddings.pipeline.units import Task
 from fewshot.embeddings.store.layer_provenance import fingerprint
 from fewshot.embeddings.weights.locate import digests_of, require_known, resolve
+from fewshot.embeddings.weights.requests import folders
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def choose_backbones(
 
     Args:
         backbones: names, weight files of the user's, or ``all``: every detector whose weights are on this machine.
-        weights: {NAME: PATH} or a list of ``NAME=PATH``, ``NAME=random``.
+        weights: {NAME: PATH} or a list of ``NAME=PATH``, ``NAME=random``, ``FOLDER``.
         layers: backbone -> the layers wanted; all of the card's when it is not named.
 
     Raises:
@@ -42,7 +43,8 @@ def choose_backbones(
         UnknownNameError: no such backbone or layer.
         WeightsError: a weight file is missing or not the published one.
     """
-    names, requests = _names(backbones), _requests(weights)
+    requests = _requests(weights)
+    names = _names(backbones, folders(requests))
     if not names:
         raise OptionError("no backbone was named; give --backbone NAME, see `fewshot list backbones`")
     made = [create(name, layers=_layers_of(name, layers)) for name in dict.fromkeys(names)]
@@ -86,19 +88,19 @@ def _layers_of(name: str, layers: Mapping[str, Sequence[str]]) -> tuple[str, ...
     return tuple(layers[name]) if name in layers else None
 
 
-def _names(backbones: str | Sequence[str]) -> list[str]:
+def _names(backbones: str | Sequence[str], searched: Sequence[Path]) -> list[str]:
     names = [backbones] if isinstance(backbones, str) else list(backbones)
     if "all" not in names:
         return names
-    return [name for name in BACKBONES.names() if _ready(name)]
+    return [name for name in BACKBONES.names() if _ready(name, searched)]
 
 
-def _ready(name: str) -> bool:
+def _ready(name: str, searched: Sequence[Path]) -> bool:
     """Whether a backbone's weights are on this machine; generic adapters, which need a model's name, are not."""
     if BACKBONES.load(name).generic:
         return False
     try:
-        resolve(create(name).card)
+        resolve(create(name).card, map(str, searched))
     except FewshotError:
         return False
     return True

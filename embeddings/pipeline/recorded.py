@@ -26,7 +26,8 @@ from fewshot.embeddings.pipeline.settings import (
 from fewshot.embeddings.pipeline.units import Unit
 from fewshot.embeddings.reference import BackboneReference
 from fewshot.embeddings.store.reader import LayerInfo
-from fewshot.embeddings.weights.locate import resolve, value_of
+from fewshot.embeddings.weights.locate import resolve
+from fewshot.embeddings.weights.requests import value_of
 
 _BATCH = 32  # where a store does not say how many images made a batch
 

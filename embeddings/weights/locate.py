@@ -14,6 +14,7 @@ from fewshot.core.regular_files import open_regular
 from fewshot.embeddings.card import RANDOM, BackboneCard, PartWeights, RandomWeights, WeightFile, Weights
 from fewshot.embeddings.weights.pins import PINS as PINS
 from fewshot.embeddings.weights.pins import pin_file, pins_of
+from fewshot.embeddings.weights.requests import folders, named
 
 EVERY = "all"
 IN_FOLDER = ("model.safetensors", "pytorch_model.bin")  # of a Hugging Face folder, the first that is there
@@ -34,7 +35,8 @@ def resolve(card: BackboneCard, requests: Iterable[str] = (), *, cache: Path | N
     Args:
         card: the backbone's card.
         requests: ``NAME=PATH``, ``NAME.PART=PATH``, ``NAME=random``, ``NAME.PART=random`` or ``all=random``, for any
-            backbones; those for others are passed over. ``NAME=PATH`` means the first part.
+            backbones; those for others are passed over. ``NAME=PATH`` means the first part. Or ``FOLDER``, searched
+            before the cache folder for what is not named, by the file names of the card.
         cache: the folder of weight files; ``cache_folder()`` when None.
 
     Returns:
@@ -44,10 +46,12 @@ def resolve(card: BackboneCard, requests: Iterable[str] = (), *, cache: Path | N
         OptionError: a request of another form, or a path that does not exist.
         WeightsError: a needed file is not on this machine, or is not the file that was published.
     """
-    requested = {part: value for request in requests for part, value in _for_card(card, request)}
+    given = list(requests)
+    searched = folders(given)
+    requested = {part: value for left, value in named(given) for part, value in _for_card(card, left, value)}
     if RANDOM in (requested.get(EVERY), requested.get("")):
-        named = {part: value for part, value in requested.items() if part not in (EVERY, "")}
-        parts = {file.part: _given(card, file.part, named.get(file.part, RANDOM)) for file in card.weights}
+        own = {part: value for part, value in requested.items() if part not in (EVERY, "")}
+        parts = {file.part: _given(card, file.part, own.get(file.part, RANDOM)) for file in card.weights}
         return parts or RandomWeights()
     if "" in requested and card.weights:
         requested[card.weights[0].part] = requested[""]
@@ -56,17 +60,12 @@ def resolve(card: BackboneCard, requests: Iterable[str] = (), *, cache: Path | N
         if file.part in requested:
             found[file.part] = _given(card, file.part, requested[file.part])
             continue
-        path = locate(file, backbone=card.name, cache=cache)
+        path = _in_folders(file, searched, backbone=card.name) or locate(file, backbone=card.name, cache=cache)
         if path is not None:
             found[file.part] = path
         elif not file.optional:
-            raise missing(card, file, cache=cache)
+            raise missing(card, file, cache=cache, searched=searched)
     return found
-
-
-def value_of(requests: Iterable[str], name: str) -> str | None:
-    """Return what ``NAME=VALUE`` says of a name, None when no request is of it."""
-    return next((value for left, value in map(_split, requests) if left == name), None)
 
 
 def require_known(requests: Sequence[str], cards: Iterable[BackboneCard]) -> None:
@@ -76,8 +75,7 @@ def require_known(requests: Sequence[str], cards: Iterable[BackboneCard]) -> Non
         UnknownNameError: the name is not among the cards'.
     """
     known = list(cards)
-    for request in requests:
-        left, _ = _split(request)
+    for left, _ in named(requests):
         if left != EVERY and not any(_part_of(card, left) is not None for card in known):
             raise unknown_name("backbone in this run for --weights", left, _names(known))
 
@@ -94,19 +92,27 @@ def locate(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Pat
     return path
 
 
-def find(file: WeightFile, *, backbone: str, cache: Path | None = None) -> Path | None:
-    """Return where a file lies, unchecked, or None: in its package, in ``CACHE/FILE`` or in ``CACHE/BACKBONE/FILE``."""
+def find(file: WeightFile, *, backbone: str, cache: Path | None = None, searched: Sequence[Path] = ()) -> Path | None:
+    """Return where a file lies, unchecked, or None.
+
+    Args:
+        file: of the card.
+        backbone: whose file; ``FOLDER/FILE`` and ``FOLDER/BACKBONE/FILE`` are looked for.
+        cache: the folder of weight files; ``cache_folder()`` when None. A file of a package lies there.
+        searched: folders to look in first.
+    """
     if file.path:
         return Path(file.path)
-    if file.package:
-        return _in_package(file)
-    folder = cache or cache_folder()
-    candidates = (folder / file.file, folder / backbone.partition(":")[0] / file.file)
-    return next((path for path in candidates if _is_there(path)), None)
+    for folder in searched:
+        if path := _beneath(folder, file, backbone=backbone):
+            return path
+    return _in_package(file) if file.package else _beneath(cache or cache_folder(), file, backbone=backbone)
 
 
-def missing(card: BackboneCard, file: WeightFile, *, cache: Path | None = None) -> WeightsError:
-    """Return the error for a file that is not on this machine, with what to run."""
+def missing(
+    card: BackboneCard, file: WeightFile, *, cache: Path | None = None, searched: Sequence[Path] = ()
+) -> WeightsError:
+    """Return the error for a file that is in none of the folders searched, nor in the cache, with what to run."""
     name = card.name.partition(":")[0]
     request = f"{card.name}=PATH" if file is card.weights[0] else f"{card.name}.{file.part}=PATH"
     if file.package:
@@ -115,8 +121,9 @@ def missing(card: BackboneCard, file: WeightFile, *, cache: Path | None = None) 
         way = f"run `fewshot weights fetch {name}`"
     else:
         way = file.manual or "there is no public file; use your own"
+    where = " nor in ".join(map(str, (*searched, cache or cache_folder())))
     return WeightsError(
-        f"backbone {card.name!r} needs {file.file} ({file.part}), which is not in {cache or cache_folder()}: {way}, "
+        f"backbone {card.name!r} needs {file.file} ({file.part}), which is not in {where}: {way}, "
         f"or give --weights {request} (--weights {card.name}=random gives random weights, whose numbers mean nothing)"
     )
 
@@ -213,14 +220,24 @@ def notices(card: BackboneCard, weights_sha256: Mapping[str, str]) -> tuple[str,
     return tuple(found)
 
 
-def _split(request: str) -> tuple[str, str]:
-    name, equals, value = request.partition("=")
-    if not (name and equals and value):
-        raise OptionError(
-            f"--weights takes NAME=PATH, NAME.PART=PATH or NAME=random, and got {request!r}; for example "
-            f"--weights npr=/weights/NPR.pth"
+def _in_folders(file: WeightFile, searched: Sequence[Path], *, backbone: str) -> Path | None:
+    """Return where a file lies in the folders that the user named, which keep no pins of ours.
+
+    Raises:
+        WeightsError: the file of that name is not the published one.
+    """
+    path = next((path for folder in searched if (path := _beneath(folder, file, backbone=backbone))), None)
+    if path is not None and not path.is_dir() and (difference := published_difference(file, path, sha256_of(path))):
+        raise WeightsError(
+            f"{path} has {difference}: it is damaged or another file; rename or replace it, or name it with --weights "
+            f"{backbone}.{file.part}={path} if you trust it"
         )
-    return name, value
+    return path
+
+
+def _beneath(folder: Path, file: WeightFile, *, backbone: str) -> Path | None:
+    candidates = (folder / file.file, folder / backbone.partition(":")[0] / file.file)
+    return next((path for path in candidates if _is_there(path)), None)
 
 
 def _names(cards: Iterable[BackboneCard]) -> list[str]:
@@ -238,8 +255,7 @@ def _part_of(card: BackboneCard, left: str) -> str | None:
     return None
 
 
-def _for_card(card: BackboneCard, request: str) -> list[tuple[str, str]]:
-    left, value = _split(request)
+def _for_card(card: BackboneCard, left: str, value: str) -> list[tuple[str, str]]:
     if left == EVERY:
         if value != RANDOM:
             raise OptionError(f"--weights all={value}: only all=random exists; name the backbone that the file is of")

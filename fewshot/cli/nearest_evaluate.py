@@ -19,7 +19,7 @@ from fewshot.cli.options import (
     trials_option,
     where_option,
 )
-from fewshot.cli.reporting import print_note, print_full, report_outputs
+from fewshot.cli.reporting import print_full, print_note, report_outputs
 from fewshot.core.outputs import PNG, Output, require_outputs
 from fewshot.core.shortened import shortened
 

@@ -207,9 +207,9 @@ def weights_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--weights",
         multiple=True,
-        metavar="NAME=PATH|random",
-        help="Weight file of a backbone, or random weights for a trial; repeatable.  [default: what `fewshot weights "
-        "list` finds]",
+        metavar="NAME=PATH|NAME=random|FOLDER",
+        help="A backbone's weight file, random weights for a trial, or a folder to look in for all of them before "
+        "$FEWSHOT_WEIGHTS (when that is unset, the user's cache); repeatable.",
     )(command)
 
 

@@ -30,7 +30,8 @@ NAMES = click.argument(
 def command() -> None:
     """List, fetch, verify, convert and pack the weight files of backbones.
 
-    Nothing is downloaded by any other command. Your own files need not be here: name them with --weights NAME=PATH.
+    Nothing is downloaded by any other command. Your own files need not be here: name them with --weights NAME=PATH, or
+    their folder with --weights FOLDER.
     """
 
 
@@ -43,21 +44,19 @@ def command() -> None:
 @CACHE
 @json_option
 def list_files(names: tuple[str, ...], cache: Path | None, as_json: bool) -> None:
-    """List every weight file with its source, licence, size and SHA-256, and whether it is on this machine."""
+    """List every weight file with its source, licence, size and SHA-256; those on this machine stand first."""
     from fewshot.embeddings.backbones.catalogue import file_row, weight_files
+    from fewshot.embeddings.weights.locate import cache_folder
 
-    rows = [file_row(needed, cache=cache) for needed in weight_files(names)]
+    rows = sorted((file_row(needed, cache=cache) for needed in weight_files(names)), key=lambda row: not row["path"])
     if as_json:
         print_json(rows, indent=1)
         return
+    here = sum(row["path"] is not None for row in rows)
+    first = ", which stand first" if 0 < here < len(rows) else ""
+    print_line(f"On this machine: {here} of {len(rows)} files{first}. Looked for in {cache or cache_folder()}")
     for row in rows:
-        here = row["path"] or ("not here, optional" if row["optional"] else "not here")
-        print_line(f"{row['backbone']}.{row['part']}  {row['file']}  [{here}]")
-        restricted = ", non-commercial use only" if row["non_commercial"] else ""
-        size = "size unknown" if row["size"] is None else f"{row['size']:,} bytes"
-        checksum = f"SHA-256 {row['sha256'][:16]}" if row["sha256"] else "SHA-256 pinned at first use"
-        print_line(f"    {row['licence']}{restricted}; {size}; {checksum}")
-        print_line(f"    {row['source']}")
+        _print_file(row)
 
 
 @command.command(
@@ -168,6 +167,16 @@ def _verified_rows(names: tuple[str, ...], cache: Path | None) -> Iterator[dict[
             yield {**row, "found": verify_file(needed.file, Path(row["path"])), "result": "as expected"}
         except WeightsError as error:
             yield {**row, "found": "", "result": str(error)}
+
+
+def _print_file(row: Mapping[str, Any]) -> None:
+    here = row["path"] or ("not here, optional" if row["optional"] else "not here")
+    print_line(f"{row['backbone']}.{row['part']}  {row['file']}  [{here}]")
+    restricted = ", non-commercial use only" if row["non_commercial"] else ""
+    size = "size unknown" if row["size"] is None else f"{row['size']:,} bytes"
+    checksum = f"SHA-256 {row['sha256'][:16]}" if row["sha256"] else "SHA-256 pinned at first use"
+    print_line(f"    {row['licence']}{restricted}; {size}; {checksum}")
+    print_line(f"    {row['source']}")
 
 
 def _print_paths(found: Mapping[str, Mapping[str, str]], *, as_json: bool) -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 from fewshot.core.arrays import ByteArray
 from fewshot.demo.few_shots import BACKBONE, HEAD, KNOWN, SHOTS, FewShots
 from fewshot.demo.images import NATURAL
-from fewshot.figures.canvas import colour, drawn
+from fewshot.figures.canvas import drawn
+from fewshot.figures.series import look
 from fewshot.results.row import Row, spread_in_words
 
 SHOWN_TILE = "coffee-00.png"
@@ -53,7 +54,7 @@ def _draw_caught(axes: Axes, found: FewShots) -> None:
     share = found.metric == "tpr_at_5_fpr"
     bars = (
         (f"head fitted on {KNOWN}", _MISSED_COLOUR, found.missed),
-        (f"head fitted on {max(SHOTS)} images of the generator itself", colour(0), found.caught),
+        (f"head fitted on {max(SHOTS)} images of the generator itself", look(0).colour, found.caught),
     )
     for number, (label, shade, of_generator) in enumerate(bars):
         rows = [of_generator(generator) for generator in found.after]

@@ -18,7 +18,7 @@ from fewshot.embeddings.layouts.collection import AUTO, Collection, collect
 from fewshot.embeddings.store.layer_info import LayerInfo
 from fewshot.embeddings.store.layer_provenance import unlike
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.embeddings.weights.locate import value_of
+from fewshot.embeddings.weights.requests import value_of
 
 Given = Path | str | FeatureStore
 Class = Literal["natural", "synthetic"]

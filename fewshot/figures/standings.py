@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from fewshot.core.errors import ReportError
 from fewshot.figures.canvas import drawn, share_limits
 from fewshot.figures.series import COLOURS
-from fewshot.results.answer import Standing, measure_title
+from fewshot.results.answer import measure_title
 from fewshot.results.row import PRETRAINED
+from fewshot.results.standing import Standing
 
 _FITTED, _PRETRAINED = COLOURS[0], COLOURS[1]
 _ROOM = 54  # characters of a name at full size

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -58,7 +59,12 @@ def _draw_lines(axes: Axes, lines: Mapping[str, Sequence[Row]], views: Sequence[
         low, high = np.array([row.spread for row in line]).T
         places = np.array([views.index(row.view) for row in line]) + 0.06 * (number - (len(lines) - 1) / 2)
         as_drawn = look(number)
-        options = {"color": as_drawn.colour, "marker": as_drawn.marker, "linestyle": as_drawn.dash, "markersize": 5}
+        options: dict[str, Any] = {
+            "color": as_drawn.colour,
+            "marker": as_drawn.marker,
+            "linestyle": as_drawn.dash,
+            "markersize": 5,
+        }
         reach = np.maximum([means - low, high - means], 0)
         axes.errorbar(places, means, yerr=reach, elinewidth=1, label=name, **options)
 

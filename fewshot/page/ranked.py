@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from fewshot.figures.series import BEST
 from fewshot.figures.standings import ranked_dots
 from fewshot.page.charts import Chart
-from fewshot.results.answer import Standing, standings
+from fewshot.results.answer import standings
 from fewshot.results.report import Report
 from fewshot.results.row import PRETRAINED, spread_in_words
+from fewshot.results.standing import Standing
 
 MOST_RANKED = 30  # the table holds them all
 

@@ -10,7 +10,10 @@ import torch
 from click.testing import CliRunner, Result
 
 from fewshot.cli import group
+from fewshot.cli.list_ import FAMILIES
 from fewshot.embeddings.backbones.base import BACKBONES
+from fewshot.embeddings.backbones.purposes import LONGEST, PURPOSES, RECOMMENDED
+from fewshot.embeddings.pipeline.choice import choose_backbones
 from fewshot.embeddings.weights.checkpoint import read_checkpoint
 
 
@@ -34,6 +37,18 @@ def test_weights_list_shows_where_a_file_is(tmp_path: Path) -> None:
 
     assert f"npr.net  NPR.pth  [{tmp_path / 'NPR.pth'}]" in run("weights", "list", "npr", "--cache", tmp_path).stdout
     assert "npr.net  NPR.pth  [not here]" in run("weights", "list", "npr", "--cache", tmp_path / "none").stdout
+
+
+def test_weights_list_shows_what_is_present_first(tmp_path: Path) -> None:
+    (tmp_path / "vibnet.pth").write_bytes(b"x")  # the last of the alphabet
+
+    shown = run("weights", "list", "--cache", tmp_path).stdout.splitlines()
+    rows = json.loads(run("weights", "list", "--cache", tmp_path, "--json").stdout)
+
+    present = [row["path"] is not None for row in rows]
+    assert present == sorted(present, reverse=True)
+    assert shown[0].startswith(f"On this machine: {sum(present)} of {len(rows)} files, which stand first")
+    assert "vibnet.pth" in [row["file"] for row in rows[: sum(present)]]
 
 
 def test_weights_verify_reports_a_changed_file_with_status_one(tmp_path: Path) -> None:
@@ -93,6 +108,67 @@ def test_list_backbones_shows_every_registered_backbone() -> None:
         assert set(row) >= {"layers", "input", "parameters", "gflops", "licence", "paper", "weights"}
 
 
+def _sections(shown: str) -> dict[str, list[str]]:
+    """Return {title: names in the first column} of the overview."""
+    parts = [part.splitlines() for part in shown.strip().split("\n\n")]
+    return {title: [line.split()[0] for line in lines[1:]] for title, *lines in parts}
+
+
+def test_list_backbones_shows_the_usable_first_and_then_the_recommended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEWSHOT_WEIGHTS", str(tmp_path / "none"))
+    (tmp_path / "ForenSynth_Tiny_LaDeDa.pth").write_bytes(b"x")
+
+    without = _sections(run("list", "backbones").stdout)
+    found = _sections(run("list", "backbones", "--weights", tmp_path).stdout)
+
+    assert list(without)[:2] == ["Usable here", "Recommended beside them"]
+    assert "spectrum" in without["Usable here"]
+    assert "tiny-ladeda:forensynth" not in without["Usable here"]
+    assert "tiny-ladeda:forensynth" in found["Usable here"]  # though the files of the first variant are not
+    named = [name.partition(":")[0] for name in found["Usable here"] + found["Recommended beside them"]]
+    assert set(RECOMMENDED) <= set(named)
+    assert len(named) == len(set(named))
+
+
+def test_what_was_put_where_the_variable_says_is_usable_with_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEWSHOT_WEIGHTS", str(tmp_path))
+    (tmp_path / "NPR.pth").write_bytes(b"x")
+
+    assert _sections(run("list", "backbones").stdout)["Usable here"].count("npr") == 1  # one of its two variants
+
+
+def test_no_list_is_wider_than_a_hundred_columns() -> None:
+    shown = [run("list", family).stdout for family in FAMILIES]
+    shown.append(run("list", "backbones", "--all").stdout)
+
+    assert [line for text in shown for line in text.splitlines() if len(line) > 100] == []
+    assert len(shown[-1].splitlines()) == 1 + len(json.loads(run("list", "backbones", "--json").stdout))
+
+
+def test_every_backbone_of_ours_says_in_a_few_words_what_it_is_for() -> None:
+    rows = json.loads(run("list", "backbones", "--json").stdout)
+
+    ours = {name for name in PURPOSES if len(PURPOSES[name]) <= LONGEST}
+    assert {entry.name for entry in entry_points(group=BACKBONES.group)} == ours == set(PURPOSES)
+    assert [row["name"] for row in rows if row["purpose"] != PURPOSES[row["name"].partition(":")[0]]] == []
+    years = {row["name"]: (row["year"], row["cost"]) for row in rows}
+    assert years["fiser"] == (2026, "heavy")
+    assert years["tiny-ladeda"] == (2024, "cheap")
+    assert years["commfor"] == (2025, "medium")
+
+
+@pytest.mark.parametrize("words", ["heads --all", "heads --weights .", "backbones npr --all"])
+def test_options_of_the_list_of_backbones_are_refused_elsewhere(words: str) -> None:
+    result = run("list", *words.split())
+
+    assert result.exit_code == 2
+    assert "cannot be used here" in result.stderr
+
+
 def test_list_backbones_of_a_model_shows_its_layers() -> None:
     shown = run("list", "backbones", "timm:test_vit.r160_in1k").stdout
 
@@ -108,8 +184,27 @@ def test_list_shows_the_other_families(family: str) -> None:
     assert result.stdout.startswith(("name", "none is installed"))
 
 
+def test_a_folder_of_weights_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    result = run("list", "backbones", "--weights", tmp_path / "none")
+
+    assert result.exit_code == 1
+    assert "there is no such folder; check the path" in result.stderr
+
+
 def test_list_of_an_unknown_name_gives_the_nearest_and_all() -> None:
     result = run("list", "backbones", "unifdd")
 
     assert result.exit_code == 1
     assert "did you mean 'unifd'? Known: aide" in result.stderr
+
+
+def test_all_backbones_are_those_whose_files_lie_in_the_folder_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEWSHOT_WEIGHTS", str(tmp_path / "none"))
+    (tmp_path / "NPR.pth").write_bytes(b"x")
+
+    chosen = choose_backbones("all", weights=[str(tmp_path)], layers={})
+
+    assert {each.backbone.name for each in chosen} >= {"npr", "spectrum"}
+    assert "npr" not in {each.backbone.name for each in choose_backbones("all", weights=[], layers={})}

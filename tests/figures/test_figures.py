@@ -24,8 +24,8 @@ from fewshot.figures.projection import principal_plane, projection
 from fewshot.figures.roc import GRID, roc_curves, roc_on_grid
 from fewshot.figures.standings import ranked_dots
 from fewshot.figures.views import view_lines
-from fewshot.results.answer import Standing
 from fewshot.results.row import Row
+from fewshot.results.standing import Standing
 
 
 def row(backbone: str, source: str, values: tuple[float, ...], *, shots: int = 10, head: str = "svm") -> Row:

@@ -8,6 +8,7 @@ from fewshot.core.errors import OptionError, UnknownNameError, WeightsError
 from fewshot.embeddings.card import BackboneCard, RandomWeights, WeightFile
 from fewshot.embeddings.inputs.rule import InputRule
 from fewshot.embeddings.weights.locate import PINS, locate, notices, require_known, resolve
+from fewshot.embeddings.weights.requests import value_of
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of b"hello"
 CLIP = WeightFile("clip.bin", part="clip", url="https://example.org/clip.bin")
@@ -109,3 +110,35 @@ def test_random_weights_and_restricted_licences_are_said_on_use() -> None:
     assert notices(card(restricted), {"clip": str(RandomWeights())}) == (
         "tiny: clip holds random weights; its numbers mean nothing",
     )
+
+
+def test_a_folder_of_weight_files_is_searched_before_the_cache(cache: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "run=3" / "shared"
+    (shared / "tiny").mkdir(parents=True)
+    (shared / "tiny" / "clip.bin").write_bytes(b"hello")
+
+    assert resolve(card(CLIP, HEAD), [str(shared)], cache=cache) == {"clip": shared / "tiny" / "clip.bin"}
+    assert resolve(card(HEAD, CLIP), [str(shared), f"tiny.clip={cache / 'clip.bin'}"], cache=tmp_path / "none") == {
+        "clip": cache / "clip.bin"
+    }
+    assert not (shared / PINS).exists()  # nothing is written into a folder of the user's
+
+
+def test_a_file_of_the_cards_name_with_another_hash_is_refused_in_a_folder(cache: Path) -> None:
+    published = WeightFile("clip.bin", sha256="00ff")
+
+    with pytest.raises(WeightsError, match=r"clip\.bin has SHA-256 2cf24dba.*published is 00ff.*--weights tiny\.net="):
+        resolve(card(published), [str(cache)], cache=cache / "none")
+    assert resolve(card(published), [f"tiny={cache / 'clip.bin'}"]) == {"net": cache / "clip.bin"}
+
+
+def test_a_file_that_is_in_no_folder_is_missing_from_all_of_them(cache: Path) -> None:
+    wanted = WeightFile("other.bin", url="https://example.org/other.bin")
+
+    with pytest.raises(WeightsError, match=rf"not in {cache} nor in {cache / 'none'}: run `fewshot"):
+        resolve(card(wanted), [str(cache)], cache=cache / "none")
+
+
+def test_a_folder_names_no_backbone_of_the_run(cache: Path) -> None:
+    require_known([str(cache)], [card(CLIP)])
+    assert value_of([str(cache), "tiny=a.bin"], "tiny") == "a.bin"
