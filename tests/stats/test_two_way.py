@@ -3,13 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from sklearn.metrics import roc_auc_score
 
 from fewshot.stats.intervals import mean_interval
 from fewshot.stats.two_way import TrialMasks, two_way_bootstrap, two_way_difference
-
-from fewshot.stats.two_way import _Ranked  # isort: skip
 
 
 def _pool(trials: int, noise: float, *, seed: int) -> tuple[np.ndarray, TrialMasks]:
@@ -19,20 +16,6 @@ def _pool(trials: int, noise: float, *, seed: int) -> tuple[np.ndarray, TrialMas
     image = generator.normal(size=60) + synthetic
     scores = image + noise * generator.normal(size=(trials, 60))
     return scores, TrialMasks(np.ones_like(scores, bool), synthetic, np.zeros_like(scores, bool))
-
-
-@pytest.mark.parametrize("decimals", [1, 6])
-def test_weighted_auroc_equals_that_of_repeated_images(decimals: int) -> None:
-    generator = np.random.default_rng(1)
-    synthetic = np.arange(25) % 2 == 1
-    scores = np.round(generator.normal(size=(3, 25)) + synthetic, decimals)
-    counts, query = generator.integers(0, 4, 25), generator.random((3, 25)) < 0.8
-    found = _Ranked.of(scores, query, synthetic).auroc(counts)
-    expected = [
-        roc_auc_score(np.repeat(synthetic, counts * masks), np.repeat(row, counts * masks))
-        for row, masks in zip(scores, query, strict=True)
-    ]
-    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_interval_over_images_is_wider_than_that_of_trials_alone() -> None:
