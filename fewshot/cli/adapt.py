@@ -96,10 +96,11 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
 @device_option(default="cpu", text="Where heads are fitted.")
 @click.option(
     "--interval",
-    type=click.Choice(["trials", "two-way", "delong"]),
-    default="trials",
+    type=click.Choice(["auto", "trials", "two-way", "delong"]),
+    default="auto",
     show_default=True,
-    help="The 95 % interval spans draws, draws and query images, or the query images of one draw.",
+    help="The 95 % interval spans draws (trials), draws and query images (two-way), or the query images of one draw "
+    "(delong); auto: two-way where fewer than 30 images of a class are queried, else trials.",
 )
 @keep_scores_option
 @report_option()

@@ -41,6 +41,7 @@ class RowEntry(Struct, frozen=True):
     choices: tuple[str, ...] = ()
     interval: tuple[_Value, _Value] | None = None
     n_natural: _Count | None = None
+    interval_kind: Literal["two-way", "delong"] | None = None
 
 
 class ConfusionEntry(Struct, frozen=True):

@@ -15,7 +15,7 @@ from fewshot.protocols.curve.model import Model
 from fewshot.protocols.curve.run import DataCurve, rows_of
 from fewshot.protocols.curve.settings import CurveSettings
 from fewshot.protocols.curve.split import Splits
-from fewshot.protocols.trials.caveats import oracle_caveats
+from fewshot.protocols.trials.caveats import oracle_caveats, tpr_caveats
 from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed
 from fewshot.protocols.trials.pool import random_weights_warning
 from fewshot.results.report import Report
@@ -54,7 +54,7 @@ class LayerCurves:
         store = self.splits.store
         first = [confound_warning(store, self.splits.images), random_weights_warning(store, [self.main.key.backbone])]
         later = [text for curve in self.curves for text in curve.warnings()]
-        return tuple(dict.fromkeys([*filter(None, first), *later, *oracle_caveats(rows)]))
+        return tuple(dict.fromkeys([*filter(None, first), *later, *tpr_caveats(rows), *oracle_caveats(rows)]))
 
     def _chosen_rows(self, selection: str) -> Iterator[Row]:
         about = {"backbone": self.main.key.backbone, "layer": selection, "selection": selection}
