@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from fewshot.core.errors import ReportError
+from fewshot.core.looked_for import why_unread
 from fewshot.core.regular_files import read_regular
 
 SCHEMA = 1
@@ -105,7 +106,9 @@ def read_document(path: Path | str) -> Any:
     try:
         content = read_regular(path, limit=MOST_BYTES)
     except OSError as error:
-        raise ReportError(f"the report {path} cannot be read ({error}); name a file written by -o") from error
+        raise ReportError(
+            f"the report {path} cannot be read ({why_unread(path, error)}); name a file written by -o"
+        ) from error
     try:
         with _collector_paused():
             return msgspec.json.decode(content)
