@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import final
 
 from fewshot.core.errors import InputError, OptionError
-from fewshot.core.looked_for import looked_for
 from fewshot.core.names import require_name, require_value, value_fault
 from fewshot.embeddings.layouts.base import LAYOUTS, Layout, Sample
 from fewshot.embeddings.layouts.look_alikes import look_alike
@@ -205,9 +204,9 @@ def _require_there(root: Path) -> None:
         mode = root.stat().st_mode
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError):
-            where = f"{looked_for(root)}{look_alike(root)}"
+            alike = look_alike(root)
             raise InputError(
-                f"there is no file or folder {root}{where}; name the folder or table that holds the images"
+                f"there is no file or folder {root}{alike}; name the folder or table that holds the images"
             ) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{root} cannot be read ({reason}); allow reading it, or name another") from error

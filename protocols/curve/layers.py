@@ -82,9 +82,22 @@ def run_layers(settings: CurveSettings, store: FeatureStore, context: RunContext
     ]
     total = sum(curve.total_steps() for curve in curves)
     with context.progress(total, label="attribute", unit="steps") as progress:
+        progress.say(_announced(curves, total))
         for curve in curves:
             curve.complete(progress)
     return LayerCurves(settings, splits, tuple(curves))
+
+
+def _announced(curves: Sequence[DataCurve], total: int) -> str:
+    """Return what a run is going to do; how long it takes is known after the first steps."""
+    main = curves[0]
+    names = ", ".join(model.name for model in main.models)
+    shares = ", ".join(f"{100 * fraction:g} %" for fraction in main.fractions)
+    layers = f" on {len(curves)} layers" if len(curves) > 1 else ""
+    return (
+        f"attribute: {total:,} steps to train {names} at {shares} of the training images{layers}; --steps, "
+        f"--fractions and --trials make it shorter, and with -o an interrupted run resumes"
+    )
 
 
 def main_layer(report: Report) -> Report:
