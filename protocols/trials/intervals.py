@@ -21,7 +21,7 @@ NEAR_ONE = 0.98
 NEAR_ONE_OF_FEW = 0.9  # with fewer than MANY_TRIALS
 NEAR_ONE_OF_TWO_WAY = 0.995
 ENOUGH_TRIALS, MANY_TRIALS = 30, 100
-LEAST_IMAGES = 20
+LEAST_IMAGES = 10
 LEAST_ERRORS = 2.0  # images of the scarcer class on the wrong side, about, for DeLong's interval
 
 
