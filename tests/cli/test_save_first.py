@@ -77,7 +77,7 @@ def test_what_is_saved_is_there_although_nothing_can_be_printed(
         "fit {0}/support -b spectrum -o {1}/y.detector",
         "predict {0}/x.detector {0}/inbox -o {1}/v.csv",
         "suggest {0}/x.detector {0}/inbox -o {1}/label.csv",
-        "card {0}/x.detector -o {1}/card.md",
+        "card {0}/x.detector -o {1}/card.txt",
     ],
 )
 def test_an_output_that_must_stay_is_refused_before_any_work(
