@@ -183,9 +183,8 @@ def extract(  # noqa: PLR0913  # every option of the command, each with its defa
         run.all(runner, work)
         outcome = run.seal(tasks, options=_options(plan, layout, runner))
     _require_some(outcome, path)
-    return Extraction(
-        outcome, len(_positions(work)), run.timing, plan.compute, run.batch_size, left_out=collection.left_out()
-    )
+    counted: dict[str, Any] = {"left_out": collection.left_out(), "roots": collection.roots}
+    return Extraction(outcome, len(_positions(work)), run.timing, plan.compute, run.batch_size, **counted)
 
 
 class _Run:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fewshot.embeddings.pipeline.sealing import Outcome
@@ -18,6 +19,7 @@ class Extraction:
     Args:
         embedded: images that went through a network; batch_size: the smallest that memory allowed, 0 without any.
         left_out: what lay among the images and was not taken, in words -> how many.
+        roots: the folders and tables that name the images.
     """
 
     outcome: Outcome
@@ -26,6 +28,7 @@ class Extraction:
     compute: ComputeSettings
     batch_size: int
     left_out: Mapping[str, int] = field(default_factory=dict)
+    roots: tuple[Path, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what was done as JSON values."""
@@ -57,6 +60,7 @@ class Extraction:
         lines += [f"failed: {key}: {reason}" for key, reason in list(outcome.failures.items())[:_FAILURES_SHOWN]]
         if len(outcome.failures) > _FAILURES_SHOWN:
             lines.append(f"... and {len(outcome.failures) - _FAILURES_SHOWN} more; `fewshot inspect` lists them all")
+        lines += self._looked_in()
         if self.embedded:
             lines += [self.timing.split(), self.timing.advice(self.compute.workers)]
         if outcome.store is None:
@@ -65,3 +69,10 @@ class Extraction:
         counts = f"{outcome.images} images in = {outcome.rows} rows + {len(outcome.failures)} failures{lacking}"
         what = "" if outcome.changed else " (nothing was added)"
         return [*lines, f"{outcome.store.path}: {counts}{what}"]
+
+    def _looked_in(self) -> list[str]:
+        """Return where files that are not there were looked for: beside a table, or in a folder."""
+        if not any(reason.startswith("missing: there is no such file") for reason in self.outcome.failures.values()):
+            return []
+        folders = dict.fromkeys(str((root if root.is_dir() else root.parent).absolute()) for root in self.roots)
+        return [f"files that are missing were looked for in {', '.join(folders)}"]

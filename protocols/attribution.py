@@ -18,6 +18,7 @@ from fewshot.protocols.trials.layers import require_consistent
 from fewshot.protocols.trials.stores_read import StoreRead
 from fewshot.reconstruction.training_settings import TrainingSettings
 from fewshot.results.report import Report
+from fewshot.stats.metrics import FEWEST_NATURAL
 
 REFERENCES = ("linear-probe", "rbf-svm")
 _FORMER_HELD_OUT = "carved"  # what reports of earlier versions say
@@ -48,6 +49,7 @@ class Attribution(Protocol):
         seed: what all draws follow from.
         device: where to train.
         side_by_side: how many trials train at once; results do not depend on it beyond rounding.
+        fewest_natural: with fewer natural images in a query set, no TPR at 5 % FPR is given.
     """
 
     name: ClassVar[str] = "attribution"
@@ -70,6 +72,7 @@ class Attribution(Protocol):
     seed: int = 0
     device: str = "cpu"
     side_by_side: int = 1
+    fewest_natural: int = FEWEST_NATURAL
 
     def __post_init__(self) -> None:
         for name in self.references:
@@ -117,6 +120,7 @@ class Attribution(Protocol):
         validation = config.get("validation", HELD_OUT)
         return super().from_config(
             {
+                "fewest_natural": 0,  # earlier versions gave rates of any number
                 **config,
                 "layer": [wanted] if isinstance(wanted, str) else wanted,
                 "validation": HELD_OUT if validation == _FORMER_HELD_OUT else validation,
@@ -149,6 +153,7 @@ class Attribution(Protocol):
             seed=self.seed,
             device=self.device,
             side_by_side=self.side_by_side,
+            fewest_natural=self.fewest_natural,
         )
 
     def _training_settings(self) -> TrainingSettings:

@@ -29,15 +29,15 @@ from fewshot.protocols.trials.applied import (
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.head_solver import HeadSolver, Solver
 from fewshot.protocols.trials.head_sweep import HeadSweep
+from fewshot.protocols.trials.intervals import IntervalKind
 from fewshot.protocols.trials.layers import keys_to_score, require_consistent
-from fewshot.protocols.trials.measures import IntervalKind
 from fewshot.protocols.trials.pool import load_pool
 from fewshot.protocols.trials.selection import KNN
 from fewshot.protocols.trials.supports import CORESETS, DrawRule, Method, draw_trials, given_trials, unused_images
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.report import Report
 from fewshot.results.row import Row
-from fewshot.stats.metrics import Tpr
+from fewshot.stats.metrics import FEWEST_NATURAL, Tpr
 
 DEFAULT_SHOTS = 10
 HONEST_K = 5  # the k that stands beside the oracle's
@@ -69,8 +69,10 @@ class Fiser(Protocol):
         k: neighbours of the head ``knn``; ``oracle`` for the best of 1 .. 51 on query labels.
         rule: rule of the head ``knn``.
         device: where batched heads compute.
-        interval: of the mean AUROC of fixed rows: over ``trials``, ``two-way`` over trials and query images, or
-            ``delong`` over the query images of a single trial.
+        interval: of the mean AUROC: over ``trials``, ``two-way`` over trials and query images, or ``delong`` over the
+            query images of a single trial; ``auto`` is the second where the query has fewer than thirty images of a
+            class, the third of a single trial, else the first, which ``draw="fiser"`` has throughout.
+        fewest_natural: with fewer natural images in a query, no TPR at 5 % FPR is given, except with ``draw="fiser"``.
     """
 
     name: ClassVar[str] = "fiser"
@@ -93,7 +95,13 @@ class Fiser(Protocol):
     k: int | Literal["oracle"] = HONEST_K
     rule: Literal["legacy", "exponential"] = "legacy"
     device: str = "cpu"
-    interval: IntervalKind = "trials"
+    interval: IntervalKind = "auto"
+    fewest_natural: int = FEWEST_NATURAL
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return the protocol of a report's configuration; earlier versions knew intervals over draws alone."""
+        return super().from_config({"interval": "trials", "fewest_natural": 0, **config})
 
     def run(self, store: FeatureStore, context: RunContext = QUIET) -> Result:
         """Run the protocol on a store; the scores are (T, n) float32 per row, beside the masks of its trials.
@@ -155,7 +163,8 @@ class Fiser(Protocol):
             layer=self.layer,
             solver=HeadSolver(self.solver, self.device, "published" if self.draw == "fiser" else "optimum"),
             tpr=self.tpr,
-            interval=self.interval,
+            fewest_natural=self._fewest_natural,
+            interval=self._interval,
             seed=self.seed,
             best_k_up_to=LARGEST_K if self.k == "oracle" else None,
         )
@@ -166,7 +175,7 @@ class Fiser(Protocol):
         yield from of_heads(heads, trials, self.shots)
         yield from of_device(heads, self.device, one_by_one=self.solver == "sklearn")
         yield from of_folds(self.layer, trials, self.shots)
-        yield from of_false_positive_rate(trials, self.tpr)
+        yield from of_false_positive_rate(trials, self.tpr, fewest_natural=self._fewest_natural)
         yield from of_solver(sweep.solver.unsolved)
         if KNN not in self.head:
             for option, given, usual in (("-k", self.k, HONEST_K), ("--rule", self.rule, "legacy")):
@@ -194,10 +203,18 @@ class Fiser(Protocol):
                 *(unused_images(self.support, trials) if self.support else ()),
                 *draw_caveats(trials.draws),
                 *row_caveats(rows, trials.pool.images),
-                *interval_caveats(rows, trials, kind=self.interval),
+                *interval_caveats(rows, trials, wanted=self._interval),
             ),
             provenance=provenance(),
         )
+
+    @property
+    def _interval(self) -> IntervalKind:
+        return "trials" if self.draw == "fiser" and self.interval == "auto" else self.interval
+
+    @property
+    def _fewest_natural(self) -> int:
+        return 0 if self.draw == "fiser" else self.fewest_natural  # published rates are of queries of any size
 
     def _draw_rule(self) -> DrawRule:
         most = max(self.shots, default=None)
@@ -250,7 +267,7 @@ def adapt(
         seed: the number that all draws follow from.
         quiet: show no progress.
         options: any other field of ``Fiser``: ``per, backbone, layer, where, group, query, support, draw, stratified,
-            tpr, solver, k, rule, device, interval``.
+            tpr, solver, k, rule, device, interval, fewest_natural``.
 
     Raises:
         EpisodeError: too few images for the draw.

@@ -19,6 +19,7 @@ from fewshot.protocols.trials.applied import of_device, of_false_positive_rate, 
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.protocols.trials.head_sweep import MeasuredHeads
+from fewshot.protocols.trials.intervals import IntervalKind, with_intervals
 from fewshot.protocols.trials.layers import CHOSEN, Chosen, is_reported_fixed, keys_to_score, require_consistent
 from fewshot.protocols.trials.measures import POOLED, RowFields, measure
 from fewshot.protocols.trials.pool import load_pool
@@ -28,6 +29,7 @@ from fewshot.protocols.trials.trials import Trials
 from fewshot.results.report import Report
 from fewshot.results.row import PRETRAINED, Row
 from fewshot.results.scores import name_of_scores
+from fewshot.stats.metrics import FEWEST_NATURAL
 
 FLIP_RATE = "flip_rate"
 INPUT_VIEW = "input-"
@@ -59,6 +61,7 @@ class Robustness(Protocol):
         where: columns and the values wanted.
         group: images sharing a value of this column never stand on both sides.
         device: where batched heads compute.
+        interval, fewest_natural: as for ``Fiser``.
     """
 
     name: ClassVar[str] = "robustness"
@@ -74,6 +77,8 @@ class Robustness(Protocol):
     where: Mapping[str, str] = field(default_factory=dict)
     group: str | None = None
     device: str = "cpu"
+    interval: IntervalKind = "auto"
+    fewest_natural: int = FEWEST_NATURAL
 
     def run(self, store: FeatureStore, context: RunContext = QUIET) -> Result:
         """Run the protocol on a store; the scores are (T, n) float32 per layer, head and view.
@@ -93,6 +98,7 @@ class Robustness(Protocol):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Return the protocol of a report's configuration, which says for every backbone what views were measured."""
+        config = {"interval": "trials", "fewest_natural": 0, **config}  # all that earlier versions knew
         measured = config.get("view")
         if not isinstance(measured, Mapping):
             return super().from_config(config)
@@ -146,7 +152,7 @@ class Robustness(Protocol):
             *of_heads(heads, trials, [self.shots]),
             *of_device(heads, self.device, one_by_one=False),
             *of_folds(self.layer, trials, [self.shots]),
-            *of_false_positive_rate(trials, "at-most"),
+            *of_false_positive_rate(trials, "at-most", fewest_natural=self.fewest_natural),
         )
         config |= {"applied": recorded(applied)}
         keys = trials.pool.keys
@@ -160,7 +166,7 @@ class Robustness(Protocol):
                 *dict.fromkeys(map(str, applied)),
                 *draw_caveats(trials.draws),
                 *row_caveats(clean, trials.pool.images),
-                *interval_caveats(clean, trials, kind="trials"),
+                *interval_caveats(clean, trials, wanted=self.interval),
             ),
             provenance=provenance(),
         )
@@ -253,7 +259,10 @@ class _ViewSweep:
         """Yield the rows of scores (T, n) by view; verdicts flip against those of the clean view."""
         clean = scored.get(CLEAN)
         for view, scores in scored.items():
-            found = measure(self.trials, scores).rows(replace(fields, key=replace(fields.key, view=view)))
+            measured = measure(self.trials, scores, fewest_natural=self.protocol.fewest_natural)
+            options: dict[str, Any] = {"shots": fields.shots, "seed": self.protocol.seed}
+            spanning = with_intervals(measured, self.trials, scores, wanted=self.protocol.interval, **options)
+            found = spanning.rows(replace(fields, key=replace(fields.key, view=view)))
             yield from found
             if clean is not None:
                 yield from self._flip_rows((scores > 0) != (clean > 0), found)
@@ -272,7 +281,7 @@ class _ViewSweep:
             values = [
                 float(flipped[t, query].mean()) if len(query) else float("nan") for t, query in enumerate(queries)
             ]
-            yield replace(row, metric=FLIP_RATE, values=tuple(values), interval=None)
+            yield replace(row, metric=FLIP_RATE, values=tuple(values), interval=None, interval_kind=None)
 
 
 def _heads(name: str) -> list[tuple[str, Head]]:

@@ -111,8 +111,14 @@ def _require_values(row: Row, where: str) -> None:
         columns = ", ".join(map(str, [*row][:50]))
         raise InputError(
             f"{where}: no value for {', '.join(missing)}; every row needs {', '.join(REQUIRED)}, and the columns are "
-            f"{columns}{_alike(missing, [*row])}"
+            f"{columns}{_absent(missing, [*row])}{_alike(missing, [*row])}"
         )
+
+
+def _absent(missing: Sequence[str], columns: Sequence[str]) -> str:
+    """Return which of the columns are not there at all, rather than without a value in this row."""
+    absent = [name for name in missing if name not in columns]
+    return f"; missing {', '.join(absent)}" if absent else ""
 
 
 def _alike(missing: Sequence[str], columns: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot.core.errors import StoreError
+from fewshot.core.looked_for import looked_for
 from fewshot.core.regular_files import require_regular
 from fewshot.embeddings.store.hdf5_objects import open_hdf5
 from fewshot.embeddings.store.read_errors import cannot_read
@@ -34,7 +35,9 @@ def open_file(path: Path) -> Any:
     except FileNotFoundError as error:
         if path.with_name(path.name + ".parts").is_dir():
             raise StoreError(f"{path} is not finished; run the same `fewshot embed ... -o {path}` again") from error
-        raise StoreError(f"there is no store {path}; make it with `fewshot embed ROOT -b NAME -o {path}`") from error
+        raise StoreError(
+            f"there is no store {path}{looked_for(path)}; make it with `fewshot embed ROOT -b NAME -o {path}`"
+        ) from error
     except (OSError, ValueError) as error:
         raise cannot_read(path, error) from error
     try:

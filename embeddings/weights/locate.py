@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fewshot.core.errors import OptionError, WeightsError, unknown_name
 from fewshot.core.files import file_digest, file_sha256
+from fewshot.core.looked_for import looked_for
 from fewshot.core.regular_files import open_regular
 from fewshot.embeddings.card import RANDOM, BackboneCard, PartWeights, RandomWeights, WeightFile, Weights
 from fewshot.embeddings.weights.pins import PINS as PINS
@@ -272,7 +273,9 @@ def _given(card: BackboneCard, part: str, value: str) -> PartWeights:
     except RuntimeError as error:  # ~NAME of nobody
         raise WeightsError(f"--weights {card.name}.{part}={value}: {error}; write the path out") from error
     if not _is_there(path):
-        raise WeightsError(f"--weights {card.name}.{part}={value}: there is no such file; check the path")
+        raise WeightsError(
+            f"--weights {card.name}.{part}={value}: there is no such file{looked_for(path)}; check the path"
+        )
     return path
 
 

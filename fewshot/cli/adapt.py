@@ -107,10 +107,11 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
 @device_option(default="cpu")
 @click.option(
     "--interval",
-    type=click.Choice(["trials", "two-way", "delong"]),
-    default="trials",
+    type=click.Choice(["auto", "trials", "two-way", "delong"]),
+    default="auto",
     show_default=True,
-    help="The 95 % interval spans draws, draws and query images, or the query images of one draw.",
+    help="The 95 % interval spans draws (trials), draws and query images (two-way), or the query images of one draw "
+    "(delong); auto: two-way where fewer than 30 images of a class are queried, else trials.",
 )
 @click.option("--full", is_flag=True, help="Print every row and measure, generators and all, however wide.")
 @click.option("--paper", is_flag=True, help="Print what the report says of FiSeR's claims beside the pretrained heads.")

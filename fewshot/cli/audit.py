@@ -74,6 +74,7 @@ def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
 
     if options["backbone"] is None:
         refuse_given(("layer", "score"), why="they go with --backbone, whose features are searched")
+    supports = _supports(options["report"])
     opened = FeatureStore(store)
     found = audit(
         opened,
@@ -81,7 +82,7 @@ def command(store: Path, strict: bool, as_json: bool, **options: Any) -> None:
         radius=options["radius"],
         index=_index(opened, options),
         score=options["score"],
-        supports=_supports(options["report"]),
+        supports=supports,
         seed=options["seed"],
     )
     if as_json:

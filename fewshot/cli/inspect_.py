@@ -6,7 +6,7 @@ import click
 
 from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import json_option
-from fewshot.cli.reporting import print_json, print_text
+from fewshot.cli.reporting import print_text
 from fewshot.core.control_characters import escape_control, json_text
 
 
@@ -21,46 +21,38 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
     """Show what is in stores (STORE.h5), reports (REPORT.json) or detectors (NAME.detector), and how they were made."""
     from fewshot.detector.archive import is_detector
 
+    described = []
     for file in files:
-        if file.suffix.lower() == ".json":
-            _report(file, as_json)
-        elif is_detector(file):
-            _detector(file, as_json)
-        else:
-            _store(file, as_json)
+        of_kind = _report if file.suffix.lower() == ".json" else _detector if is_detector(file) else _store
+        described.append(of_kind(file, as_json=as_json))
+    for text in described:  # every file has been read: one that is none leaves nothing half said
+        print_text(text)
 
 
-def _store(file: Path, as_json: bool) -> None:
+def _store(file: Path, *, as_json: bool) -> str:
     from fewshot.embeddings.store.description import describe, lines
     from fewshot.embeddings.store.reader import FeatureStore
 
     with FeatureStore(file) as store:
-        if as_json:
-            print_json(describe(store))
-        else:
-            print_text("\n".join(lines(store)))
+        return json_text(describe(store)) if as_json else "\n".join(lines(store))
 
 
-def _report(file: Path, as_json: bool) -> None:
+def _report(file: Path, *, as_json: bool) -> str:
     from fewshot.results.report import Report
 
     report = Report.load(file)
     if as_json:
-        print_json(report.to_file_json())
-        return
+        return json_text(report.to_file_json())
     made = {"config": report.config, "provenance": report.provenance}
     head = f"{file}: protocol {report.protocol}, {len(report.rows)} rows, supports of {len(report.supports)} draws kept"
     warnings = [f"warning  {warning}" for warning in report.warnings]
     fields = [f"{name:<10} {json_text(value)}" for part in made.values() for name, value in part.items()]
-    print_text("\n".join(map(escape_control, [head, *warnings, *fields])))
+    return "\n".join(map(escape_control, [head, *warnings, *fields]))
 
 
-def _detector(file: Path, as_json: bool) -> None:
+def _detector(file: Path, *, as_json: bool) -> str:
     from fewshot.detector.detector import Detector
     from fewshot.detector.summary import lines, to_json
 
     detector = Detector.load(file)
-    if as_json:
-        print_json(to_json(detector))
-    else:
-        print_text("\n".join(map(escape_control, lines(detector))))
+    return json_text(to_json(detector)) if as_json else "\n".join(map(escape_control, lines(detector)))

@@ -29,12 +29,13 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
     found = [_detector(file) if is_detector(file) else _store(file) for file in files]
     if as_json:
         print_json([document for document, *_ in found])
-    for document, size, require_sound in found:
-        require_sound()
-        if not as_json:
+    for document, size, _ in found:
+        if document["sound"] and not as_json:
             print_line(f"{document['path']}: sound, {size}")
         for note in document["notes"]:
             print_note(f"note: {document['path']}: {note}")
+    for *_, require_sound in found:
+        require_sound()
 
 
 _Verified = tuple[dict[str, Any], str, Callable[[], None]]  # as JSON, what was reread, and what raises on a problem

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line every 30 seconds elsewhere, or silence."""
+"""Progress of long work: a bar on a terminal; elsewhere a line after 5 seconds, then every 30; or silence."""
 
 import sys
 import time
@@ -8,6 +8,7 @@ from typing import Any, Self, TextIO
 
 from fewshot.core.control_characters import escape_control
 
+FIRST_LINE_SECONDS = 5.0  # soon, for it says how long the rest will take
 LINE_EVERY_SECONDS = 30.0
 
 
@@ -30,10 +31,11 @@ class Progress:
         self.quiet = quiet or self.stream is None
         self.done = 0
         self._bar: Any = None
-        self._started = self._last_line = 0.0
+        self._started = self._next_line = 0.0
 
     def __enter__(self) -> Self:
-        self._started = self._last_line = time.monotonic()
+        self._started = time.monotonic()
+        self._next_line = self._started + min(FIRST_LINE_SECONDS, LINE_EVERY_SECONDS)
         if not self.quiet and self.stream is not None and self.stream.isatty():
             from tqdm import tqdm
 
@@ -55,8 +57,8 @@ class Progress:
             if note:
                 self._bar.set_postfix_str(escape_control(note), refresh=False)
             self._show(lambda: self._bar.update(units))
-        elif time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
-            self._last_line = time.monotonic()
+        elif time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LINE_EVERY_SECONDS
             self.say(self._line(note))
 
     def say(self, line: str) -> None:
@@ -87,6 +89,14 @@ class Progress:
         of_total, left = "", ""
         if self.total is not None:
             of_total = f" of {self.total}"
-            left = f", {(self.total - self.done) / rate:.0f} s left" if rate > 0 else ""
+            left = f", {_duration((self.total - self.done) / rate)} left" if rate > 0 else ""
         tail = f", {note}" if note else ""
         return f"{self.label}: {self.done}{of_total} {self.unit}, {rate:.1f}/s{left}{tail}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as people say it: ``90 s``, ``12 min``, ``1 h 4 min``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

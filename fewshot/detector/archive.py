@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fewshot.core.errors import InputError, WeightsError
 from fewshot.core.files import atomic_write
+from fewshot.core.looked_for import why_unread
 from fewshot.core.outputs import DETECTOR
 from fewshot.core.regular_files import read_regular
 from fewshot.detector.description import FORMAT, VERSION
@@ -111,5 +112,5 @@ def read(path: Path) -> bytes:
         return read_regular(path, limit=MOST_BYTES)
     except OSError as error:
         raise InputError(
-            f"the detector {path} cannot be read ({error.strerror or error}); give the NAME.detector of `fewshot fit`"
+            f"the detector {path} cannot be read ({why_unread(path, error)}); give the NAME.detector of `fewshot fit`"
         ) from error

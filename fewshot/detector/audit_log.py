@@ -19,6 +19,7 @@ import msgspec
 from fewshot.core.control_characters import json_text
 from fewshot.core.errors import InputError
 from fewshot.core.files import output_error
+from fewshot.core.looked_for import why_unread
 from fewshot.core.outputs import AUDIT_LOG, require_kind
 from fewshot.core.regular_files import open_regular, require_regular
 from fewshot.detector.description import Finite, Share
@@ -183,7 +184,7 @@ def audit_entries(path: Path | str) -> Iterator[AuditEntry]:
                     )
     except OSError as error:
         raise InputError(
-            f"the audit log {where} cannot be read ({error.strerror or error}); give the file that "
+            f"the audit log {where} cannot be read ({why_unread(where, error)}); give the file that "
             f"`fewshot predict --log` wrote"
         ) from error
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fewshot.core.arrays import BoolArray, IntArray
 from fewshot.core.errors import InputError
+from fewshot.core.looked_for import looked_for
 from fewshot.detector.fitting_inputs import Embedding, is_store, opened
 from fewshot.detector.labelled_table import SUFFIXES, LabelledTable
 from fewshot.embeddings.layouts.delimited import csv_rows
@@ -68,7 +69,9 @@ def _listed(given: Path) -> Iterator[Path]:
     elif path.exists():
         yield path
     else:
-        raise InputError(f"there is no file or folder {given}; name the folder, the images, a table or a store")
+        raise InputError(
+            f"there is no file or folder {given}{looked_for(given)}; name the folder, the images, a table or a store"
+        )
 
 
 def _of_table(file: Path) -> Iterator[Path]:
@@ -76,7 +79,8 @@ def _of_table(file: Path) -> Iterator[Path]:
         for number, row in csv_rows(file, fits=lambda header: "path" in header, ignored=Counter()):
             if not row.get("path"):
                 raise InputError(
-                    f"{file}, row {number}: no value for path; every row names an image by the column path"
+                    f"{file}, row {number}: no value for path; every row names an image by the column path, and the "
+                    f"columns are {', '.join(row)}"
                 )
             yield file.parent / row["path"]
     except (OSError, ValueError, csv.Error) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fewshot.core.errors import InputError
 from fewshot.core.files import write_bytes
+from fewshot.core.looked_for import why_unread
 from fewshot.core.path_names import path_name
 from fewshot.embeddings.layouts.delimited import csv_rows
 from fewshot.embeddings.layouts.labels import label, shortened
@@ -62,7 +63,7 @@ def read_labels(file: Path) -> LabelledTable:
                 continue
             rows.append(_row(row, written, where, folder))
     except (OSError, ValueError, csv.Error) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        reason = why_unread(file, error) if isinstance(error, OSError) else str(error)
         raise InputError(f"the table {file} cannot be read ({reason}); repair it or name another") from error
     if not rows:
         raise InputError(f"{file} labels no image ({skipped} rows have no label); in the column label {_WANTED}")
@@ -73,9 +74,17 @@ def _fits(header: Sequence[str]) -> bool:
     return "path" in header and any(name in header for name in LABELS)
 
 
+def _missing(header: Sequence[str]) -> list[str]:
+    path = [] if "path" in header else ["path"]
+    return path if any(name in header for name in LABELS) else [*path, "label"]
+
+
 def _label_of(row: dict[str, str], where: str) -> str:
     if not _fits(list(row)):
-        raise InputError(f"{where}: wanted the columns path and label, found {', '.join(row)}; name them so")
+        raise InputError(
+            f"{where}: wanted the columns path and label, found {', '.join(row)}; missing "
+            f"{' and '.join(_missing(list(row)))}; name them so"
+        )
     given = {row[name].strip() for name in LABELS if name in row} - {""}
     if len(given) > 1:
         raise InputError(f"{where}: label and synthetic both say something; keep one of the two columns")

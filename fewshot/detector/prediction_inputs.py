@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from fewshot.core.errors import InputError, OptionError
+from fewshot.core.looked_for import looked_for
 from fewshot.detector.fitting_inputs import is_store
 from fewshot.embeddings.layouts.tree import image_files, left_out
 from fewshot.embeddings.store.reader import FeatureStore
@@ -49,7 +50,10 @@ class ImageFiles:
                 f"holds some"
             )
         if not found:
-            raise InputError(f"nothing to predict: there is no file {self.given}, and none that fits it as a pattern")
+            raise InputError(
+                f"nothing to predict: there is no file {self.given}, and none that fits it as a "
+                f"pattern{looked_for(self.given)}"
+            )
         return found
 
     def paths(self, ignored: Counter[str]) -> Iterator[Path]:

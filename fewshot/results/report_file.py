@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from fewshot.core.errors import ReportError
+from fewshot.core.looked_for import why_unread
 from fewshot.core.regular_files import read_regular
 
 SCHEMA = 1
@@ -42,6 +43,7 @@ class RowEntry(Struct, frozen=True):
     choices: tuple[str, ...] = ()
     interval: tuple[_Value, _Value] | None = None
     n_natural: _Count | None = None
+    interval_kind: Literal["two-way", "delong"] | None = None
 
 
 class ConfusionEntry(Struct, frozen=True):
@@ -105,7 +107,9 @@ def read_document(path: Path | str) -> Any:
     try:
         content = read_regular(path, limit=MOST_BYTES)
     except OSError as error:
-        raise ReportError(f"the report {path} cannot be read ({error}); name a file written by -o") from error
+        raise ReportError(
+            f"the report {path} cannot be read ({why_unread(path, error)}); name a file written by -o"
+        ) from error
     if content.startswith(_HDF5):
         raise ReportError(
             f"{path} is a store of features, not a report; run `fewshot adapt {path} -o report.json`, then name that"

@@ -11,6 +11,7 @@ from fewshot.stats.intervals import ENOUGH_DRAWS, Interval, Summary, draws_inter
 PRETRAINED = "pretrained"  # the name, in a report, of the head that came with a checkpoint
 
 Selection = Literal["fixed", "support-cv", "oracle"]
+ImageInterval = Literal["two-way", "delong"]  # what an interval spans that is not over the draws alone
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Row:
         n_query: images queried, averaged over trials. n_natural: how many of them are natural; None where no class is
             asked for, and in reports from before it was recorded.
         values: one value per trial; NaN where a trial has none.
-        interval: low and high of the mean where not Student's over the trials (two-way bootstrap, DeLong).
+        interval: low and high of the mean where not Student's over the trials; NaN where none can be given.
+        interval_kind: what that interval spans: ``two-way`` draws and images, ``delong`` the images of a single draw.
         choices: what was chosen in every trial (layers, k) when it was not the same for all; else empty.
     """
 
@@ -48,6 +50,7 @@ class Row:
     choices: tuple[str, ...] = ()
     interval: tuple[float, float] | None = None
     n_natural: int | None = None
+    interval_kind: ImageInterval | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from fewshot.core.errors import InputError
 
 Tpr = Literal["at-most", "nearest"]
 FPR = 0.05
+FEWEST_NATURAL = round(1 / FPR)  # of fewer natural images, 5 % is less than one
 _WORKERS = min(8, os.cpu_count() or 1)  # sorting releases the interpreter lock
 _SCORES_AT_ONCE = 1 << 17  # of several trials, in one thread
 METRICS = (

@@ -13,15 +13,17 @@ components). Without it the interval covers about 80 % instead of 95 % (docs/exp
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray, spans
 from fewshot.stats import student
 from fewshot.stats.intervals import CONFIDENCE, Interval, placements
+from fewshot.stats.weighted_auroc import of_images
 
 RESAMPLES = 1000
+MOST_FOR_ONE = 2.5  # by simulation: 93 to 100 % with 10 to 300 images a class (docs/experiments/coverage.md)
+_BLOCK = 1 << 21  # counts of images that are held at once
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,42 @@ class TrialMasks:
 
 
 def two_way_bootstrap(scores: FloatArray, masks: TrialMasks, *, seed: int, resamples: int = RESAMPLES) -> Interval:
-    """Return the 95 % interval of the mean AUROC over new draws and new images, Student's on the logit scale.
+    """Return the 95 % interval of the mean AUROC over new draws and new images.
+
+    It is Wilson's (Journal of the American Statistical Association 22, 1927) of a share of as many images as the
+    variance speaks for. Near 1 hardly any resample differs and the variance is as good as unknown, so that no more
+    images are counted than ``MOST_FOR_ONE`` times those of the scarcer class.
 
     Args:
         scores: (T, n) of every trial.
         seed: of the resampling.
 
     Returns:
-        NaN where the mean AUROC is 0 or 1, of which no resample can differ.
+        NaN where no trial queried both classes.
     """
     found = _Influences.of(scores, masks)
-    centre = found.mean
-    if not 0 < centre < 1:
+    share = found.mean
+    if np.isnan(share):
         return Interval(float("nan"), float("nan"))
     (means,) = _resampled([scores], masks, seed=seed, resamples=resamples)
-    shared = found.shared_variance(masks) / (centre * (1 - centre)) ** 2
-    half = _quantile(masks) * np.sqrt(_logit(means).var(ddof=1) + shared)
-    low, high = (1 / (1 + np.exp(-(_logit(centre) + step))) for step in (-half, half))
-    return Interval(float(low), float(high))
+    variance = (float(means.var(ddof=1)) if len(means) > 1 else 0.0) + found.shared_variance(masks)
+    images = MOST_FOR_ONE * _scarcest(masks)
+    if variance > 0:
+        images = min(images, share * (1 - share) / variance)
+    return _wilson(share, images, _quantile(masks))
+
+
+def _scarcest(masks: TrialMasks) -> float:
+    """Return how many images a trial queries of the class that has fewer, on average."""
+    return float(min(masks.query[:, masks.synthetic == side].sum(axis=1).mean() for side in (False, True)))
+
+
+def _wilson(share: float, images: float, quantile: float) -> Interval:
+    """Return Wilson's interval of a share of some images."""
+    over = quantile**2 / max(images, 1e-9)
+    middle = (share + over / 2) / (1 + over)
+    half = float(np.sqrt(over * share * (1 - share) + over**2 / 4)) / (1 + over)
+    return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
 @dataclass(frozen=True)
@@ -151,17 +171,21 @@ def _resampled(tables: Sequence[FloatArray], masks: TrialMasks, *, seed: int, re
     generator = np.random.default_rng(seed)
     columns = np.flatnonzero(masks.query.any(axis=0))
     query, synthetic = masks.query[:, columns], masks.synthetic[columns]
-    ranked = [_Ranked.of(scores[:, columns], query, synthetic) for scores in tables]
+    weighted = [of_images(scores[:, columns], query, synthetic) for scores in tables]
     trials, images = query.shape
-    found = np.empty((len(ranked), resamples))
-    for resample in range(resamples):
-        chosen = np.bincount(generator.integers(trials, size=trials), minlength=trials)
-        counts = np.bincount(generator.integers(images, size=images), minlength=images)
-        for head, one in enumerate(ranked):
-            aurocs = one.auroc(counts)
+    found = np.empty((len(weighted), resamples))
+    for start, stop in spans(resamples, max(1, _BLOCK // images)):
+        drawn = [
+            (generator.integers(trials, size=trials), generator.integers(images, size=images))
+            for _ in range(start, stop)
+        ]
+        chosen = np.stack([np.bincount(rows, minlength=trials) for rows, _ in drawn])
+        counts = np.stack([np.bincount(rows, minlength=images) for _, rows in drawn])
+        for head, one in enumerate(weighted):
+            aurocs = one.aurocs(counts)
             weights = chosen * ~np.isnan(aurocs)
             with np.errstate(invalid="ignore"):
-                found[head, resample] = np.nan_to_num(aurocs) @ weights / weights.sum()
+                found[head, start:stop] = (np.nan_to_num(aurocs) * weights).sum(axis=1) / weights.sum(axis=1)
     return found[:, np.isfinite(found).all(axis=0)]
 
 
@@ -173,59 +197,3 @@ def _freedom(masks: TrialMasks) -> int:
 
 def _quantile(masks: TrialMasks) -> float:
     return student.quantile((1 + CONFIDENCE) / 2, _freedom(masks))
-
-
-def _logit(values: Any) -> Any:
-    inside = np.clip(values, 1e-9, 1 - 1e-9)
-    return np.log(inside / (1 - inside))
-
-
-@dataclass(frozen=True)
-class _Ranked:
-    """One head's images in ascending order of their scores, each trial's own: all arrays are (T, n).
-
-    Args:
-        order: numbers of the images.
-        natural, synthetic: 1 where the trial queried an image of that class, else 0.
-        last, before: position of the last score equal to each, and position before the first; None without ties.
-    """
-
-    order: IntArray
-    natural: IntArray
-    synthetic: IntArray
-    last: IntArray | None
-    before: IntArray | None
-
-    @classmethod
-    def of(cls, scores: FloatArray, query: BoolArray, synthetic: BoolArray) -> "_Ranked":
-        order = np.argsort(scores, axis=1, kind="stable")
-        queried, sides = np.take_along_axis(query, order, axis=1), synthetic[order]
-        positions = _ties(np.take_along_axis(scores, order, axis=1))
-        return cls(order, (queried & ~sides).astype(np.int64), (queried & sides).astype(np.int64), *positions)
-
-    def auroc(self, counts: IntArray) -> Float64Array:
-        """Return (T,) AUROCs of the queried images, each counted (n,) times; NaN where a class has none."""
-        weights = counts[self.order]
-        upto = np.cumsum(weights * self.natural, axis=1)
-        positive = weights * self.synthetic
-        pairs = upto[:, -1] * positive.sum(axis=1)
-        if self.last is None or self.before is None:
-            twice = 2 * upto
-        else:
-            below = np.take_along_axis(upto, np.maximum(self.before, 0), axis=1) * (self.before >= 0)
-            twice = np.take_along_axis(upto, self.last, axis=1) + below
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share: Float64Array = np.einsum("tn,tn->t", positive, twice) / (2.0 * pairs)
-        return share
-
-
-def _ties(ranked: FloatArray) -> tuple[IntArray, IntArray] | tuple[None, None]:
-    """Return (T, n) the position of the last score equal to each and that before the first, in ascending rows."""
-    changes = ranked[:, 1:] != ranked[:, :-1]
-    if changes.all():
-        return None, None
-    positions, edge = np.arange(ranked.shape[1]), np.ones((len(ranked), 1), bool)
-    ends = np.where(np.concatenate([changes, edge], axis=1), positions, ranked.shape[1])
-    starts = np.where(np.concatenate([edge, changes], axis=1), positions, -1)
-    last = np.flip(np.minimum.accumulate(np.flip(ends, axis=1), axis=1), axis=1)
-    return last, np.maximum.accumulate(starts, axis=1) - 1

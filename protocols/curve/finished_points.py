@@ -17,7 +17,7 @@ from fewshot.core.files import atomic_write
 from fewshot.core.marked_folders import MARK, claim_folder, is_claimed
 from fewshot.core.npz import read_npz
 
-FORMAT = 2  # of the files; those of another format are not found
+FORMAT = 3  # of the files; those of another format are not found
 PURPOSE = "the finished points of a data curve"
 _RECORD = "record_json"
 _POINT = re.compile(r"[0-9a-f]{24}\.npz(\.[0-9a-f]{16}\.tmp)?")
@@ -31,7 +31,7 @@ class FinishedPoint:
     Args:
         head: the model's name in the report.
         values: {(source, metric): value} of every query set.
-        n_query: source -> number of images queried.
+        n_query: source -> number of images queried. n_natural: how many of them are natural.
         n_support: number of training images.
         support: SHA-256 of their rows.
         steps, kept_step: optimiser steps taken, and the one whose weights were kept.
@@ -43,6 +43,7 @@ class FinishedPoint:
     head: str
     values: _Measured
     n_query: Mapping[str, int]
+    n_natural: Mapping[str, int]
     n_support: int
     support: str
     steps: int = 0

@@ -14,6 +14,7 @@ from fewshot.stats.metrics import Ranked
 
 FAMILIES = ("gans", "diffusion", "others")
 POOLED, MACRO = "all", "macro"
+TPR_AT_5 = "tpr_at_5_fpr"
 
 # Names as `plain_name` gives them; the fifteen test sets of arXiv 2603.00717v2, Table 1, come first, in its groups.
 _GANS = "progan biggan cyclegan stargan stylegan gaugan stylegan2 stylegan3 gansformer styleswin r3gan"
@@ -93,13 +94,24 @@ def query_sets(sources: NDArray[Any], synthetic: BoolArray, datasets: NDArray[An
 
 
 def measure(
-    scores: Float64Array, synthetic: BoolArray, sets: Sequence[QuerySet], metrics: Sequence[str]
+    scores: Float64Array,
+    synthetic: BoolArray,
+    sets: Sequence[QuerySet],
+    metrics: Sequence[str],
+    *,
+    fewest_natural: int,
 ) -> dict[tuple[str, str], float]:
-    """Return {(source, metric): value} of every query set."""
+    """Return {(source, metric): value} of every query set.
+
+    Args:
+        fewest_natural: with fewer natural images in a set, its TPR at 5 % FPR is NaN.
+    """
     values = {}
     for queried in sets:
         ranked = Ranked.of(scores[queried.chosen], synthetic[queried.chosen])
         values.update({(queried.source, metric): ranked.measure(metric) for metric in metrics})
+        if np.count_nonzero(queried.chosen & ~synthetic) < fewest_natural:
+            values[queried.source, TPR_AT_5] = float("nan")
     return values
 
 
@@ -121,12 +133,12 @@ def add_means(values: Mapping[tuple[str, str], float], families: Mapping[str, st
     return {**values, **means}
 
 
-def count(sets: Sequence[QuerySet], families: Mapping[str, str]) -> dict[str, int]:
-    """Return how many images each query set has; a mean has those of its members together."""
-    sizes = {queried.source: int(queried.chosen.sum()) for queried in sets}
+def count(sets: Sequence[QuerySet], families: Mapping[str, str], counted: BoolArray) -> dict[str, int]:
+    """Return how many of the counted images (n,) each query set has; a mean has those of its members together."""
+    sizes = {queried.source: int((queried.chosen & counted).sum()) for queried in sets}
     for family in (*FAMILIES, MACRO):
         members: list[IntArray] = [
-            np.flatnonzero(queried.chosen)
+            np.flatnonzero(queried.chosen & counted)
             for queried in sets
             if queried.source != POOLED and family in (MACRO, families.get(queried.source))
         ]

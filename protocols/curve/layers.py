@@ -15,7 +15,7 @@ from fewshot.protocols.curve.model import Model
 from fewshot.protocols.curve.run import DataCurve, rows_of
 from fewshot.protocols.curve.settings import CurveSettings
 from fewshot.protocols.curve.split import Splits
-from fewshot.protocols.trials.caveats import oracle_caveats
+from fewshot.protocols.trials.caveats import oracle_caveats, tpr_caveats
 from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed
 from fewshot.protocols.trials.pool import random_weights_warning
 from fewshot.results.report import Report
@@ -54,7 +54,7 @@ class LayerCurves:
         store = self.splits.store
         first = [confound_warning(store, self.splits.images), random_weights_warning(store, [self.main.key.backbone])]
         later = [text for curve in self.curves for text in curve.warnings()]
-        return tuple(dict.fromkeys([*filter(None, first), *later, *oracle_caveats(rows)]))
+        return tuple(dict.fromkeys([*filter(None, first), *later, *tpr_caveats(rows), *oracle_caveats(rows)]))
 
     def _chosen_rows(self, selection: str) -> Iterator[Row]:
         about = {"backbone": self.main.key.backbone, "layer": selection, "selection": selection}
@@ -82,9 +82,22 @@ def run_layers(settings: CurveSettings, store: FeatureStore, context: RunContext
     ]
     total = sum(curve.total_steps() for curve in curves)
     with context.progress(total, label="attribute", unit="steps") as progress:
+        progress.say(_announced(curves, total))
         for curve in curves:
             curve.complete(progress)
     return LayerCurves(settings, splits, tuple(curves))
+
+
+def _announced(curves: Sequence[DataCurve], total: int) -> str:
+    """Return what a run is going to do; how long it takes is known after the first steps."""
+    main = curves[0]
+    names = ", ".join(model.name for model in main.models)
+    shares = ", ".join(f"{100 * fraction:g} %" for fraction in main.fractions)
+    layers = f" on {len(curves)} layers" if len(curves) > 1 else ""
+    return (
+        f"attribute: {total:,} steps to train {names} at {shares} of the training images{layers}; --steps, "
+        f"--fractions and --trials make it shorter, and with -o an interrupted run resumes"
+    )
 
 
 def main_layer(report: Report) -> Report:

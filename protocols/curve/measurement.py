@@ -42,7 +42,8 @@ class Measurement:
         scored, synthetic = fitted.score(query), self.store.synthetic[query]
         sets = query_sets(self.store.source[query], synthetic, self.store.column("dataset")[query])
         families = {queried.source: family_of(queried.source, self.settings.families) for queried in sets[1:]}
-        measured = measure(scored.scores, synthetic, sets, METRICS)
+        least = self.settings.fewest_natural
+        measured = measure(scored.scores, synthetic, sets, METRICS, fewest_natural=least)
         threshold = self._validation_threshold(subset, fitted)
         if threshold is not None:
             measured |= {
@@ -55,7 +56,8 @@ class Measurement:
         return FinishedPoint(
             head=fitted.head,
             values=add_means(measured, families) | own,
-            n_query=count(sets, families),
+            n_query=count(sets, families, np.ones_like(synthetic)),
+            n_natural=count(sets, families, ~synthetic),
             n_support=len(subset.rows),
             support=_digest(subset.rows),
             steps=fitted.steps,

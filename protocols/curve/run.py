@@ -189,6 +189,7 @@ def rows_of(points: Sequence[FinishedPoint], about: Mapping[str, Any], choices: 
             metric=metric,
             n_support=first.n_support,
             n_query=first.n_query[source],
+            n_natural=first.n_natural[source],
             values=tuple(values),
             choices=tuple(choices),
         )

@@ -11,6 +11,7 @@ from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.protocols.curve.split import Split, SplitRule
 from fewshot.protocols.trials.layers import keys_to_score
 from fewshot.reconstruction.training_settings import TrainingSettings
+from fewshot.stats.metrics import FEWEST_NATURAL
 
 _HOW_IT_IS_COMPUTED = ("side_by_side", "fit_on", "references", "fractions", "trials", "backbone", "layer")
 
@@ -32,6 +33,7 @@ class CurveSettings:
         training: how encoder-decoders and classifiers are trained.
         families: generator -> family, where it is not known or wrong.
         seed: what all draws follow from.
+        fewest_natural: with fewer natural images in a query set, no TPR at 5 % FPR is given.
         device: where to train. side_by_side: how many trials train at once.
     """
 
@@ -49,6 +51,7 @@ class CurveSettings:
     seed: int = 0
     device: str = "cpu"
     side_by_side: int = 1
+    fewest_natural: int = FEWEST_NATURAL
 
     @property
     def chooses_by_validation(self) -> bool:

@@ -7,9 +7,7 @@ from typing import Any
 from fewshot.heads.base import Head
 from fewshot.protocols.trials.selection import FOLDS, folds_of
 from fewshot.protocols.trials.trials import Trials
-from fewshot.stats.metrics import FPR, Tpr
-
-_FEWEST_NATURAL = round(1 / FPR)  # below so many natural images the rate next to 5 % is 0 %
+from fewshot.stats.metrics import FEWEST_NATURAL, FPR, Tpr
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,8 @@ class Applied:
     why: str
 
     def __str__(self) -> str:
+        if self.applied is None:
+            return f"{self.option}: {self.given} was given and not applied, for {self.why}"
         return f"{self.option}: {self.given} was given and {self.applied} applied, for {self.why}"
 
 
@@ -71,10 +71,14 @@ def of_folds(layer: Sequence[str], trials: Trials, shots: Sequence[int]) -> Iter
             )
 
 
-def of_false_positive_rate(trials: Trials, tpr: Tpr) -> Iterator[Applied]:
-    """Yield the rate at which the true-positive rate is measured where 5 % of the natural images is no image."""
+def of_false_positive_rate(trials: Trials, tpr: Tpr, *, fewest_natural: int) -> Iterator[Applied]:
+    """Yield the rate at which the true-positive rate is measured where 5 % of the natural images is no image.
+
+    Args:
+        fewest_natural: with fewer in a query the measure is not given at all, of which ``tpr_caveats`` tells.
+    """
     fewest = min(int((~trials.synthetic[drawn.query]).sum()) for drawn in trials.draws)
-    if tpr == "at-most" and fewest < _FEWEST_NATURAL:
+    if tpr == "at-most" and fewest_natural <= fewest < FEWEST_NATURAL:
         yield Applied(
             "FPR of tpr_at_5_fpr", FPR, 0.0, f"a query has {fewest} natural images, of which 5 % is less than one"
         )

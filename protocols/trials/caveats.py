@@ -6,19 +6,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from fewshot.draws.episodes import Draw, Pool
-from fewshot.protocols.trials.measures import MACRO, POOLED, IntervalKind
+from fewshot.protocols.trials.intervals import (
+    ENOUGH_TRIALS,
+    FEW_IMAGES,
+    LEAST_IMAGES,
+    MANY_TRIALS,
+    IntervalKind,
+    covers,
+)
+from fewshot.protocols.trials.measures import MACRO, POOLED, TPR_AT_5
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import PRETRAINED, Row
+from fewshot.stats.intervals import ENOUGH_DRAWS
+from fewshot.stats.metrics import FEWEST_NATURAL
 
 INVERTED_BELOW = 0.4
+MOST_LISTED = 4  # sources with few images that a warning names
 _NATURAL_NAME = re.compile(r"(?<![a-z])(cam|camera|photo(graph)?s?|real|natural|nature|web)(?![a-z])")
-# Where the simulation of docs/experiments/coverage.md found 93 to 97 %:
-NEAR_ONE = 0.98
-NEAR_ONE_OF_FEW = 0.9  # with fewer than MANY_TRIALS
-NEAR_ONE_OF_TWO_WAY = 0.995
-ENOUGH_TRIALS, MANY_TRIALS = 30, 100
-LEAST_IMAGES = 20
-LEAST_ERRORS = 2.0  # images of the scarcer class on the wrong side, about, for DeLong's interval
 
 
 def draw_caveats(draws: Sequence[Draw]) -> list[str]:
@@ -56,7 +60,7 @@ def row_caveats(rows: Sequence[Row], images: Pool) -> list[str]:
     detectors, inverted = ({row.backbone for row, _ in part} for part in (means, wrong))
     if wrong and (doubt := _doubted_labels(len(inverted), len(detectors), images)):
         notes.append(f"the labels may be inverted (natural = 0, synthetic = 1): {doubt}; look at some images")
-    return [*dict.fromkeys(notes), *_macro_caveats(rows), *oracle_caveats(rows)]
+    return [*dict.fromkeys(notes), *_macro_caveats(rows), *tpr_caveats(rows), *oracle_caveats(rows)]
 
 
 def _macro_caveats(rows: Sequence[Row]) -> list[str]:
@@ -69,6 +73,23 @@ def _macro_caveats(rows: Sequence[Row]) -> list[str]:
     return [
         f"no average over generators (macro){shots} in {count} trials: a generator has no image left to query"
         for shots, count in lacking.items()
+    ]
+
+
+def tpr_caveats(rows: Sequence[Row]) -> list[str]:
+    """Return why no TPR at 5 % FPR is given where another measure of the same draw is."""
+    measured = {row.setting: row for row in rows if row.metric == "auroc"}
+    withheld = [
+        row.n_natural
+        for row in rows
+        if row.metric == TPR_AT_5 and row.n_natural is not None and row.setting in measured and row.source != MACRO
+        if (np.isnan(row.values) & ~np.isnan(measured[row.setting].values)).any()
+    ]
+    if not withheld:
+        return []
+    return [
+        f"no TPR at 5 % FPR (n/a): {min(withheld)} natural images are queried, of which 5 % is less than one; it takes "
+        f"{FEWEST_NATURAL}"
     ]
 
 
@@ -94,50 +115,68 @@ def oracle_caveats(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def interval_caveats(rows: Sequence[Row], trials: Trials, *, kind: IntervalKind) -> list[str]:
-    """Return which 95 % intervals of an AUROC may cover less, by the simulation in docs/experiments/coverage.md.
+def interval_caveats(rows: Sequence[Row], trials: Trials, *, wanted: IntervalKind) -> list[str]:
+    """Return how few images are queried, and which 95 % intervals of an AUROC may cover less than they say.
 
     Args:
         rows: of a report.
         trials: that they were measured on.
-        kind: of interval, where a row has another than Student's over the trials.
+        wanted: the kind of interval that was wanted.
     """
-    few = MANY_TRIALS if kind == "two-way" else ENOUGH_TRIALS
-    if kind != "delong" and 1 < len(trials) < few:
-        return [
+    measured = [row for row in rows if row.metric == "auroc"]
+    notes = _few_images(measured, wanted, draws=len(trials))
+    few = MANY_TRIALS if any(row.interval_kind == "two-way" for row in measured) else ENOUGH_TRIALS
+    if wanted != "delong" and 1 < len(trials) < few:
+        notes.append(
             f"{len(trials)} draws are too few for 95 % intervals that cover 93 to 97 % (docs/experiments/coverage.md); "
             f"take {few} or more"
-        ]
-    natural = float(np.mean([np.count_nonzero(~trials.synthetic[drawn.query]) for drawn in trials.draws]))
+        )
+        return notes
+    return notes + _doubted_intervals(measured, draws=len(trials))
+
+
+def _few_images(rows: Sequence[Row], wanted: IntervalKind, *, draws: int) -> list[str]:
+    """Return of how few images of a class some query sets are, and what that makes of their intervals."""
+    small = [row for row in rows if row.source != MACRO and row.scarcest is not None and row.scarcest < FEW_IMAGES]
+    if not small:
+        return []
+    spans = {
+        "auto": "intervals of the AUROC span draws and images (two-way), and other measures have none, for intervals "
+        "over draws alone say nothing of other images",
+        "trials": "intervals over draws alone say nothing of other images; --interval two-way spans both",
+        "two-way": "intervals are wide for want of images, not of draws",
+        "delong": "intervals are wide for want of images",
+    }
+    why = spans[wanted] if wanted != "auto" or draws >= ENOUGH_DRAWS else "they say little of other images"
+    return [f"{_counted(small)} queried: {why} (docs/concepts/intervals.md)"]
+
+
+def _counted(small: Sequence[Row]) -> str:
+    """Return how many images are queried, for a sentence: of all sources, or of those that have few by themselves."""
+    pooled = next((row for row in small if row.source == POOLED), None)
+    if pooled is not None:
+        natural = pooled.n_natural or 0
+        return f"{natural} natural and {pooled.n_query - natural} synthetic images"
+    counts = [f"{row.scarcest} of {row.source}" for row in {row.source: row for row in small}.values()]
+    more = f" and {len(counts) - MOST_LISTED} more sources with few" if len(counts) > MOST_LISTED else ""
+    return f"fewer than {FEW_IMAGES} images of a class ({', '.join(counts[:MOST_LISTED])}{more})"
+
+
+def _doubted_intervals(rows: Sequence[Row], *, draws: int) -> list[str]:
     doubted: dict[str, list[str]] = {}
     for row in rows:
-        if row.metric != "auroc" or row.head == PRETRAINED or row.source == MACRO:
+        if row.source == MACRO or (row.head == PRETRAINED and row.interval_kind is None):
             continue
-        summary = row.summary()
-        scarcest = min(natural, row.n_query - natural)
-        sure = covers(kind if row.interval else "trials", summary.mean, trials=len(trials), scarcest=scarcest)
+        summary, scarcest = row.summary(), row.scarcest or 0
+        sure = covers(row.interval_kind or "trials", summary.mean, trials=draws, scarcest=scarcest)
         if not sure and not np.isnan(summary.low):
             doubted.setdefault(_what(row), []).append(f"{row.source} {summary.mean:.3f}")
     return [
         f"{what}: the 95 % interval may cover less than 95 % of the time for AUROC {', '.join(dict.fromkeys(which))}: "
-        f"near 1 it needs more draws or images (docs/experiments/coverage.md)"
+        f"near 1, or with fewer than {LEAST_IMAGES} images of a class, it needs more draws or images "
+        f"(docs/experiments/coverage.md)"
         for what, which in doubted.items()
     ]
-
-
-def covers(kind: IntervalKind, auroc: float, *, trials: int, scarcest: float) -> bool:
-    """Return whether a 95 % interval covered 93 to 97 % in simulation; see ``benchmarks/coverage.py``.
-
-    Args:
-        auroc: the mean that the interval is of.
-        trials: number of draws.
-        scarcest: number of queried images of the class that has fewer.
-    """
-    if kind == "delong":
-        return scarcest * (1 - auroc) >= LEAST_ERRORS
-    if kind == "two-way":
-        return auroc <= NEAR_ONE_OF_TWO_WAY and trials >= MANY_TRIALS and scarcest >= LEAST_IMAGES
-    return trials >= ENOUGH_TRIALS and auroc <= (NEAR_ONE if trials >= MANY_TRIALS else NEAR_ONE_OF_FEW)
 
 
 def _what(row: Row) -> str:

@@ -12,13 +12,14 @@ from fewshot.core.progress import Progress
 from fewshot.embeddings.layer_key import LOGIT, LayerKey
 from fewshot.heads.base import Head
 from fewshot.protocols.trials.head_solver import BATCHED, HeadSolver
+from fewshot.protocols.trials.intervals import IntervalKind, spans_images, with_intervals
 from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, keys_to_score
-from fewshot.protocols.trials.measures import IntervalKind, RowFields, measure, with_intervals
+from fewshot.protocols.trials.measures import Measures, RowFields, measure
 from fewshot.protocols.trials.selection import KNN, Candidate, Choice, choose, score_best_k
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import PRETRAINED, Row
 from fewshot.results.scores import name_of_scores
-from fewshot.stats.metrics import Tpr
+from fewshot.stats.metrics import FEWEST_NATURAL, Tpr
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class HeadSweep:
         shots: shot counts.
         layer: names of layers, ``fixed``, ``all``, ``support-cv``, ``oracle``.
         solver: how heads are fitted.
-        tpr, interval, seed: how scores are measured, see ``measure`` and ``with_intervals``.
+        tpr, fewest_natural, interval, seed: how scores are measured, see ``measure`` and ``with_intervals``.
         best_k_up_to: measure the head ``knn`` also with the k that is best on query labels, up to this; None: not.
     """
 
@@ -54,7 +55,8 @@ class HeadSweep:
     layer: tuple[str, ...] = ("fixed",)
     solver: HeadSolver = BATCHED
     tpr: Tpr = "at-most"
-    interval: IntervalKind = "trials"
+    fewest_natural: int = FEWEST_NATURAL
+    interval: IntervalKind = "auto"
     seed: int = 0
     best_k_up_to: int | None = None
 
@@ -96,16 +98,26 @@ class HeadSweep:
             yield head, shared if like_others else self.trials.pool.for_head(head, key)
 
     def _candidate(self, key: LayerKey, head: Head, shots: int, scores: FloatArray, features: FloatArray) -> Candidate:
-        measures = measure(self.trials, scores, tpr=self.tpr)
-        measures = with_intervals(measures, self.trials, scores, kind=self.interval, shots=shots, seed=self.seed)
-        return Candidate(key, head, measures, self._best_k(key, head, shots, features))
+        return Candidate(key, head, self._measured(scores), self._best_k(key, head, shots, features))
+
+    def _measured(self, scores: FloatArray) -> Measures:
+        """Return the measures of scores (T, n), with the scores where an interval over images needs them."""
+        found = measure(self.trials, scores, tpr=self.tpr, fewest_natural=self.fewest_natural)
+        return replace(found, scores=scores) if spans_images(found, self.trials, self.interval) else found
+
+    def _rows_of(self, measures: Measures, fields: RowFields) -> list[Row]:
+        """Return the rows of some measures, with the intervals that are wanted."""
+        if measures.scores is None:
+            return measures.rows(fields)
+        options: dict[str, Any] = {"wanted": self.interval, "shots": fields.shots, "seed": self.seed}
+        return with_intervals(measures, self.trials, measures.scores, **options).rows(fields)
 
     def _best_k(self, key: LayerKey, head: Head, shots: int, features: FloatArray) -> Choice | None:
         if self.best_k_up_to is None or head.name != KNN:
             return None
         largest, tpr = self.best_k_up_to, self.tpr
         scores, ks = score_best_k(head, self.trials, features, shots, largest=largest, tpr=tpr)
-        return Choice(measure(self.trials, scores, tpr=tpr), tuple(f"{key.layer} k={k}" for k in ks))
+        return Choice(self._measured(scores), tuple(f"{key.layer} k={k}" for k in ks))
 
     def _rows(self, backbone: str, candidates: dict[tuple[str, int], list[Candidate]]) -> Iterator[Row]:
         for head in self.heads:
@@ -121,17 +133,17 @@ class HeadSweep:
         for candidate in candidates:
             if is_reported_fixed(candidate.key.layer, self.layer, default=default):
                 own = replace(fields, key=candidate.key)
-                yield from candidate.measures.rows(own)
+                yield from self._rows_of(candidate.measures, own)
                 if candidate.best:
                     best = replace(own, selection="oracle", choices=candidate.best.labels)
-                    yield from candidate.best.measures.rows(best)
+                    yield from self._rows_of(candidate.best.measures, best)
 
     def _chosen_rows(self, fields: RowFields, candidates: Sequence[Candidate]) -> Iterator[Row]:
         for selection in CHOSEN:
             if selection in self.layer:
                 default = self._default(fields)
                 found = choose(selection, candidates, self.trials, fields.shots, default=default, solver=self.solver)
-                yield from found.measures.rows(fields.chosen(selection, found.labels))
+                yield from self._rows_of(found.measures, fields.chosen(selection, found.labels))
 
     def _default(self, fields: RowFields) -> str:
         return self.trials.pool.support_store.default_layer(fields.key.backbone)
@@ -141,4 +153,4 @@ class HeadSweep:
         scores = self.trials.pretrained_scores(backbone)
         if scores is None:
             return []
-        return measure(self.trials, scores, tpr=self.tpr).rows(RowFields(LayerKey(backbone, LOGIT), PRETRAINED))
+        return self._rows_of(self._measured(scores), RowFields(LayerKey(backbone, LOGIT), PRETRAINED))

@@ -2,23 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot.core.arrays import Float64Array, FloatArray, IntArray
-from fewshot.core.errors import OptionError
 from fewshot.embeddings.layer_key import LayerKey
 from fewshot.protocols.trials.pool import EvaluationPool
 from fewshot.protocols.trials.trials import Trials
-from fewshot.results.row import Row, Selection
-from fewshot.stats.intervals import Interval, delong_interval
-from fewshot.stats.metrics import METRICS, Ranked, Tpr
-from fewshot.stats.two_way import two_way_bootstrap
+from fewshot.results.row import ImageInterval, Row, Selection
+from fewshot.stats.metrics import FEWEST_NATURAL, METRICS, Ranked, Tpr
 
-IntervalKind = Literal["trials", "two-way", "delong"]
 POOLED, MACRO = "all", "macro"
+TPR_AT_5 = "tpr_at_5_fpr"
 QuerySetName = tuple[str, str]  # (data set, source)
 
 
@@ -61,6 +58,15 @@ class RowFields:
 
 
 @dataclass(frozen=True)
+class SetInterval:
+    """The 95 % interval of one measure of one query set, and what it spans; NaN where none can be given."""
+
+    low: float
+    high: float
+    kind: ImageInterval | None
+
+
+@dataclass(frozen=True)
 class Measures:
     """Every measure of one way of scoring, a value per trial.
 
@@ -68,13 +74,19 @@ class Measures:
         values: (data set, source) -> metric -> (T,) float64; NaN where a trial has no such image left.
         queries: (data set, source) -> number of images queried, averaged over trials.
         naturals: (data set, source) -> how many of them are natural.
-        intervals: (data set, source) -> interval of the mean AUROC, where it is not Student's over the trials.
+        intervals: (data set, source, metric) -> interval of the mean, where it is not Student's over the trials.
+        scores: (T, n) that they are of, where such intervals may yet be wanted; else None.
     """
 
     values: Mapping[QuerySetName, Mapping[str, Float64Array]]
     queries: Mapping[QuerySetName, int]
     naturals: Mapping[QuerySetName, int]
-    intervals: Mapping[QuerySetName, Interval] = field(default_factory=dict)
+    intervals: Mapping[tuple[str, str, str], SetInterval] = field(default_factory=dict)
+    scores: FloatArray | None = None
+
+    def scarcest(self, name: QuerySetName) -> int:
+        """Return how many images a query set has of the class that has fewer."""
+        return min(self.naturals[name], self.queries[name] - self.naturals[name])
 
     def pooled(self, metric: str = "auroc") -> Float64Array:
         """Return (T,) of the pooled query set."""
@@ -91,48 +103,15 @@ class Measures:
                 n_query=self.queries[dataset, source],
                 n_natural=self.naturals[dataset, source],
                 values=tuple(float(value) for value in found),
-                interval=self._interval((dataset, source), metric),
+                **self._interval(dataset, source, metric),
             )
             for (dataset, source), by_metric in self.values.items()
             for metric, found in by_metric.items()
         ]
 
-    def _interval(self, name: QuerySetName, metric: str) -> tuple[float, float] | None:
-        found = self.intervals.get(name) if metric == "auroc" else None
-        return None if found is None else (found.low, found.high)
-
-
-def with_intervals(
-    measures: Measures, trials: Trials, scores: FloatArray, *, kind: IntervalKind, shots: int, seed: int
-) -> Measures:
-    """Return the measures with the intervals wanted of the AUROC: pooled, and each generator against all naturals.
-
-    Args:
-        scores: (T, n).
-        kind: ``trials`` (as they are), ``two-way`` over draws and images, or ``delong`` over the query images of a
-            single draw.
-        shots: the shot count that the scores are of.
-        seed: of the bootstrap.
-
-    Raises:
-        OptionError: DeLong of several trials.
-    """
-    if kind == "trials":
-        return measures
-    if kind == "delong" and len(trials) > 1:
-        raise OptionError(f"--interval delong is of a single draw, and there are {len(trials)}; add --trials 1")
-    masks, images = trials.masks(shots), trials.pool.images
-    found = {}
-    for dataset, source in measures.values:
-        if dataset != trials.pool.title or source == MACRO:
-            continue
-        query = masks.query & (~images.synthetic | (images.source == source) | (source == POOLED))
-        if kind == "two-way":
-            found[dataset, source] = two_way_bootstrap(scores, replace(masks, query=query), seed=seed)
-        else:
-            sides = (scores[0, query[0] & (images.synthetic == side)].astype(np.float64) for side in (False, True))
-            found[dataset, source] = delong_interval(*sides)
-    return replace(measures, intervals=found)
+    def _interval(self, dataset: str, source: str, metric: str) -> dict[str, Any]:
+        found = self.intervals.get((dataset, source, metric))
+        return {} if found is None else {"interval": (found.low, found.high), "interval_kind": found.kind}
 
 
 def pick(candidates: Sequence[Measures], chosen: IntArray) -> Measures:
@@ -145,13 +124,25 @@ def pick(candidates: Sequence[Measures], chosen: IntArray) -> Measures:
         }
         for name, by_metric in candidates[0].values.items()
     }
-    return Measures(values, candidates[0].queries, candidates[0].naturals)
+    scores = [candidate.scores for candidate in candidates if candidate.scores is not None]
+    taken = None
+    if len(scores) == len(candidates):
+        taken = np.stack([scores[number][trial] for number, trial in zip(chosen, trials, strict=True)])
+    return Measures(values, candidates[0].queries, candidates[0].naturals, scores=taken)
 
 
-def measure(trials: Trials, scores: FloatArray, *, tpr: Tpr = "at-most") -> Measures:
-    """Measure the scores (T, n) of every trial on its own query set."""
+def measure(
+    trials: Trials, scores: FloatArray, *, tpr: Tpr = "at-most", fewest_natural: int = FEWEST_NATURAL
+) -> Measures:
+    """Measure the scores (T, n) of every trial on its own query set.
+
+    Args:
+        tpr: at which point of the ROC curve the TPR at 5 % FPR is read.
+        fewest_natural: below so many natural images it is NaN.
+    """
     names = _query_sets(trials.pool)
-    found = [_measure_trial(trials.pool, names, drawn.query, scores[t], tpr) for t, drawn in enumerate(trials.draws)]
+    rule = _TprRule(tpr, fewest_natural)
+    found = [_measure_trial(trials.pool, names, drawn.query, scores[t], rule) for t, drawn in enumerate(trials.draws)]
     missing = (0, 0, dict.fromkeys(METRICS, float("nan")))
     of_trials = {name: [measured.get(name, missing) for measured in found] for name in names}
     return Measures(
@@ -168,12 +159,24 @@ def _mean(counts: Sequence[int]) -> int:
     return round(float(np.mean(counts)))
 
 
+@dataclass(frozen=True)
+class _TprRule:
+    """How the TPR at 5 % FPR is read, and of how many natural images at least."""
+
+    at: Tpr
+    fewest_natural: int
+
+    def measures(self, part: Ranked, *, natural: int) -> dict[str, float]:
+        values = {metric: part.measure(metric, tpr=self.at) for metric in METRICS}
+        return values if natural >= self.fewest_natural else {**values, TPR_AT_5: float("nan")}
+
+
 # Of one trial: images queried, how many of them are natural, and value by metric.
 _Measured = dict[QuerySetName, tuple[int, int, dict[str, float]]]
 
 
 def _measure_trial(
-    pool: EvaluationPool, names: Sequence[QuerySetName], query: IntArray, scores: FloatArray, tpr: Tpr
+    pool: EvaluationPool, names: Sequence[QuerySetName], query: IntArray, scores: FloatArray, tpr: _TprRule
 ) -> _Measured:
     found: _Measured = {}
     for dataset in dict.fromkeys(dataset for dataset, _ in names):
@@ -184,7 +187,7 @@ def _measure_trial(
 
 
 def _measure_dataset(
-    pool: EvaluationPool, dataset: str, sources: Sequence[str], query: IntArray, scores: FloatArray, tpr: Tpr
+    pool: EvaluationPool, dataset: str, sources: Sequence[str], query: IntArray, scores: FloatArray, tpr: _TprRule
 ) -> _Measured:
     """Return the measures of one data set's sources; none where the query lacks a class."""
     synthetic, source = pool.images.synthetic[query], pool.images.source[query]
@@ -196,8 +199,7 @@ def _measure_dataset(
     for name in sources:
         part = None if name == MACRO else _part(ranked, source[synthetic], name)
         if part is not None:
-            values = {metric: part.measure(metric, tpr=tpr) for metric in METRICS}
-            found[dataset, name] = natural + len(part.synthetic), natural, values
+            found[dataset, name] = natural + len(part.synthetic), natural, tpr.measures(part, natural=natural)
     if MACRO in sources:
         each = [values for (_, name), (_, _, values) in found.items() if name != POOLED]
         whole = len(each) == len(set(sources) - {POOLED, MACRO})  # otherwise it would be the average of others

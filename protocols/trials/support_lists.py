@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from fewshot.core.errors import InputError
+from fewshot.core.looked_for import why_unread
 from fewshot.core.regular_files import read_regular
 from fewshot.results.report import Report
 
@@ -22,7 +23,9 @@ def read_supports(path: Path) -> list[list[str]]:
         content = read_regular(path, limit=MOST_BYTES)
         lists = _of_json(content) if path.suffix == ".json" else _of_lines(content)
     except OSError as error:
-        raise InputError(f"the support file {path} cannot be read ({error}); give a file that exists") from error
+        raise InputError(
+            f"the support file {path} cannot be read ({why_unread(path, error)}); give a file that exists"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"the support file {path} holds no lists of sample keys ({error}); give a report, or JSON lists of keys"

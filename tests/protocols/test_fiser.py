@@ -451,3 +451,22 @@ def test_what_the_batched_solver_cannot_solve_is_solved_one_by_one(path: Path, m
     expected = fewshot.adapt(path, solver="sklearn", **options)
     monkeypatch.setattr("fewshot.solvers.dual.ROUNDS", 1)
     assert fewshot.adapt(path, **options).compare(expected).equal
+
+
+def test_the_average_over_five_sources_is_left_out_where_one_of_the_five_is_left(tmp_path: Path) -> None:
+    samples = toy_samples(400)
+    synthetic = samples["synthetic"].to_numpy()
+    number = np.cumsum(synthetic) - 1
+    names = np.where(number < 100, "large", np.char.add("small", (number % 4).astype(str)))
+    five = samples.assign(source=np.where(synthetic, names, "photos"))
+    kept = five[~synthetic | (five["source"] == "large") | (five.groupby("source").cumcount() < 12)]
+    path = toy_store(tmp_path / "five.h5", samples=kept.reset_index(drop=True))
+    shots: dict[str, Any] = {"per": "source", "trials": 2, "backbone": "net"}
+    some, all_used = (fewshot.adapt(path, shots=n, **shots) for n in (10, 12))
+    means = {row.source: row.summary().mean for row in some.where(head="svm", metric="auroc")}
+    each = [value for source, value in means.items() if source not in ("all", "macro")]
+    assert len(each) == 5
+    assert means["macro"] == pytest.approx(np.mean(each))
+    left = {row.source: np.isfinite(row.values).all() for row in all_used.where(head="svm", metric="auroc")}
+    assert [source for source, there in left.items() if there] == ["all", "large"]
+    assert any("no average over generators (macro) at 12 shots in 2 trials" in note for note in all_used.warnings)

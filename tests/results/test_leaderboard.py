@@ -1,5 +1,7 @@
 """The table over backbones and what it says of the paper's claim, on numbers chosen by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from fewshot.results.leaderboard import leaderboard, leaderboard_table, paper_comparison
@@ -64,3 +66,10 @@ def test_a_detector_with_several_heads_and_shots_counts_once() -> None:
     assert "+0.2500 AUROC, averaged over 2 detectors with a pretrained head" in own_head
     alone = paper_comparison(leaderboard(_report(_row("npr", "pretrained", 0.6), _row("npr", "svm", 0.7, 0.8))))
     assert "averaged over 1 detector with" in alone[1]
+
+
+def test_one_detector_with_twelve_rows_of_heads_and_shots_is_one_detector() -> None:
+    rows = [replace(_row("npr", head, 0.7), shots=shots) for head in ("svm", "knn", "lda") for shots in (1, 5, 10, 50)]
+    assert len(rows) == 12
+    _, own_head, _ = paper_comparison(leaderboard(_report(_row("npr", "pretrained", 0.6), *rows)))
+    assert "+0.1000 AUROC, averaged over 1 detector with a pretrained head" in own_head

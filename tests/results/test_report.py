@@ -154,3 +154,18 @@ def test_the_bounded_interval_of_a_mean_covers_at_its_confidence() -> None:
     draws = np.random.default_rng(0).beta(18, 2, (4000, 20))
     covered = [found.low <= 0.9 <= found.high for found in map(draws_interval, draws)]
     assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_three_trials_have_no_interval_and_not_that_of_minus_0_380_to_1_254() -> None:
+    values = (0.108, 0.437, 0.766)
+    student = mean_interval(values)
+    assert (round(student.low, 3), round(student.high, 3)) == (-0.380, 1.254)
+    row = _row(values)
+    assert (np.isnan(row.summary().low), np.isnan(row.summary().high)) == (True, True)
+    assert spread_in_words([row]) == "all 3 draws"
+    table = Report("fiser", {}, (row,)).table()
+    assert "n/a" in table
+    assert "1.254" not in table
+    many = _row((*values,) * 4).summary()
+    assert 0 < many.low < many.mean < many.high < 1
+    assert spread_in_words([_row(values[:1])]) == "one draw"

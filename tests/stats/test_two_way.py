@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from fewshot.stats import student
 from fewshot.stats.intervals import mean_interval
 from fewshot.stats.two_way import TrialMasks, two_way_bootstrap, two_way_difference
-
-from fewshot.stats.two_way import _Ranked  # isort: skip
 
 
 def _pool(trials: int, noise: float, *, seed: int) -> tuple[np.ndarray, TrialMasks]:
@@ -21,20 +20,6 @@ def _pool(trials: int, noise: float, *, seed: int) -> tuple[np.ndarray, TrialMas
     return scores, TrialMasks(np.ones_like(scores, bool), synthetic, np.zeros_like(scores, bool))
 
 
-@pytest.mark.parametrize("decimals", [1, 6])
-def test_weighted_auroc_equals_that_of_repeated_images(decimals: int) -> None:
-    generator = np.random.default_rng(1)
-    synthetic = np.arange(25) % 2 == 1
-    scores = np.round(generator.normal(size=(3, 25)) + synthetic, decimals)
-    counts, query = generator.integers(0, 4, 25), generator.random((3, 25)) < 0.8
-    found = _Ranked.of(scores, query, synthetic).auroc(counts)
-    expected = [
-        roc_auc_score(np.repeat(synthetic, counts * masks), np.repeat(row, counts * masks))
-        for row, masks in zip(scores, query, strict=True)
-    ]
-    np.testing.assert_allclose(found, expected, atol=1e-12)
-
-
 def test_interval_over_images_is_wider_than_that_of_trials_alone() -> None:
     scores, masks = _pool(20, 0.05, seed=2)
     interval = two_way_bootstrap(scores, masks, seed=0, resamples=400)
@@ -44,9 +29,25 @@ def test_interval_over_images_is_wider_than_that_of_trials_alone() -> None:
     assert interval.high - interval.low > 5 * (trials.high - trials.low)
 
 
-def test_perfect_separation_has_no_interval() -> None:
-    masks = TrialMasks(np.ones((3, 8), bool), np.arange(8) >= 4, np.zeros((3, 8), bool))
-    assert np.isnan(two_way_bootstrap(np.tile(np.arange(8.0), (3, 1)), masks, seed=0).low)
+def test_perfect_separation_of_few_images_is_not_certain() -> None:
+    lows = []
+    for images in (8, 40):
+        query = np.ones((30, images), bool)
+        masks = TrialMasks(query, np.arange(images) >= images // 2, np.zeros_like(query))
+        found = two_way_bootstrap(np.tile(np.arange(float(images)), (30, 1)), masks, seed=0)
+        assert found.high == pytest.approx(1.0)
+        lows.append(found.low)
+    four, twenty = (1 / (1 + student.quantile(0.975, n - 1) ** 2 / (2.5 * n)) for n in (4, 20))  # Wilson's
+    assert lows == pytest.approx([four, twenty])
+
+
+def test_a_head_near_one_has_an_interval_that_says_something() -> None:
+    generator = np.random.default_rng(6)
+    synthetic = np.arange(20) >= 10
+    scores = np.broadcast_to(generator.normal(size=20) + 2.5 * synthetic, (100, 20))
+    query = generator.random((100, 20)) < 0.9
+    found = two_way_bootstrap(scores, TrialMasks(query, synthetic, np.zeros_like(query)), seed=0)
+    assert 0.5 < found.low < 0.9 < found.high <= 1
 
 
 def test_difference_of_a_head_with_itself_is_none() -> None:
@@ -78,17 +79,18 @@ def test_difference_is_found_at_its_level() -> None:
 
 def test_variance_of_supports_drawn_from_the_queried_pool_is_seen() -> None:
     """Pools differ in where their classes' means lie: heads fitted on them and masks on them gain from it alike."""
-    covered = {"with supports": 0, "without": 0}
+    covered, widths = 0, []
     means = [_mean_of_pool(np.random.default_rng([1, seed]), trials=5)[0] for seed in range(1500)]
     truth = float(np.mean(means))
     for seed in range(100):
         _, scores, masks = _mean_of_pool(np.random.default_rng([2, seed]), trials=100)
         blind = replace(masks, support=np.zeros_like(masks.support))
-        for name, told in (("with supports", masks), ("without", blind)):
-            interval = two_way_bootstrap(scores, told, seed=seed, resamples=80)
-            covered[name] += interval.low <= truth <= interval.high
-    assert covered["with supports"] >= 90
-    assert covered["without"] <= 88
+        found, unaware = (two_way_bootstrap(scores, told, seed=seed, resamples=80) for told in (masks, blind))
+        covered += found.low <= truth <= found.high
+        widths.append([found.high - found.low, unaware.high - unaware.low])
+    aware, unaware_of_it = np.mean(widths, axis=0)
+    assert covered >= 90
+    assert aware > 1.1 * unaware_of_it, (aware, unaware_of_it)
 
 
 def _mean_of_pool(generator: np.random.Generator, *, trials: int) -> tuple[float, np.ndarray, TrialMasks]:

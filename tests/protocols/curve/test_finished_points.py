@@ -14,6 +14,7 @@ POINT = FinishedPoint(
     head="acm:natural, held-out",
     values={("all", "auroc"): 0.75, ("gan", "f1"): math.nan},
     n_query={"all": 8, "gan": 5},
+    n_natural={"all": 4, "gan": 4},
     n_support=4,
     support="ab" * 32,
     steps=20,
