@@ -75,7 +75,7 @@ def few_shots(store: FeatureStore, folder: Path, *, trials: int, seed: int) -> F
         OutputError: a report cannot be written.
     """
     options: dict[str, Any] = {"backbone": BACKBONE, "group": "group", "seed": seed}
-    drawn = options | {"trials": trials}
+    drawn: dict[str, Any] = options | {"trials": trials}
     new = adapt_and_save(
         [store.path],
         out=folder / AFTER,
