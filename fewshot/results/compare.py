@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from fewshot.results.comparison import compare_across, compare_within
+from fewshot.results.comparison import best_across, compare_across, compare_best, compare_within
 from fewshot.results.report import Report
 
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    report: Report, other: Report | None = None, *, metric: str = "auroc", source: str = "all"
+    report: Report, other: Report | None = None, *, metric: str = "auroc", source: str = "all", every: bool = False
 ) -> "pd.DataFrame":
     """Compare backbones and heads on the same draws: within a report, or with another that was drawn alike.
 
@@ -19,6 +19,7 @@ def compare(
 
     Args:
         report, other: few-shot reports. metric: which measure. source: of all images queried, or of one generator.
+        every: every pair; otherwise, as the command does, the best of every backbone against those next to it.
 
     Returns:
         One line per pair: ``first, second, setting, interval, difference, low, high, p, p_holm, p_query_overlap,
@@ -29,9 +30,8 @@ def compare(
     """
     import pandas as pd
 
-    found = (
-        compare_within(report, metric=metric, source=source)
-        if other is None
-        else compare_across(report, other, metric=metric, source=source)
-    )
+    if other is None:
+        found = (compare_within if every else compare_best)(report, metric=metric, source=source)
+    else:
+        found = (compare_across if every else best_across)(report, other, metric=metric, source=source)
     return pd.DataFrame([one.to_json() for one in found])

@@ -188,7 +188,8 @@ def _require_drawn_alike(first: Report, second: Report) -> None:
 
 
 def _wanted(report: Report, metric: str, source: str, *, with_scores: bool) -> list[Row]:
-    found = report.where(metric=metric, source=source)
+    """Return the rows to compare; those that no trial has a value of take no part."""
+    found = [row for row in report.where(metric=metric, source=source) if not np.isnan(row.values).all()]
     return [row for row in found if row.head != PRETRAINED or not with_scores]
 
 

@@ -7,7 +7,7 @@ from fewshot.results.comparison import Comparison, mean_of
 from fewshot.results.pairing import told_apart
 from fewshot.results.paragraph import WIDTH, narrowed
 from fewshot.results.row import PRETRAINED, Row
-from fewshot.results.standing import Names, share
+from fewshot.results.standing import Names, share, size_in_words
 from fewshot.results.tables import text_table
 from fewshot.stats.intervals import ENOUGH_DRAWS
 
@@ -22,7 +22,7 @@ def comparison_sentence(comparisons: Sequence[Comparison]) -> str:
     if first == second:
         first, second = f"{first} of the first report", f"{first} of the second"
     better, worse = (first, second) if result.difference >= 0 else (second, first)
-    size = _size(one)
+    size = size_in_words(one.shown)
     at, over = f"At {size} " if size else "", _over(one)
     if _enough(one) and told_apart(result, p=one.p_holm):
         low, high = sorted((abs(result.low), abs(result.high)))
@@ -137,12 +137,3 @@ def _p(comparison: Comparison) -> str:
 def _over(comparison: Comparison) -> str:
     draws = comparison.result.trials
     return f"on the same {draws} draws" if comparison.interval == "draws" else "over new draws and new images"
-
-
-def _size(comparison: Comparison) -> str:
-    row = comparison.shown
-    if row.head == PRETRAINED:
-        return ""
-    if row.fraction is not None:
-        return f"{share(row.fraction)} of the training images"
-    return "" if row.shots is None else f"{row.shots} {'shot' if row.shots == 1 else 'shots'}"

@@ -55,12 +55,7 @@ class Standing:
     @property
     def size(self) -> str:
         """How much it was shown, in words; empty for a head that came with its checkpoint."""
-        row = self.row
-        if row.head == PRETRAINED:
-            return ""
-        if row.fraction is not None:
-            return f"{share(row.fraction)} of the training images"
-        return "" if row.shots is None else f"{row.shots} {'shot' if row.shots == 1 else 'shots'}"
+        return size_in_words(self.row)
 
     @property
     def landed(self) -> str:
@@ -162,6 +157,15 @@ class Names:
         if row.head == PRETRAINED:
             return f"the pretrained head of {self.backbone(row)}{where}"
         return f"{self.backbone(row)} + {row.head}{where}"
+
+
+def size_in_words(row: Row) -> str:
+    """Return how much the head of a row was shown; empty for a head that came with its checkpoint."""
+    if row.head == PRETRAINED:
+        return ""
+    if row.fraction is not None:
+        return f"{share(row.fraction)} of the training images"
+    return "" if row.shots is None else f"{row.shots} {'shot' if row.shots == 1 else 'shots'}"
 
 
 def share(fraction: float) -> str:

@@ -28,6 +28,17 @@ def test_heads_of_one_report_are_compared_pair_by_pair() -> None:
     assert frame["low"][0] < frame["difference"][0] < frame["high"][0]
 
 
+def test_every_pair_is_compared_only_where_that_is_asked_for() -> None:
+    one = report(svm=0.9, logistic=0.8, knn=0.7)
+    assert len(fewshot.compare(one)) == 2
+    assert len(fewshot.compare(one, every=True)) == 3
+
+
+def test_rows_without_a_value_take_no_part() -> None:
+    one = report(svm=0.9, logistic=0.8, knn=float("nan"))
+    assert not fewshot.compare(one, every=True).isna().any().any()
+
+
 def test_the_same_head_of_two_reports_is_compared_on_the_same_draws() -> None:
     frame = fewshot.compare(report(svm=0.9), report(svm=0.7))
     assert frame["difference"].tolist() == [pytest.approx(0.2)]
