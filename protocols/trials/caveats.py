@@ -79,18 +79,20 @@ def _macro_caveats(rows: Sequence[Row]) -> list[str]:
 def tpr_caveats(rows: Sequence[Row]) -> list[str]:
     """Return why no TPR at 5 % FPR is given where another measure of the same draw is."""
     measured = {row.setting: row for row in rows if row.metric == "auroc"}
-    withheld = [
-        row.n_natural
-        for row in rows
-        if row.metric == TPR_AT_5 and row.n_natural is not None and row.setting in measured and row.source != MACRO
-        if (np.isnan(row.values) & ~np.isnan(measured[row.setting].values)).any()
-    ]
+    withheld: dict[int, tuple[int, int]] = {}  # natural images queried -> draws without a rate, and all draws
+    for row in rows:
+        if row.metric == TPR_AT_5 and row.n_natural is not None and row.setting in measured and row.source != MACRO:
+            lacking = np.isnan(row.values) & ~np.isnan(measured[row.setting].values)
+            if lacking.any():
+                withheld[row.n_natural] = int(lacking.sum()), len(lacking)
     if not withheld:
         return []
-    return [
-        f"no TPR at 5 % FPR (n/a): {min(withheld)} natural images are queried, of which 5 % is less than one; it takes "
-        f"{FEWEST_NATURAL}"
-    ]
+    natural, (draws, of) = min(withheld.items())
+    if draws == of:
+        queried = f"(n/a): {natural} natural images are queried, of which 5 % is less than one"
+    else:
+        queried = f"in {draws} of {of} draws: fewer natural images are left to query than make 5 % one of them"
+    return [f"no TPR at 5 % FPR {queried}; it takes {FEWEST_NATURAL}"]
 
 
 def _doubted_labels(inverted: int, detectors: int, images: Pool) -> str:

@@ -11,6 +11,7 @@ import fewshot
 from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.protocols.fiser import Fiser
 from fewshot.protocols.robustness import Robustness
+from fewshot.protocols.trials.caveats import tpr_caveats
 from fewshot.protocols.trials.intervals import FEW_IMAGES, kind_of
 from fewshot.results.report import Report, Row
 from fewshot.stats.metrics import FEWEST_NATURAL
@@ -169,3 +170,20 @@ def test_kinds_of_intervals_survive_a_round_trip_and_reports_of_earlier_versions
     for protocol in (Fiser, Robustness):
         found = protocol.from_config(former | {"shots": 10} if protocol is Robustness else former)
         assert (found.interval, found.fewest_natural) == ("trials", 0)
+
+
+def test_a_rate_that_some_draws_lack_is_said_to_be_lacking_in_those_draws_only() -> None:
+    about: dict[str, Any] = {
+        "backbone": "npr",
+        "layer": "pooled",
+        "selection": "fixed",
+        "head": "svm",
+        "dataset": "toy",
+        "source": "all",
+    }
+    sizes: dict[str, Any] = {"n_support": 20, "n_query": 80, "n_natural": 37, "shots": 10}
+    auroc = Row(**about, metric="auroc", values=(0.8, 0.9, 0.9), **sizes)
+    rate = Row(**about, metric="tpr_at_5_fpr", values=(0.4, float("nan"), 0.5), **sizes)
+    (note,) = tpr_caveats([auroc, rate])
+    assert note.startswith("no TPR at 5 % FPR in 1 of 3 draws: fewer natural images")
+    assert "37" not in note
