@@ -16,4 +16,5 @@ def looked_for(path: Path | str) -> str:
 def why_unread(path: Path | str, error: OSError) -> str:
     """Return why a file that a user named cannot be read, with the folder where there is none of its name."""
     missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-    return f"{error.strerror or error}{looked_for(path) if missing else ''}"
+    where = looked_for(path).strip(" ()") if missing else ""
+    return ", ".join(filter(None, [error.strerror or str(error), where]))

@@ -104,7 +104,7 @@ def test_full_and_paper_show_what_the_answer_leaves_out(stores: dict[str, Path])
             word for word in ("sd15", "TPR@5%FPR", "reading (a)", "twelve detectors", "gain") if word in text
         ] == there
         assert text.startswith("net + svm, 5 shots: AUROC ")
-    assert "-o REPORT.json keeps the report" in plain
+    assert "-o REPORT.json keeps the report" in " ".join(plain.split())
     assert "next best the pretrained head of net, 0." in " ".join(plain.split())
     assert "sd15" in _run("robustness", stores["robustness"], "-q", *_options("robustness"), "--full").stdout
     curve = _run("attribute", stores["attribute"], "-q", *_options("attribute"), "--full").stdout

@@ -15,7 +15,7 @@ from fewshot.cli.grouped_help import HEADINGS, OTHER, Command, Group, heading_of
 OF_ITS_COMMAND = {
     "--out", "--group", "--shots", "--trials", "--query", "--store", "--layer", "--view", "--limit", "--name",
     "--strict", "--backbone", "--unknown-rate", "--metric", "--source", "--interval", "-k", "--all", "--report",
-    "--workers",
+    "--workers", "--full", "--weights",
 }  # fmt: skip
 CLICKS_OWN_NAMES = {"TEXT", "INTEGER", "INTEGER RANGE", "FLOAT", "FLOAT RANGE", "PATH", "FILE", "DIRECTORY"}
 

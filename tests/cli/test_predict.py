@@ -118,7 +118,7 @@ def test_wrong_usage_and_bad_input_end_in_one_sentence(
     [
         (b"nope", "is not a detector that fewshot wrote"),
         (b"PK\x03\x04" + b"\0" * 500, "does not end as a detector does"),
-        (None, "cannot be read (No such file or directory)"),
+        (None, "cannot be read (No such file or directory, looked for in /"),
     ],
 )
 def test_what_is_no_detector_is_refused(inbox: Path, content: bytes | None, said: str) -> None:

@@ -15,7 +15,9 @@ def test_a_relative_path_is_followed_by_its_folder_and_an_absolute_one_by_nothin
     monkeypatch.chdir(tmp_path)
     assert looked_for("natural/x.png") == f" (looked for in {tmp_path})"
     assert looked_for(tmp_path / "x.png") == ""
-    assert why_unread("x.json", FileNotFoundError(2, "No such file or directory")).endswith(f"in {tmp_path})")
+    assert why_unread("x.json", FileNotFoundError(2, "No such file or directory")).endswith(
+        f", looked for in {tmp_path}"
+    )
     assert why_unread("x.json", PermissionError(13, "Permission denied")) == "Permission denied"
 
 
@@ -37,7 +39,7 @@ def test_commands_say_where_they_looked(tmp_path: Path, monkeypatch: pytest.Monk
     done = CliRunner().invoke(group, command.split())
     assert done.exit_code == 1, done.output
     given = next(word for word in command.split()[1:] if "." in word or word == "photos")
-    named = (f"(looked for in {tmp_path})", f"{tmp_path / given};")  # roots are written out as absolute paths
+    named = (f"looked for in {tmp_path}", f"{tmp_path / given};")  # roots are written out as absolute paths
     assert any(name in done.stderr for name in named), done.stderr
 
 
