@@ -70,6 +70,16 @@ def test_too_few_naturals_are_refused_with_status_1(given: Path, tmp_path: Path)
     assert weaker.exit_code == 0, weaker.output
 
 
+def test_a_support_that_is_not_there_is_said_before_too_few_naturals(given: Path, tmp_path: Path) -> None:
+    found = run(
+        "fit", given / "suport", "-b", "spectrum", "--naturals", given / "naturals", "-o", tmp_path / "a.detector"
+    )
+    assert found.exit_code == 1
+    assert f"there is no file or folder {given / 'suport'}" in found.stderr
+    assert "needs 59" not in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("share", ["0", "100%", "1.5", "five"])
 def test_a_share_that_is_none_is_refused(share: str, given: Path, tmp_path: Path) -> None:
     found = run(*arguments(given, tmp_path / "a.detector"), "--max-false-alarms", share)
