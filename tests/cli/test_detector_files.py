@@ -96,7 +96,7 @@ def test_options_that_would_not_be_used_are_refused(folder: Path, arguments: lis
 def test_inspect_takes_detectors_beside_stores(folder: Path) -> None:
     shown = fewshot("inspect", folder / "old.detector", folder / "support.h5")
     assert shown.exit_code == 0, shown.output
-    assert "detector 'old', version 1" in shown.stdout
+    assert "detector 'old', version 1" in " ".join(shown.stdout.split())
     assert "support.h5" in shown.stdout
     document = json.loads(fewshot("inspect", "--json", folder / "old.detector").stdout)
     assert document["digest"] == Detector.load(folder / "old.detector").digest
