@@ -93,7 +93,7 @@ class Pass:
 def as_module(stack: PerceptronStack, device: torch.device) -> nn.Sequential:
     parts: list[nn.Module] = []
     for (weight, bias), rectified in zip(stack.layers(0), stack.relu, strict=True):
-        linear = nn.Linear(*weight.shape)
+        linear = nn.Linear(weight.shape[0], weight.shape[1])
         linear.weight.data.copy_(weight.T)
         linear.bias.data.copy_(bias)
         parts += [linear, nn.ReLU()] if rectified else [linear]
@@ -108,11 +108,16 @@ def start(device: torch.device) -> tuple[nn.Sequential, nn.Sequential]:
     return as_module(encoder_decoder, device), as_module(classifier, device)
 
 
+def _row_numbers(rows: Any) -> Any:
+    """Return what a stream reads in place of features: the numbers of its rows."""
+    return rows[:, None]
+
+
 def our_batches(class_rows: Any, other_rows: Any, steps: int, half: int) -> list[list[int]]:
     """The rows of every batch of our training: the streams of the same seed, read as row numbers."""
     window = WINDOW_BYTES // (2 * D) * 8  # as many row numbers as float16 rows of ours
     streams = [
-        RowStream(lambda r: r[:, None], rows, seed=(SEED, n), window_bytes=window)
+        RowStream(_row_numbers, rows, seed=(SEED, n), window_bytes=window)
         for n, rows in enumerate((class_rows, other_rows))
     ]
     return [[int(row) for stream in streams for row in stream.take(half)[:, 0]] for _ in range(steps)]

@@ -125,7 +125,7 @@ def _covers(interval: Interval | Paired | TwoWayDifference, truth: float) -> boo
 
 def main() -> None:
     """Simulate, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=400)
     parser.add_argument("--two-way-repetitions", type=int, default=800)
     parser.add_argument("--docs", type=Path)

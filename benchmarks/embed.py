@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ def make_images(folder: Path, *, count: int, side: int, suffix: str, seed: int =
         pixels = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), dtype=np.int16)
         pixels = pixels + generator.integers(-6, 7, (side, side, 3), dtype=np.int16)
         path = place / f"{number:06}.{suffix}"
-        options = {"quality": 90} if suffix == "jpg" else {}
+        options: dict[str, Any] = {"quality": 90} if suffix == "jpg" else {}
         Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, **options)
         paths.append(path)
     return paths

@@ -61,7 +61,7 @@ def timed(run: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--dimension", type=int, default=768)

@@ -119,7 +119,7 @@ def figure(findings: Sequence[Finding], path: Path) -> None:
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=40)
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--docs", type=Path)

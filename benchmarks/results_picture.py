@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 import fewshot
 from fewshot.audit.confounds import Confound, confounds
-from fewshot.figures.canvas import colour, drawn, save_png
+from fewshot.figures.canvas import drawn, save_png
+from fewshot.figures.series import look
 from fewshot.results.report import Report
 from fewshot.results.row import PRETRAINED, Row
 
@@ -63,15 +64,15 @@ def _rows(axes: Axes, found: Sequence[Row], order: Sequence[str]) -> None:
         shown = None if label in labelled else label
         labelled.add(label)
         if row.head == PRETRAINED:
-            axes.plot(mean, height, "D", color=colour(1), fillstyle="none", label=shown)
+            axes.plot(mean, height, "D", color=look(1).colour, fillstyle="none", label=shown)
             continue
-        axes.plot(row.spread, [height] * 2, color=colour(0), linewidth=3, alpha=0.45, solid_capstyle="round")
-        axes.plot(mean, height, "o", color=colour(0), label=shown)
+        axes.plot(row.spread, [height] * 2, color=look(0).colour, linewidth=3, alpha=0.45, solid_capstyle="round")
+        axes.plot(mean, height, "o", color=look(0).colour, label=shown)
 
 
 def _confound(axes: Axes, files: Confound) -> None:
-    axes.axvspan(files.low, min(files.high, 1.0), color=colour(3), alpha=0.25, linewidth=0)
-    axes.axvline(files.auroc, color=colour(3), label="file metadata alone, no pixel seen (95 % interval)")
+    axes.axvspan(files.low, min(files.high, 1.0), color=look(3).colour, alpha=0.25, linewidth=0)
+    axes.axvline(files.auroc, color=look(3).colour, label="file metadata alone, no pixel seen (95 % interval)")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
