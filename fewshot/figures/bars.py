@@ -29,9 +29,7 @@ def generator_bars(
     Raises:
         ReportError: no row has this metric.
     """
-    shown = largest_support([row for row in rows if row.metric == metric])
-    if not shown:
-        raise ReportError(f"no row has the metric {metric!r}; there are {sorted({row.metric for row in rows})}")
+    shown = rows_to_draw(rows, metric)
     sources, detectors = len({row.source for row in shown}), len({detector_name(row, among or shown) for row in shown})
     figure, (axes,) = drawn(max(4.5, 1.2 + 0.32 * sources * (detectors + 1)), 3.2)
     draw_bars(axes, shown, among=among)
@@ -75,6 +73,18 @@ def draw_bars(axes: Axes, shown: Sequence[Row], *, among: Sequence[Row] | None =
     if shown[0].metric == "auroc":  # what guessing reaches
         axes.axhline(0.5, color="#888888", linewidth=0.8, linestyle=":")
     axes.set_ylabel(measure_title(shown[0].metric))
+
+
+def rows_to_draw(rows: Sequence[Row], metric: str) -> list[Row]:
+    """Return the rows of a metric at their largest support.
+
+    Raises:
+        ReportError: no row has this metric.
+    """
+    found = largest_support([row for row in rows if row.metric == metric])
+    if not found:
+        raise ReportError(f"no row has the metric {metric!r}; there are {sorted({row.metric for row in rows})}")
+    return found
 
 
 def largest_support(rows: Sequence[Row]) -> list[Row]:

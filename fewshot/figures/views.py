@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fewshot.core.errors import ReportError
-from fewshot.figures.bars import detector_name, largest_support
+from fewshot.figures.bars import detector_name, rows_to_draw
 from fewshot.figures.canvas import drawn, share_limits
 from fewshot.figures.series import look
 from fewshot.results.answer import measure_title
@@ -30,9 +29,7 @@ def view_lines(
     Raises:
         ReportError: no row has this metric.
     """
-    shown = largest_support([row for row in rows if row.metric == metric])
-    if not shown:
-        raise ReportError(f"no row has the metric {metric!r}; there are {sorted({row.metric for row in rows})}")
+    shown = rows_to_draw(rows, metric)
     views = list(dict.fromkeys(row.view for row in shown))
     figure, (axes,) = drawn(max(4.5, 1.5 + 0.6 * len(views)), 3.2)
     _draw_lines(axes, _lines(shown, among or shown), views)
@@ -47,8 +44,9 @@ def view_lines(
 def _lines(shown: Sequence[Row], among: Sequence[Row]) -> dict[str, list[Row]]:
     """Return detector -> its rows."""
     lines: dict[str, list[Row]] = {}
+    told_from = _of_one_view(among)
     for row, alike in zip(shown, _of_one_view(shown), strict=True):
-        lines.setdefault(detector_name(alike, _of_one_view(among)), []).append(row)
+        lines.setdefault(detector_name(alike, told_from), []).append(row)
     return lines
 
 
