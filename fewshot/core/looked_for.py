@@ -9,12 +9,15 @@ def looked_for(path: Path | str) -> str:
     >>> looked_for("/data/photos")
     ''
     """
-    given = Path(path)
-    return "" if given.is_absolute() else f" (looked for in {Path.cwd()})"
+    where = _where(path)
+    return f" ({where})" if where else ""
 
 
 def why_unread(path: Path | str, error: OSError) -> str:
     """Return why a file that a user named cannot be read, with the folder where there is none of its name."""
     missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-    where = looked_for(path).strip(" ()") if missing else ""
-    return ", ".join(filter(None, [error.strerror or str(error), where]))
+    return ", ".join(filter(None, [error.strerror or str(error), _where(path) if missing else ""]))
+
+
+def _where(path: Path | str) -> str:
+    return "" if Path(path).is_absolute() else f"looked for in {Path.cwd()}"
