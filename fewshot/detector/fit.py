@@ -34,6 +34,7 @@ from fewshot.detector.fitting_inputs import (
 from fewshot.detector.known_images import KnownImages, Role
 from fewshot.detector.thresholds import require_enough
 from fewshot.detector.thumbnails import thumbnails_of
+from fewshot.embeddings.layouts.collection import Collection
 from fewshot.embeddings.search.query import image_files
 from fewshot.embeddings.store.layer_info import LayerInfo
 from fewshot.embeddings.store.reader import FeatureStore
@@ -135,8 +136,7 @@ def fit(  # noqa: PLR0913  # every option of the command, each with its default
     files = [Path(str(each)) for each in images.given.values() if not isinstance(each, FeatureStore)]
     require_outputs([Output(target, DETECTOR)], inputs=files)
     loaded = _loaded(heads)
-    _require_listed(images)
-    _require_enough(images, wanted)
+    _require_enough(images, _listed(images), wanted)
     with working_folder(target, quiet=quiet) as folder:
         embedding = Embedding(
             folder,
@@ -186,14 +186,14 @@ def working_folder(target: Path | None, *, quiet: bool = False) -> Iterator[Path
     shutil.rmtree(folder)
 
 
-def _require_listed(images: FitImages) -> None:
-    """Refuse a folder or table that is not there or whose classes are not known, before anything else is said."""
-    for role, given in images.given.items():
-        if not is_store(given):
-            listed(given, unlabelled=CLASSES.get(role))
+def _listed(images: FitImages) -> dict[Role, Collection]:
+    """Return what folders and tables list; one that is not there or whose classes are not known is refused first."""
+    return {
+        role: listed(given, unlabelled=CLASSES.get(role)) for role, given in images.given.items() if not is_store(given)
+    }
 
 
-def _require_enough(images: FitImages, wanted: FitSettings) -> None:
+def _require_enough(images: FitImages, found: Mapping[Role, Collection], wanted: FitSettings) -> None:
     """Refuse too few naturals before anything is embedded; those of a folder are counted as files."""
     naturals = images.naturals
     if naturals is None:
@@ -202,7 +202,7 @@ def _require_enough(images: FitImages, wanted: FitSettings) -> None:
         store = naturals if isinstance(naturals, FeatureStore) else FeatureStore(Path(naturals))
         count = int((~store.synthetic[store.select(images.naturals_where)]).sum())
     else:
-        count = sum(not sample.synthetic for sample in listed(naturals, unlabelled="natural").samples)
+        count = sum(not sample.synthetic for sample in found["calibration"].samples)
     require_enough(count, wanted.max_false_alarms, accept_weaker=wanted.accept_weaker)
 
 
