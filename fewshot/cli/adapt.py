@@ -131,17 +131,18 @@ def command(stores: tuple[Path, ...], as_json: bool, full: bool, paper: bool, **
 
     report = adapt_and_save(stores, **options)
     if as_json or full or paper:
-        print_full(report, *_tables(report, full=full), *(_paper(report) if paper else ()), as_json=as_json)
+        print_full(report, lambda: _tables(report, full=full, paper=paper), as_json=as_json)
     else:
         print_answer(report, hint=_HINT, kept=options["out"] is not None)
 
 
-def _tables(report: "Report", *, full: bool) -> list[str]:
+def _tables(report: "Report", *, full: bool, paper: bool) -> list[str]:
     from fewshot.results.ranked_table import ranked_table
     from fewshot.results.tables import report_table
 
     ddof = int(report.config.get("ddof", 1))
-    return [report_table(report.rows, _METRICS, ddof=ddof) if full else ranked_table(report).text()]
+    table = report_table(report.rows, _METRICS, ddof=ddof) if full else ranked_table(report).text()
+    return [table, *(_paper(report) if paper else ())]
 
 
 def _paper(report: "Report") -> list[str]:

@@ -195,7 +195,7 @@ def command(store: Path, out: Path | None, as_json: bool, full: bool, **options:
     if folder is not None:
         clear_points(folder)
     if as_json or full:
-        print_full(result.report, *_tables(result.report), as_json=as_json)
+        print_full(result.report, lambda: _tables(result.report), as_json=as_json)
     else:
         print_answer(result.report, hint=_HINT, kept=out is not None)
 

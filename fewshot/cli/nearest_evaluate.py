@@ -21,14 +21,13 @@ from fewshot.cli.options import (
 )
 from fewshot.cli.reporting import print_full, print_note, report_outputs
 from fewshot.core.outputs import PNG, Output, require_outputs
-from fewshot.core.shortened import shortened
+from fewshot.core.shortened import LONGEST_SOURCE, shortened
 
 if TYPE_CHECKING:
     from fewshot.protocols.base import Result
     from fewshot.results.report import Report
     from fewshot.results.row import Row
 
-_LONGEST_SOURCE = 32
 # Title -> metric -> its column.
 _TABLES = {
     "Source of every image, itself left out": {
@@ -94,10 +93,10 @@ def command(store: Path, out: Path | None, confusion: Path | None, as_json: bool
         result = _run(opened, options)
     report = result.report
     if out is not None:
-        print_note(f"report: {_saved(result, out, keep_scores=keep_scores)}")
+        print_note(f"report: {result.save(out)}")
     if confusion is not None and report.confusion is not None:
         draw_confusion(report.confusion, confusion)
-    print_full(report, _text(report), as_json=as_json)
+    print_full(report, lambda: _tables(report), as_json=as_json)
 
 
 def _run(store: Any, options: dict[str, Any]) -> "Result":
@@ -109,14 +108,9 @@ def _run(store: Any, options: dict[str, Any]) -> "Result":
     return protocol.run(store, RunContext(quiet=options["quiet"], keep_scores=options["keep_scores"]))
 
 
-def _saved(result: "Result", out: Path, *, keep_scores: bool) -> Path:
-    return result.save(out) if keep_scores else result.report.save(out)
-
-
-def _text(report: "Report") -> str:
-    """Return the tables, a line per source, and last the line of all of them."""
-    tables = [_table(report, title, metrics) for title, metrics in _TABLES.items()]
-    return "\n\n".join([_searched(report), *(table for table in tables if table)])
+def _tables(report: "Report") -> list[str]:
+    """Return what was searched and the tables: a line per source, and last the line of all of them."""
+    return [_searched(report), *(_table(report, title, metrics) for title, metrics in _TABLES.items())]
 
 
 def _searched(report: "Report") -> str:
@@ -139,7 +133,7 @@ def _table(report: "Report", title: str, metrics: dict[str, str]) -> str:
     few_shot = any(shots is not None for _, shots in tried)
     lines = [
         [
-            shortened(source, most=_LONGEST_SOURCE),
+            shortened(source, most=LONGEST_SOURCE),
             *([str(shots)] if few_shot else []),
             *(_cells([values.get((source, shots, name)) for name in present], ranged=few_shot)),
             str(images),

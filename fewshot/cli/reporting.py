@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -119,15 +119,6 @@ def labelled_text(lines: Iterable[str]) -> str:
     return "\n".join(part for line in lines for part in labelled(line, width=width))
 
 
-def print_report(report: "Report", text: str, *, as_json: bool) -> None:
-    """Print a report on stdout, as ``text`` or as JSON; the warnings beside a text go to stderr."""
-    if as_json:
-        print_json(report.to_file_json())
-        return
-    print_text(text)
-    print_warnings(report.warnings)
-
-
 def print_answer(report: "Report", *, hint: str, kept: bool) -> None:
     """Print a report's answer and ranking on stdout, the best line bold, and its warnings on stderr.
 
@@ -148,13 +139,20 @@ def print_answer(report: "Report", *, hint: str, kept: bool) -> None:
     print_warnings(report.warnings)
 
 
-def print_full(report: "Report", *parts: str, as_json: bool) -> None:
-    """Print a report's answer and all of its tables on stdout, or the whole as JSON."""
+def print_full(report: "Report", tables: Callable[[], Iterable[str]], *, as_json: bool) -> None:
+    """Print a report on stdout: its answer and the tables, which are made only then, or the whole as JSON.
+
+    The warnings beside a text go to stderr.
+    """
+    if as_json:
+        print_json(report.to_file_json())
+        return
     from fewshot.results.answer import answer
     from fewshot.results.paragraph import wrapped
 
     sentence = "\n".join(wrapped(answer(report), width=terminal_width()))
-    print_report(report, "\n\n".join([sentence, *filter(None, parts)]), as_json=as_json)
+    print_text("\n\n".join([sentence, *filter(None, tables())]))
+    print_warnings(report.warnings)
 
 
 def print_warnings(warnings: Sequence[str]) -> None:
