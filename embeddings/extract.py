@@ -33,6 +33,7 @@ from fewshot.embeddings.pipeline.timing import Timing
 from fewshot.embeddings.pipeline.units import Task, Unit, share_of, units
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.weights.locate import notices
+from fewshot.embeddings.weights.requests import files as weight_files
 
 FISER_REENCODING = "jpeg:75"  # default of FiSeR's LMDB builder, scripts/prepare_lmdb.py @ ad2637c
 
@@ -324,7 +325,7 @@ def _files_read(
 ) -> list[Path]:
     """Return the files that a run reads, as far as they are named: tables or archives, and weight files."""
     named = [backbones] if isinstance(backbones, str) else backbones
-    given = weights.values() if isinstance(weights, Mapping) else [one.partition("=")[2] for one in weights]
+    given = weights.values() if isinstance(weights, Mapping) else weight_files(weights)
     return [Path(one).expanduser() for one in (*_several(roots), *named, *given)]
 
 

@@ -104,9 +104,8 @@ def find(file: WeightFile, *, backbone: str, cache: Path | None = None, searched
     """
     if file.path:
         return Path(file.path)
-    for folder in searched:
-        if path := _beneath(folder, file, backbone=backbone):
-            return path
+    if path := _in_any(searched, file, backbone=backbone):
+        return path
     return _in_package(file) if file.package else _beneath(cache or cache_folder(), file, backbone=backbone)
 
 
@@ -227,13 +226,17 @@ def _in_folders(file: WeightFile, searched: Sequence[Path], *, backbone: str) ->
     Raises:
         WeightsError: the file of that name is not the published one.
     """
-    path = next((path for folder in searched if (path := _beneath(folder, file, backbone=backbone))), None)
+    path = _in_any(searched, file, backbone=backbone)
     if path is not None and not path.is_dir() and (difference := published_difference(file, path, sha256_of(path))):
         raise WeightsError(
             f"{path} has {difference}: it is damaged or another file; rename or replace it, or name it with --weights "
             f"{backbone}.{file.part}={path} if you trust it"
         )
     return path
+
+
+def _in_any(searched: Sequence[Path], file: WeightFile, *, backbone: str) -> Path | None:
+    return next((path for folder in searched if (path := _beneath(folder, file, backbone=backbone))), None)
 
 
 def _beneath(folder: Path, file: WeightFile, *, backbone: str) -> Path | None:

@@ -20,6 +20,15 @@ def folders(requests: Iterable[str]) -> tuple[Path, ...]:
     return tuple(Path(request).expanduser() for request in requests if _is_folder(request))
 
 
+def files(requests: Iterable[str]) -> list[Path]:
+    """Return what stands behind every ``NAME=``: files that a run reads, over which nothing may be written.
+
+    Raises:
+        OptionError: as ``named``.
+    """
+    return [Path(value).expanduser() for _, value in named(requests)]
+
+
 def value_of(requests: Iterable[str], name: str) -> str | None:
     """Return what ``NAME=VALUE`` says of a name, None when no request is of it."""
     return next((value for left, value in named(requests) if left == name), None)

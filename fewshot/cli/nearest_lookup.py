@@ -161,6 +161,7 @@ def _require_outputs(options: dict[str, Any], *, inputs: Iterable[Path | None]) 
     """Refuse, before anything is searched, to write over what must stay."""
     from fewshot.embeddings.search.files import description_path
     from fewshot.embeddings.search.query import require_roots
+    from fewshot.embeddings.weights.requests import files as weight_files
 
     require_roots(options["roots"])
     outputs = []
@@ -169,7 +170,7 @@ def _require_outputs(options: dict[str, Any], *, inputs: Iterable[Path | None]) 
 
         outputs.append(Output(gallery, gallery_kind(gallery), "--gallery"))
     outputs.append(Output(options["confusion"], PNG, "--confusion"))
-    read = [*inputs, *(Path(value.partition("=")[2]) for value in options["weights"])]
+    read = [*inputs, *weight_files(options["weights"])]
     index: Path | None = options["index_file"]
     if index is not None and index.exists():
         read += [index, description_path(index)]

@@ -23,6 +23,7 @@ from fewshot.detector.tally import Tally
 from fewshot.detector.verdict_files import VerdictFile, verdict_file, verdict_kind
 from fewshot.embeddings.pipeline.settings import AUTO, workers_of
 from fewshot.embeddings.store.reader import FeatureStore
+from fewshot.embeddings.weights.requests import files as weight_files
 
 Where = Mapping[str, str | Sequence[str]]
 
@@ -187,8 +188,7 @@ def _require_files(
 ) -> None:
     outputs = [] if out is None else [Output(out, verdict_kind(out))]
     read = [Path(one).expanduser() for one in images]
-    weights = [Path(request.partition("=")[2]).expanduser() for request in settings.weights]
-    inputs = [detector.path, settings.trust_list, *read, *weights]
+    inputs = [detector.path, settings.trust_list, *read, *weight_files(settings.weights)]
     require_outputs([*outputs, Output(log, AUDIT_LOG, "--log")], inputs=inputs)
 
 
