@@ -27,11 +27,10 @@ from fewshot.protocols.trials.selection import Candidate, choose
 from fewshot.protocols.trials.supports import DrawRule, draw_trials
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.report import Report
-from fewshot.results.row import PRETRAINED, Row
+from fewshot.results.row import FLIP_RATE, PRETRAINED, Row
 from fewshot.results.scores import name_of_scores
 from fewshot.stats.metrics import FEWEST_NATURAL
 
-FLIP_RATE = "flip_rate"
 INPUT_VIEW = "input-"
 
 ByView = dict[str, FloatArray]  # view -> (T, n) scores

@@ -11,9 +11,9 @@ from fewshot.cli import completers
 from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import json_option, refuse_given, split_commas
 from fewshot.cli.reporting import print_json, print_text
+from fewshot.results.paragraph import WIDTH
 
 FAMILIES = ("backbones", "engines", "heads", "layouts", "protocols", "views")
-WIDTH = 100  # columns of a table
 _USABLE = ("backbone", "for", "year", "cost", "weights")
 _RECOMMENDED = ("backbone", "for", "year", "cost", "to get")
 Rows = Sequence[Mapping[str, Any]]

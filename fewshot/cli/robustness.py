@@ -79,14 +79,15 @@ def command(
     require_report_file(out, keep_scores=keep_scores, inputs=[store])
     from fewshot.embeddings.store.reader import FeatureStore
     from fewshot.protocols.base import RunContext
-    from fewshot.protocols.robustness import FLIP_RATE, Robustness
+    from fewshot.protocols.robustness import Robustness
+    from fewshot.results.row import FLIP_RATE
     from fewshot.results.tables import report_table
 
     result = Robustness(**options).run(FeatureStore(store), RunContext(quiet=quiet, keep_scores=keep_scores))
     if out is not None:
         result.save(out)
     if as_json or full:
-        table = report_table(result.report.rows, ("auroc", "average_precision", "accuracy", FLIP_RATE))
-        print_full(result.report, table, as_json=as_json)
+        metrics = ("auroc", "average_precision", "accuracy", FLIP_RATE)
+        print_full(result.report, lambda: [report_table(result.report.rows, metrics)], as_json=as_json)
     else:
         print_answer(result.report, hint=_HINT, kept=out is not None)

@@ -1,6 +1,7 @@
 """Names and paths that are too long for a line, without what can be spared of them."""
 
-_GAP = "..."
+_GAP = "..."  # ASCII, for it is as wide on every terminal
+LONGEST_SOURCE = 32  # characters of a source in tables
 
 
 def shortened(name: str, *, most: int) -> str:
@@ -16,5 +17,13 @@ def shortened(name: str, *, most: int) -> str:
     kept = name.rpartition("/")[1] + name.rpartition("/")[2]
     if len(kept) < len(name) and len(_GAP) + len(kept) < most:
         return name[: most - len(_GAP) - len(kept)] + _GAP + kept
-    front = (most - len(_GAP) + 1) // 2
-    return name[:front] + _GAP + name[len(name) - (most - len(_GAP) - front) :]
+    return cut(name, most=most, front=0.5)
+
+
+def cut(name: str, *, most: int, front: float) -> str:
+    """Return a name of at most ``most`` characters; of those kept, ``front`` of all stand before what is left out."""
+    if len(name) <= most:
+        return name
+    room = most - len(_GAP)
+    before = round(front * room + 0.01)
+    return name[:before] + _GAP + name[len(name) - (room - before) :]

@@ -17,12 +17,12 @@ from fewshot.protocols.across_stores import adapt_and_save
 from fewshot.protocols.fiser import adapt
 from fewshot.results.report import Report
 from fewshot.results.row import Row
+from fewshot.stats.metrics import FEWEST_NATURAL
 
 KNOWN, NEW = "autoencoder", GENERATOR  # what the first head is fitted on, and what it has never seen
 OTHER_HEAD = "svm"
 SHOTS = (2, 5, 10)
 BEFORE, AFTER = "known-generator.json", "report.json"
-_ENOUGH_NATURALS = 20  # of 19 naturals or fewer, 5 % are not one image
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class FewShots:
     def metric(self) -> str:
         """The share caught at 5 % false alarms, or AUROC where too few natural tiles are queried for such a share."""
         rows = [*self.before.where(metric="tpr_at_5_fpr"), *self.after[NEW].where(metric="tpr_at_5_fpr")]
-        enough = bool(rows) and all((row.n_natural or 0) >= _ENOUGH_NATURALS for row in rows)
+        enough = bool(rows) and all((row.n_natural or 0) >= FEWEST_NATURAL for row in rows)
         return "tpr_at_5_fpr" if enough else "auroc"
 
     @property

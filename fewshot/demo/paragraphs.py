@@ -14,11 +14,11 @@ from fewshot.detector.verdict import SYNTHETIC, UNSURE
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.protocols.trials.source_measures import ClosedSet
 from fewshot.results.answer import answer
+from fewshot.results.paragraph import wrapped
 from fewshot.results.report import Report
 from fewshot.results.row import Row
 from fewshot.results.tables import text_table
 
-WIDTH = 100
 _INDENT = "   "
 
 NO_LABEL_IS_WRONG = (
@@ -183,13 +183,7 @@ def what_next(root: Path, program: str) -> str:
 
 
 def _wrapped(text: str, *, indent: str = "") -> str:
-    return textwrap.fill(
-        text,
-        WIDTH,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return "\n".join(wrapped(text, indent=indent))
 
 
 def _paragraph(text: str) -> str:

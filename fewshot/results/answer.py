@@ -9,7 +9,7 @@ from fewshot.results.curve_answer import curve_parts
 from fewshot.results.pairing import distance_in_words
 from fewshot.results.row import PRETRAINED
 from fewshot.results.source_answer import NEAREST, source_parts
-from fewshot.results.standing import CLEAN, ORACLE, Measured, Names, Standing, perturbed
+from fewshot.results.standing import CLEAN, ORACLE, Measured, Names, Standing, best_of, perturbed
 from fewshot.results.standing import leading_metric as leading_metric
 from fewshot.results.standing import measure_title as measure_title
 from fewshot.results.standing import standings as standings
@@ -51,9 +51,9 @@ def _few_shot_parts(ranked: Sequence[Standing]) -> list[str]:
 def _verdict(names: Names, ranked: Sequence[Standing]) -> str:
     best = ranked[0]
     size = f", {best.size}" if best.size else ""
-    among = f", the best of {len(ranked)} compared on these query images" if len(ranked) > 1 else ""
     chosen = " (chosen on query labels: an upper bound)" if best.row.selection == ORACLE else ""
-    return f"{names.detector(best.row)}{size}: {measure_title(best.row.metric)} {best.summary.mean:.2f}{chosen}{among}"
+    measured = f"{measure_title(best.row.metric)} {best.summary.mean:.2f}"
+    return f"{names.detector(best.row)}{size}: {measured}{chosen}{best_of(ranked)}"
 
 
 def _next_best(ranked: Sequence[Standing]) -> Standing | None:

@@ -5,12 +5,12 @@ import textwrap
 from collections.abc import Collection, Sequence
 
 from fewshot.core.control_characters import escape_control
+from fewshot.core.shortened import cut
 
 WIDTH = 100  # columns that no default table or sentence is wider than
 _GAP = 2  # blanks between columns
 _SHORTEST = 12  # characters of a name that is made shorter
 _LABEL = re.compile(r"(\S.{,24}?)? {2,}(?=\S)")
-_MARK = "..."  # ASCII, for it is as wide on every terminal
 
 
 def wrapped(text: str, *, width: int = WIDTH, indent: str = "") -> list[str]:
@@ -69,17 +69,9 @@ def shortened(names: Sequence[str], width: int) -> list[str]:
     """
     different = set(names)
     for heads in (0.5, 0.3, 0.7, 0.0, 1.0):
-        cut = {name: _cut(name, width, heads) for name in different}
-        if len(set(cut.values())) == len(different):
+        short = {name: cut(name, most=width, front=heads) for name in different}
+        if len(set(short.values())) == len(different):
             break
     else:
-        cut = {name: _cut(name, width, 0.5) for name in different}
-    return [cut[name] for name in names]
-
-
-def _cut(name: str, width: int, heads: float) -> str:
-    if len(name) <= width:
-        return name
-    room = width - len(_MARK)
-    first = round(heads * room + 0.01)
-    return name[:first] + _MARK + (name[len(name) - (room - first) :] if room > first else "")
+        short = {name: cut(name, most=width, front=0.5) for name in different}
+    return [short[name] for name in names]

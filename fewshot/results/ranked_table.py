@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from fewshot.results.paragraph import WIDTH, narrowed
-from fewshot.results.row import PRETRAINED, Row
+from fewshot.results.row import FLIP_RATE, PRETRAINED, Row
 from fewshot.results.source_answer import NEAREST
 from fewshot.results.standing import (
     CLEAN,
@@ -22,7 +22,7 @@ from fewshot.results.standing import (
     standings,
 )
 from fewshot.results.tables import number_text, range_text, text_table
-from fewshot.results.view_answer import FLIP_RATE, under_views
+from fewshot.results.view_answer import under_views
 from fewshot.stats.intervals import ENOUGH_DRAWS
 
 MOST = 20  # standings that are shown

@@ -8,6 +8,9 @@ import numpy as np
 
 from fewshot.stats.intervals import ENOUGH_DRAWS, Interval, Summary, draws_interval, summarise
 
+FLIP_RATE = "flip_rate"  # the metric: share of verdicts that a view changes
+# How tables head the measures whose names are long.
+SHORT_TITLES = {"auroc": "AUROC", "average_precision": "AP", "tpr_at_5_fpr": "TPR@5%FPR"}
 PRETRAINED = "pretrained"  # the name, in a report, of the head that came with a checkpoint
 
 Selection = Literal["fixed", "support-cv", "oracle"]

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fewshot.results.row import PRETRAINED, Row
+from fewshot.results.row import FLIP_RATE, PRETRAINED, SHORT_TITLES, Row
 from fewshot.stats.intervals import ENOUGH_DRAWS, Summary
 
 # The first of these that a report has is the one that it is ranked by.
@@ -168,6 +168,11 @@ def size_in_words(row: Row) -> str:
     return "" if row.shots is None else f"{row.shots} {'shot' if row.shots == 1 else 'shots'}"
 
 
+def best_of(compared: Sequence[object]) -> str:
+    """Return, to follow what did best, among how many it did: they were compared on the very images it is said of."""
+    return f", the best of {len(compared)} compared on these query images" if len(compared) > 1 else ""
+
+
 def share(fraction: float) -> str:
     """Return a share of images as sentences print it.
 
@@ -179,9 +184,7 @@ def share(fraction: float) -> str:
 
 def measure_title(metric: str) -> str:
     """Return a measure's name as tables print it."""
-    return {"auroc": "AUROC", "average_precision": "AP", "tpr_at_5_fpr": "TPR@5%FPR", "flip_rate": "flips"}.get(
-        metric, metric.replace("_", " ")
-    )
+    return "flips" if metric == FLIP_RATE else SHORT_TITLES.get(metric, metric.replace("_", " "))
 
 
 def of_metric(report: Measured, row: Row, metric: str) -> Row | None:

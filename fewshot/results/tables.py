@@ -5,17 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from fewshot.core.control_characters import escape_control
-from fewshot.results.row import Row
+from fewshot.results.row import SHORT_TITLES, Row
 from fewshot.stats.intervals import Summary
 
-_SHORT = {
-    "auroc": "AUROC",
-    "average_precision": "AP",
-    "tpr_at_5_fpr": "TPR@5%FPR",
-    "accuracy": "accuracy",
-    "natural_accuracy": "natural acc",
-    "synthetic_accuracy": "synthetic acc",
-}
+_SHORT = {**SHORT_TITLES, "natural_accuracy": "natural acc", "synthetic_accuracy": "synthetic acc"}
 
 
 def text_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fewshot.results.pairing import distance_in_words
-from fewshot.results.standing import CLEAN, Measured, Names, Standing, measure_title, of_metric
-
-FLIP_RATE = "flip_rate"
+from fewshot.results.row import FLIP_RATE
+from fewshot.results.standing import CLEAN, Measured, Names, Standing, best_of, measure_title, of_metric
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,9 @@ def view_parts(report: Measured, ranked: Sequence[Standing]) -> list[str]:
     names, detectors = Names.of([one.row for one in ranked]), under_views(ranked)
     best = detectors[0]
     size = f", {best.clean.size}" if best.clean.size else ""
-    among = f", the best of {len(detectors)} compared on these query images" if len(detectors) > 1 else ""
     measured = f"{measure_title(best.clean.row.metric)} {best.clean.summary.mean:.2f} on clean images"
     return [
-        f"{names.detector(best.clean.row)}{size}: {measured}{among}",
+        f"{names.detector(best.clean.row)}{size}: {measured}{best_of(detectors)}",
         *_costliest(report, best),
         *_loses_most(names, detectors),
     ]

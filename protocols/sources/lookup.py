@@ -8,18 +8,17 @@ from typing import Any
 
 from fewshot.audit import confound_warning
 from fewshot.core.control_characters import escape_control
-from fewshot.core.shortened import shortened
+from fewshot.core.shortened import LONGEST_SOURCE, shortened
 from fewshot.embeddings.search.index import SourceIndex
 from fewshot.embeddings.search.lookup import Finding, look_up
 from fewshot.embeddings.search.neighbours import spoken_score
 from fewshot.embeddings.search.openset import KnownScores, known_scores
 from fewshot.embeddings.search.query import Queries, own_rows
 from fewshot.protocols.trials.source_measures import ClosedSet, closed_set
+from fewshot.results.paragraph import WIDTH
 from fewshot.results.tables import text_table
 
-_WIDTH = 100  # characters of a line of tables
 _SCORE = 12  # of the score and the gaps between columns
-_LONGEST_SOURCE = 32
 _LEAST_NAME = 16  # of an image's name, however long the verdict beside it is
 
 
@@ -150,7 +149,7 @@ def _answer(finding: Finding) -> str:
     ]
     beside = max((len(_source(one.source)) for one in finding.neighbours), default=0)
     near = [
-        [spoken_score(one.score), _source(one.source), shortened(one.key, most=_WIDTH - _SCORE - beside)]
+        [spoken_score(one.score), _source(one.source), shortened(one.key, most=WIDTH - _SCORE - beside)]
         for one in finding.neighbours
     ]
     tables = [
@@ -158,12 +157,12 @@ def _answer(finding: Finding) -> str:
         text_table(["score", "source", "nearest images"], near),
     ]
     said = escape_control(f"{verdict} (share {best.share:.2f}{known})")
-    image = shortened(escape_control(finding.image), most=max(_LEAST_NAME, _WIDTH - len(": ") - len(said)))
+    image = shortened(escape_control(finding.image), most=max(_LEAST_NAME, WIDTH - len(": ") - len(said)))
     return "\n\n".join([f"{image}: {said}", *tables])
 
 
 def _source(name: str) -> str:
-    return shortened(name, most=_LONGEST_SOURCE)
+    return shortened(name, most=LONGEST_SOURCE)
 
 
 def _accuracy(counts: Mapping[str, int], measured: ClosedSet) -> str:
