@@ -16,7 +16,7 @@ from fewshot.cli.options import (
     seed_option,
     where_option,
 )
-from fewshot.cli.reporting import print_json, print_text
+from fewshot.cli.reporting import print_json, print_text, terminal_width
 from fewshot.core.control_characters import escape_control
 from fewshot.draws.near_bits import NEAR_BITS
 
@@ -115,6 +115,7 @@ def _supports(report: Path | None) -> Mapping[str, Sequence[str]] | None:
 
 
 def _text(store: "FeatureStore", found: "Audit") -> str:
+    from fewshot.results.presentation import warning_lines
     from fewshot.results.tables import text_table
 
     parts = [
@@ -133,7 +134,8 @@ def _text(store: "FeatureStore", found: "Audit") -> str:
     parts.append(text_table(_DUPLICATES, [[str(cell) for cell in line] for line in cells]))
     if found.pairs:
         parts.append(_pairs(store, found))
-    parts.append("\n".join(f"warning: {escape_control(one)}" for one in found.warnings) or "no warning")
+    lines = [line for one in found.warnings for line in warning_lines(one, width=terminal_width())]
+    parts.append("\n".join(lines) or "no warning")
     return "\n\n".join(parts)
 
 
