@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from fewshot.core.errors import WeightsError
+from fewshot.core.errors import UnknownNameError, WeightsError
 from fewshot.embeddings.backbones.base import BACKBONES, Backbone
 from fewshot.embeddings.backbones.trained import SUFFIX, Trained
 from fewshot.embeddings.card import Weights
@@ -24,8 +24,22 @@ def create(spec: str, *, layers: tuple[str, ...] | None = None) -> Backbone:
     if spec.endswith(SUFFIX):
         return Trained.of_file(_path(spec), layers=layers)
     name, _, variant = spec.partition(":")
-    member: type[Backbone] = BACKBONES.load(name)
+    member: type[Backbone] = _member(name)
     return member(variant or None, layers=layers)
+
+
+def _member(name: str) -> type[Backbone]:
+    """Return the class of a backbone; tables and sentences drop ``torchvision:``, so that a user may type them so."""
+    try:
+        member: type[Backbone] = BACKBONES.load(name)
+    except UnknownNameError as error:
+        from torchvision import models
+
+        if name not in models.list_models(module=models):
+            raise
+        message = f"there is no backbone {name!r}; torchvision's network of that name is torchvision:{name}"
+        raise UnknownNameError(message) from error
+    return member
 
 
 def _path(spec: str) -> Path:

@@ -146,23 +146,30 @@ def _warnings(
 
 def _leak_warnings(leak: Leaks) -> Iterable[str]:
     kind = "of equal pixels" if leak.likeness == "exact" else "nearly alike"
-    across = f"pairs {kind} are natural on one side and synthetic on the other"
+    across = "natural on one side and synthetic on the other"
     remakes = leak.classes_of_one_group if leak.likeness == "near" else 0  # equal pixels are never of both classes
     if leak.classes > remakes:
         remedy = ", or a fake remakes the other: give both one group" if leak.likeness == "near" else ""
-        yield f"{leak.classes - remakes} {across}: a label is wrong{remedy}"
+        pairs = _pairs(leak.classes - remakes, kind)
+        yield f"{pairs} {'is' if leak.classes - remakes == 1 else 'are'} {across}: a label is wrong{remedy}"
     if remakes:
+        verb = "is" if remakes == 1 else "are"
         yield (
-            f"{remakes} {across}, within one group: expected where fakes remake natural images; give --group to every "
-            f"protocol, which keeps them on one side"
+            f"{_pairs(remakes, kind)} {verb} {across}, within one group: expected where fakes remake natural images; "
+            f"give --group to every protocol, which keeps them on one side"
         )
     if leak.splits:
-        yield f"{leak.splits} pairs {kind} lie in different splits: test images were trained on"
+        lie = "lies" if leak.splits == 1 else "lie"
+        yield f"{_pairs(leak.splits, kind)} {lie} in different splits: test images were trained on"
     if leak.groups:
         yield (
-            f"{leak.groups} pairs {kind} share no group: support and query can hold the same picture; give both one "
-            f"group and use --group"
+            f"{_pairs(leak.groups, kind)} {'shares' if leak.groups == 1 else 'share'} no group: support and query can "
+            f"hold the same picture; give both one group and use --group"
         )
+
+
+def _pairs(count: int, kind: str) -> str:
+    return f"{count} {'pair' if count == 1 else 'pairs'} {kind}"
 
 
 def _balance_warnings(sources: tuple[SourceMetadata, ...]) -> Iterable[str]:

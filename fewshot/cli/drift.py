@@ -6,8 +6,7 @@ import click
 
 from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import json_option, share_option
-from fewshot.cli.reporting import print_json, print_text
-from fewshot.core.control_characters import escape_control
+from fewshot.cli.reporting import print_json, print_labelled
 
 _PATH = click.Path(path_type=Path)
 DRIFTING = 3
@@ -55,6 +54,6 @@ def command(detector: Path, log: Path, level: float, synthetic_share: float, as_
     if as_json:
         print_json(to_json(found))
     else:
-        print_text("\n".join(map(escape_control, lines(found, log=str(log)))))
+        print_labelled(lines(found, log=str(log)))
     if found.drifting:
         click.get_current_context().exit(DRIFTING)

@@ -23,8 +23,7 @@ from fewshot.cli.options import (
     weights_option,
     where_option,
 )
-from fewshot.cli.reporting import print_json, print_text
-from fewshot.core.control_characters import escape_control
+from fewshot.cli.reporting import print_json, print_labelled
 
 _PATH = click.Path(path_type=Path)
 _CHOSEN_BEFORE = ("backbone", "layers", "combine", "shots", "where", "naturals_where", "precision")
@@ -158,7 +157,7 @@ def command(support: Path | None, parent: Path | None, as_json: bool, **options:
     if as_json:
         print_json(document)
     else:
-        print_text("\n".join(map(escape_control, lines)))
+        print_labelled(lines)
 
 
 def _fitted(support: Path | None, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -6,7 +6,7 @@ import click
 
 from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import json_option
-from fewshot.cli.reporting import print_text
+from fewshot.cli.reporting import labelled_text, print_text
 from fewshot.core.control_characters import escape_control, json_text
 
 
@@ -55,4 +55,4 @@ def _detector(file: Path, *, as_json: bool) -> str:
     from fewshot.detector.summary import lines, to_json
 
     detector = Detector.load(file)
-    return json_text(to_json(detector)) if as_json else "\n".join(map(escape_control, lines(detector)))
+    return json_text(to_json(detector)) if as_json else labelled_text(lines(detector))

@@ -148,6 +148,7 @@ def per_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def out_option(*, metavar: str, text: str, required: bool = False, default: Path | None = None) -> Decorator:
     """``-o``, ``--out``: the file or folder to write; ``--output`` means the same and is not shown."""
+    given = {} if default is None else {"default": default}  # from click 8.3, None given as default is a value
     return click.option(
         "out",
         "-o",
@@ -156,9 +157,9 @@ def out_option(*, metavar: str, text: str, required: bool = False, default: Path
         type=click.Path(path_type=Path),
         metavar=metavar,
         required=required,
-        default=default,
         show_default=default is not None,
         help=text,
+        **given,
     )
 
 

@@ -102,6 +102,23 @@ def flush_notes() -> None:
             abandon(sys.stderr)
 
 
+def print_labelled(lines: Iterable[str]) -> None:
+    """Print ``labelled_text`` of lines on stdout.
+
+    Raises:
+        StandardOutputError: stdout is full or closed.
+    """
+    print_text(labelled_text(lines))
+
+
+def labelled_text(lines: Iterable[str]) -> str:
+    """Return lines that begin with a label each, within the terminal's width; what goes on stands under its start."""
+    from fewshot.results.paragraph import labelled
+
+    width = terminal_width()
+    return "\n".join(part for line in lines for part in labelled(line, width=width))
+
+
 def print_report(report: "Report", text: str, *, as_json: bool) -> None:
     """Print a report on stdout, as ``text`` or as JSON; the warnings beside a text go to stderr."""
     if as_json:

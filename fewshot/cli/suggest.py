@@ -15,8 +15,7 @@ from fewshot.cli.options import (
     root_option,
     weights_option,
 )
-from fewshot.cli.reporting import print_json, print_line, print_note, print_text, print_warning
-from fewshot.core.control_characters import escape_control
+from fewshot.cli.reporting import print_json, print_labelled, print_line, print_note, print_warning
 from fewshot.core.outputs import Output, require_outputs
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def command(detector: Path, inbox: tuple[Path, ...], gallery: Path | None, as_js
     if as_json:
         print_json({**found.to_json(), "list": str(out)})
     else:
-        print_text("\n".join(map(escape_control, found.lines())))
+        print_labelled(found.lines())
         print_line(
             f"fill in the column label of {out}, then: fewshot fit --from {detector} --add {out} -o NEW.detector"
         )

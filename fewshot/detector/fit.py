@@ -135,6 +135,7 @@ def fit(  # noqa: PLR0913  # every option of the command, each with its default
     files = [Path(str(each)) for each in images.given.values() if not isinstance(each, FeatureStore)]
     require_outputs([Output(target, DETECTOR)], inputs=files)
     loaded = _loaded(heads)
+    _require_listed(images)
     _require_enough(images, wanted)
     with working_folder(target, quiet=quiet) as folder:
         embedding = Embedding(
@@ -183,6 +184,13 @@ def working_folder(target: Path | None, *, quiet: bool = False) -> Iterator[Path
             say(f"what was embedded is kept in {folder}, for the next `fewshot fit` with -o {target}")
         raise
     shutil.rmtree(folder)
+
+
+def _require_listed(images: FitImages) -> None:
+    """Refuse a folder or table that is not there or whose classes are not known, before anything else is said."""
+    for role, given in images.given.items():
+        if not is_store(given):
+            listed(given, unlabelled=CLASSES.get(role))
 
 
 def _require_enough(images: FitImages, wanted: FitSettings) -> None:

@@ -119,7 +119,7 @@ def fit_detector(
             clear=clear_threshold(held_out, left_out[support.synthetic], share=settings.max_misses),
             held_out=_told_apart(calibration, held_out, left_out, support),
             unknown_rate=settings.unknown_rate,
-            notes=tuple(notes),
+            notes=(*notes, *_doubted_labels(calibration, left_out, support)),
             versions=stack_versions(),
             seed=settings.seed,
         ),
@@ -160,6 +160,20 @@ def _repeated(count: int) -> list[str]:
         return []
     what = "1 image was" if count == 1 else f"{count} images were"
     return [f"{what} given again with the same pixels and counted once"]
+
+
+def _doubted_labels(calibration: Float64Array, left_out: Float64Array, support: KnownImages) -> list[str]:
+    """Return a note where most naturals that certify score like the synthetic images of the support."""
+    natural, synthetic = (float(np.median(left_out[support.synthetic == side])) for side in (False, True))
+    if len(calibration) == 0 or synthetic <= natural:
+        return []
+    like_synthetic = int(np.count_nonzero(calibration > (natural + synthetic) / 2))
+    if 2 * like_synthetic <= len(calibration):
+        return []
+    return [
+        f"{like_synthetic} of {len(calibration)} naturals that set the threshold score like synthetic images of the "
+        f"support: are its labels the wrong way round, or are these naturals of another kind?"
+    ]
 
 
 def _require_one_class_each(images: KnownImages) -> None:

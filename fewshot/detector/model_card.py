@@ -91,9 +91,10 @@ def _identity(detector: Detector) -> Iterator[tuple[str, str]]:
     yield "successor of (SHA-256)", _text(described.parent) if described.parent else "none; it is the first"
     yield "fitted", _text(described.created)
     yield "looks at", ", ".join(f"{_text(each.name)} with the head {_text(each.head)}" for each in described.members)
-    yield "`synthetic`", f"score above {described.alarm.value:.6g}, and not below the other threshold"
-    yield "`natural`", f"score below {described.clear.value:.6g}, and not above the other threshold"
-    yield "`unsure`", "everything else"
+    natural_below, synthetic_above = described.bounds
+    yield "`synthetic`", f"score above {synthetic_above:.6g}"
+    yield "`natural`", f"score below {natural_below:.6g}"
+    yield "`unsure`", "between the two"
     yield "seed of all draws", str(described.seed)
 
 

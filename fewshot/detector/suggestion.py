@@ -54,9 +54,9 @@ class Suggestions:
         """Return what was looked at and left out, a line each."""
         said = [f"{len(self.chosen)} of {self.images} images to label, the verdict on which is least settled"]
         for count, what in (
-            (self.repeated, "have the pixels of another one"),
-            (self.known, "have pixels that the detector holds already"),
-            (self.elsewhere, "lie in an archive, or not on this machine, so that no table can name them"),
+            (self.repeated, "left out: same pixels as another one"),
+            (self.known, "left out: pixels that the detector holds already"),
+            (self.elsewhere, "left out: in an archive, or not on this machine, so that no table can name it"),
             (len(self.failed), "could not be used"),
         ):
             said += [f"{count} {what}"] * bool(count)

@@ -68,4 +68,5 @@ class Tally:
         said = " + ".join(f"{self.verdicts[verdict]} {verdict}" for verdict in (SYNTHETIC, NATURAL, UNSURE))
         beside = [f"{self.unknown} unlike all known images"] if self.unknown else []
         beside += [f"{self.unstable} unsure because re-encoding changes the verdict"] if self.unstable else []
-        return f"{self.images} images = {said} + {self.failed} failed" + (f"; {', '.join(beside)}" if beside else "")
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        return f"{images} = {said} + {self.failed} failed" + (f"; {', '.join(beside)}" if beside else "")

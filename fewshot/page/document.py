@@ -132,12 +132,16 @@ def _section(name: str, report: Report, beside: Iterable[Chart]) -> Section:
 
 
 def _warnings(reports: Mapping[str, Report], audit: Audit | None) -> list[str]:
-    """Return the warnings of the audit and of every report, each once; of several reports with its name."""
-    found = list(audit.warnings if audit else ())
+    """Return the warnings of the audit and of the reports, each once; of some of several reports with their names."""
+    found = list(dict.fromkeys(audit.warnings if audit else ()))
+    raised: dict[str, list[str]] = {}
     for name, report in reports.items():
-        of = f"{name}: " if len(reports) > 1 else ""
-        found += [of + warning for warning in report.warnings[:MOST_WARNINGS] if warning not in found]
-    return list(dict.fromkeys(found))
+        for warning in dict.fromkeys(report.warnings[:MOST_WARNINGS]):
+            raised.setdefault(warning, []).append(name)
+    for warning, names in raised.items():
+        if warning not in found:
+            found.append(warning if len(names) == len(reports) else f"{', '.join(names)}: {warning}")
+    return found
 
 
 def _cut(text: str) -> str:

@@ -29,7 +29,8 @@ def _caption(ranked: tuple[Standing, ...]) -> str:
     rows = [one.row for one in ranked]
     landed = spread_in_words(rows)
     dots = "Dot: one draw" if landed == "one draw" else f"Dot: mean over draws; line: where {landed} landed"
-    ticks = "; ticks: 95 % interval of the mean" if any(one.summary.low == one.summary.low for one in ranked) else ""
+    of = "over other images" if landed == "one draw" else "of the mean"
+    ticks = f"; ticks: 95 % interval {of}" if any(one.summary.low == one.summary.low for one in ranked) else ""
     shape = "; diamond: the checkpoint's own head" if any(row.head == PRETRAINED for row in rows) else ""
     guess = "; dotted: guessing" if rows[0].metric == "auroc" else ""
     return f"{dots}{ticks}{shape}{guess}."

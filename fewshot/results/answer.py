@@ -57,9 +57,14 @@ def _verdict(names: Names, ranked: Sequence[Standing]) -> str:
 
 
 def _next_best(ranked: Sequence[Standing]) -> Standing | None:
-    """Return the best of another backbone that was shown as much, else of another head."""
+    """Return the best of another backbone that was shown as much, else of another head.
+
+    Beside a pretrained head, which was shown nothing, every other backbone stands, however much it was shown.
+    """
     best = ranked[0]
     alike = [one for one in ranked[1:] if one.row.dataset == best.row.dataset]
+    if best.row.head == PRETRAINED:
+        return next((one for one in alike if one.row.backbone != best.row.backbone), None)
     others = [one for one in alike if one.row.head == PRETRAINED or one.size == best.size]
     for_other_backbone = (one for one in others if one.row.backbone != best.row.backbone)
     return next(for_other_backbone, next((one for one in others if one.row.head != best.row.head), None))
@@ -75,6 +80,8 @@ def _next(names: Names, best: Standing, following: Standing | None) -> Iterator[
         name = f"head {row.head}"
     else:
         name = f"backbone {names.backbone(row) if row.head == best.row.head else names.detector(row)}"
+    if following.size != best.size and following.size:
+        name = f"{name} with {following.size}"
     yield f"next best {name}, {distance_in_words(best.row, row)}"
 
 

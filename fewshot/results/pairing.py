@@ -40,7 +40,8 @@ def distance_in_words(first: Row, second: Row) -> str:
     found = paired_rows(first, second)
     said = _in_words(found.difference)
     if found.trials < ENOUGH_DRAWS:
-        return f"{said}, which {'one draw' if found.trials == 1 else f'{found.trials} draws'} cannot tell from chance"
+        draws = "one draw" if found.trials == 1 else f"{found.trials} draws"
+        return f"{said}, a difference that {draws} cannot tell from chance"
     if told_apart(found):
         low, high = sorted((abs(found.low), abs(found.high)))
         return f"{said} ({low:.2f} to {high:.2f})"

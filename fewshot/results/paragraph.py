@@ -1,5 +1,6 @@
 """Sentences and names within so many columns of a terminal."""
 
+import re
 import textwrap
 from collections.abc import Collection, Sequence
 
@@ -8,6 +9,7 @@ from fewshot.core.control_characters import escape_control
 WIDTH = 100  # columns that no default table or sentence is wider than
 _GAP = 2  # blanks between columns
 _SHORTEST = 12  # characters of a name that is made shorter
+_LABEL = re.compile(r"(\S.{,24}?)? {2,}(?=\S)")
 _MARK = "..."  # ASCII, for it is as wide on every terminal
 
 
@@ -22,6 +24,17 @@ def wrapped(text: str, *, width: int = WIDTH, indent: str = "") -> list[str]:
         shown, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, tabsize=1
     )
     return lines or [""]
+
+
+def labelled(line: str, *, width: int = WIDTH) -> list[str]:
+    """Return a line that begins with a label, or with the blanks under one, as lines of at most ``width`` columns.
+
+    >>> print(chr(10).join(labelled("natural    below 0.1: no guarantee for misses", width=32)))
+    natural    below 0.1: no
+               guarantee for misses
+    """
+    label = _LABEL.match(line)
+    return wrapped(line, width=width, indent=" " * len(label.group()) if label else "  ")
 
 
 def narrowed(

@@ -48,7 +48,7 @@ def test_every_fault_has_its_warning(tmp_path: Path) -> None:
     found = audit(FeatureStore(faulty(tmp_path / "a.h5")), supports={"0": ["0.img"], "1": ["5.img"]})
     text = "\n".join(found.warnings)
     assert "file metadata alone" in text
-    assert "1 pairs of equal pixels are natural on one side and synthetic on the other" in text
+    assert "1 pair of equal pixels is natural on one side and synthetic on the other" in text
     assert "1 of 2 trials have a duplicate of a support image" in text
     assert "fewer than 20 images of ldm" in text
     assert "20 natural and 110 synthetic" in text
@@ -83,7 +83,7 @@ def test_remakes_of_one_group_are_expected_and_equal_pixels_of_both_classes_are_
     )
     write_store(tmp_path / "a.h5", frame, [])
     text = "\n".join(audit(FeatureStore(tmp_path / "a.h5"), radius=0).warnings)
-    assert "1 pairs of equal pixels are natural on one side and synthetic on the other: a label is wrong\n" in text
+    assert "1 pair of equal pixels is natural on one side and synthetic on the other: a label is wrong\n" in text
     assert (
         "39 pairs nearly alike are natural on one side and synthetic on the other, within one group: expected" in text
     )

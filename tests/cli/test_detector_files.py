@@ -96,7 +96,7 @@ def test_options_that_would_not_be_used_are_refused(folder: Path, arguments: lis
 def test_inspect_takes_detectors_beside_stores(folder: Path) -> None:
     shown = fewshot("inspect", folder / "old.detector", folder / "support.h5")
     assert shown.exit_code == 0, shown.output
-    assert "detector 'old', version 1" in shown.stdout
+    assert "detector 'old', version 1" in " ".join(shown.stdout.split())
     assert "support.h5" in shown.stdout
     document = json.loads(fewshot("inspect", "--json", folder / "old.detector").stdout)
     assert document["digest"] == Detector.load(folder / "old.detector").digest
@@ -184,4 +184,4 @@ def test_suggest_says_how_many_pictures_a_detector_without_thumbnails_cannot_sho
 
     assert done.exit_code == 0, done.output
     assert "warning: 5 of 6 pictures cannot be shown" in done.stderr
-    assert "`fewshot fit --thumbnails` keeps small ones of the known images" in done.stderr
+    assert "`fewshot fit --thumbnails` keeps small ones of the known images" in " ".join(done.stderr.split())

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -22,6 +23,37 @@ def test_every_command_has_help_with_a_first_sentence() -> None:
         assert command is not None
         assert command.help, name
         assert CliRunner().invoke(group, [name, "--help"]).exit_code == 0, name
+
+
+def test_a_required_option_that_is_missing_is_wrong_usage_in_every_command() -> None:
+    required = [
+        (name, command, option)
+        for name, command in _commands(group, click.Context(group))
+        for option in command.params
+        if isinstance(option, click.Option) and option.required
+    ]
+
+    assert {"fit", "suggest", "embed", "export"} <= {name for name, _, option in required if option.name == "out"}
+    for _, command, option in required:
+        with pytest.raises(click.MissingParameter):
+            option.handle_parse_result(click.Context(command), {}, [])
+
+
+def test_fit_without_a_file_to_write_stops_before_any_work(tmp_path: Path) -> None:
+    result = CliRunner().invoke(group, ["fit", str(tmp_path)])
+
+    assert result.exit_code == 2
+    assert "Missing option '-o' / '--out'" in result.output
+
+
+def _commands(folder: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    for name in folder.list_commands(context):
+        command = folder.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _commands(command, context)
+        else:
+            yield name, command
 
 
 def test_an_unknown_command_is_wrong_usage_and_names_the_nearest() -> None:

@@ -306,6 +306,8 @@ def test_a_file_that_is_not_the_published_one_is_refused(spec: str, tmp_path: Pa
 def test_unknown_names_variants_and_layers_are_named_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="there is no backbone 'ferretnt'; did you mean 'ferretnet'"):
         create("ferretnt")
+    with pytest.raises(UnknownNameError, match=r"no backbone 'mobilenet_v2'; .* is torchvision:mobilenet_v2$"):
+        create("mobilenet_v2")
     with pytest.raises(UnknownNameError, match="no variant of npr 'crop22'; did you mean 'crop224'"):
         create("npr:crop22")
     with pytest.raises(UnknownNameError, match="no layer of npr 'featur'; did you mean 'feature'"):

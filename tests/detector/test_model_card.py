@@ -72,6 +72,18 @@ def test_an_interval_that_cannot_be_given_is_said_so(detector: Detector) -> None
     assert "no interval can be given" in card
 
 
+def test_the_card_names_the_deciding_thresholds_where_the_certified_one_is_the_lower(
+    detector: Detector,
+) -> None:
+    described = detector.description
+    alarm = msgspec.structs.replace(described.alarm, value=-0.25)
+    clear = msgspec.structs.replace(described.clear, value=0.5)
+    card = model_card(replace(detector, description=msgspec.structs.replace(described, alarm=alarm, clear=clear)))
+    assert "| `synthetic` | score above 0.5 |" in card
+    assert "| `natural` | score below -0.25 |" in card
+    assert "| `unsure` | between the two |" in card
+
+
 HOSTILE = "<script>alert(1)</script> [x](http://evil) | `a` **b** ![i](//h) \u202e www.evil.example a@b.c"
 
 

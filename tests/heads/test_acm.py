@@ -86,6 +86,7 @@ def test_identical_distributions_stay_at_chance() -> None:
     assert abs(roc_auc_score(labels, scores) - 0.5) < 3 * chance
 
 
+@pytest.mark.slow
 def test_a_bottleneck_as_wide_as_the_features_separates_nothing() -> None:
     train, held, labels = two_sets((0.1, 0), (0.5, 0))
     narrow = Acm(**{**SMALL, "widths": ()}).fit(train, labels)
@@ -121,6 +122,7 @@ def test_equal_seeds_give_equal_models_and_others_do_not() -> None:
     assert not np.allclose(first, other)
 
 
+@pytest.mark.slow
 def test_the_estimator_passes_the_checks_of_scikit_learn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -181,6 +181,14 @@ def test_a_warning_of_one_of_several_reports_names_it(report: Report) -> None:
     assert "<li>a.json: formats differ" in page
 
 
+def test_of_three_reports_one_warning_is_shown_and_what_they_share_is_said_once(report: Report) -> None:
+    loud = [replace(report, warnings=("shared by all", *own)) for own in ((), ("of two",), ("of two", "of one"))]
+    page = page_html({str(number): one for number, one in enumerate(loud)}, title="three")
+    assert page.count("shared by all") == 1
+    assert "<li>1, 2: of two</li><li>2: of one</li>" in page
+    assert page.index("shared by all") < page.index("2 more") < page.index("1, 2: of two")
+
+
 def test_more_than_five_warnings_are_folded(report: Report) -> None:
     loud = Report(report.protocol, report.config, report.rows, warnings=tuple(f"warning {n}" for n in range(8)))
     page = page_html({"a.json": loud}, title="t")

@@ -42,7 +42,7 @@ def test_two_that_draws_cannot_tell_apart_are_said_to_be_so() -> None:
 def test_a_few_draws_decide_nothing() -> None:
     said = answer(_report(_row("npr", [0.9, 0.8, 0.85]), _row("safe", [0.5, 0.4, 0.45])))
     assert "3 draws landed between 0.80 and 0.90" in said
-    assert said.endswith("next best backbone safe, 0.40 lower, which 3 draws cannot tell from chance")
+    assert said.endswith("next best backbone safe, 0.40 lower, a difference that 3 draws cannot tell from chance")
 
 
 def test_the_only_one_is_not_called_the_best() -> None:
@@ -62,6 +62,19 @@ def test_a_pretrained_head_that_does_best_is_named_as_one() -> None:
     said = answer(_report(_row("npr", _around(0.9)), own))
     assert said.startswith("the pretrained head of npr: AUROC 0.95")
     assert "next best head" not in said  # it was shown ten images, and the best none
+
+
+def test_behind_a_pretrained_head_comes_the_best_of_another_backbone_even_one_that_was_fitted() -> None:
+    own = _row("npr", [0.95] * 21, head="pretrained", layer="logit", shots=0)
+    rows = [
+        own,
+        replace(own, backbone="safe", values=(0.6,) * 21),
+        _row("npr", _around(0.92)),
+        _row("dinov2", [0.9] * 21),
+    ]
+    said = answer(_report(*rows))
+    assert "; next best backbone dinov2 + svm with 10 shots, 0.05 lower" in said
+    assert "safe" not in said
 
 
 def test_what_was_chosen_on_query_labels_is_an_upper_bound_and_ranks_below_all_others() -> None:

@@ -16,6 +16,7 @@ from fewshot.embeddings.weights.locate import resolve
 FERRETNET = {"all": 0.888, "ldm": 0.978, "dalle-mini": 0.986, "sd3": 0.513}
 
 
+@pytest.mark.slow
 def test_ferretnets_own_head_separates_native_files_as_the_authors_code_does(shared: Path) -> None:
     backbone = create("ferretnet")
     backbone.load(device="cpu", weights=resolve(backbone.card, cache=shared / "weights"))

@@ -253,7 +253,10 @@ def test_clipdet_reads_the_unit_token_before_the_projection_with_plain_gelu(
     agree(found["logit"], feature @ state["head.fc.weight"].T + state["head.fc.bias"], 1e-4)
 
 
-@pytest.mark.parametrize("spec", ["freqnet", "spectrum", "npr"])
+@pytest.mark.parametrize(
+    "spec",
+    [pytest.param("freqnet", marks=pytest.mark.slow), "spectrum", pytest.param("npr", marks=pytest.mark.slow)],
+)
 def test_features_in_bf16_are_those_of_fp32_to_its_rounding(spec: str) -> None:
     backbone = create(spec).load(device="cpu", weights=RandomWeights())
     batch = pixels(256)
