@@ -46,7 +46,7 @@ def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, 
         print_json([one.to_json() for one in shown])
     else:
         print_text(_text(found, shown, every=every))
-    print_warnings(comparison_notes(found))
+    print_warnings(comparison_notes(found, scores_kept=all(path.with_suffix(".npz").exists() for path in reports)))
 
 
 def _compared(reports: tuple[Path, ...], *, metric: str, source: str, two_way: bool, every: bool) -> "list[Comparison]":

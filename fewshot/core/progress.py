@@ -10,6 +10,7 @@ from fewshot.core.control_characters import escape_control
 
 FIRST_LINE_SECONDS = 5.0  # soon, for it says how long the rest will take
 LINE_EVERY_SECONDS = 30.0
+_SETTLED = 32  # units, or a hundredth of all, before which the start tells nothing of the rest
 
 
 class Progress:
@@ -89,7 +90,8 @@ class Progress:
         of_total, left = "", ""
         if self.total is not None:
             of_total = f" of {self.total}"
-            left = f", {_duration((self.total - self.done) / rate)} left" if rate > 0 else ""
+            if rate > 0 and self.done >= min(_SETTLED, self.total / 100):
+                left = f", {_duration((self.total - self.done) / rate)} left"
         tail = f", {note}" if note else ""
         return f"{self.label}: {self.done}{of_total} {self.unit}, {rate:.1f}/s{left}{tail}"
 

@@ -16,6 +16,7 @@ from fewshot.page.render import render
 from fewshot.page.tile import APART, COLOURS, SIDE, Kind, Tile
 
 MOST_QUERIES = 100
+_EDGES = "Green edge: of the source that the query has; red edge: of another. Numbers: cosine."
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def write_gallery(
         note = f"{note} {missing}".strip()
         warn(missing)
     if kind is PAGE:
+        if any(query.truth is not None for query in queries):
+            note = f"{note} {_EDGES}".strip()
         page = render("gallery.html", title=title, note=note, queries=shown, side=SIDE, apart=APART, colours=COLOURS)
         return write_text(target, page, option="--gallery", kind=PAGE)
     marked = PngInfo()

@@ -29,7 +29,7 @@ def answer(report: Measured) -> str:
     >>> print(answer(Report("fiser", {}, tuple(rows))).replace("; ", chr(10)))
     npr + svm, 10 shots: AUROC 0.90, the best of 2 compared on these query images
     a single draw lands between 0.90 and 0.90 nine times of ten
-    next best safe, 0.03 lower (0.03 to 0.03)
+    next best backbone safe, 0.03 lower (0.03 to 0.03)
     """
     if report.protocol == NEAREST:
         return "; ".join(source_parts(report))
@@ -77,9 +77,9 @@ def _next(names: Names, best: Standing, following: Standing | None) -> Iterator[
     if row.head == PRETRAINED:
         name = names.detector(row)
     elif row.backbone == best.row.backbone:
-        name = row.head
+        name = f"head {row.head}"
     else:
-        name = names.backbone(row) if row.head == best.row.head else names.detector(row)
+        name = f"backbone {names.backbone(row) if row.head == best.row.head else names.detector(row)}"
     if following.size != best.size and following.size:
         name = f"{name} with {following.size}"
     yield f"next best {name}, {distance_in_words(best.row, row)}"

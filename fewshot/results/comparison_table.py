@@ -47,8 +47,12 @@ def largest_first(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return sorted(comparisons, key=lambda one: -abs(one.result.difference))
 
 
-def comparison_notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return what a reader of the intervals must know."""
+def comparison_notes(comparisons: Sequence[Comparison], *, scores_kept: bool = False) -> list[str]:
+    """Return what a reader of the intervals must know.
+
+    Args:
+        scores_kept: whether the scores that a two-way interval needs lie beside the reports.
+    """
     if not comparisons:
         return []
     if comparisons[0].interval == "two-way":
@@ -57,10 +61,11 @@ def comparison_notes(comparisons: Sequence[Comparison]) -> list[str]:
             f"{len(unsure)} of {len(comparisons)} differences are of a mean AUROC above {NEAR_ONE}, where two-way "
             f"intervals cover about 90 % and not 95 % (docs/experiments/coverage.md)"
         ] * bool(unsure)
+    first = "" if scores_kept else "run adapt with --keep-scores and "
     return [
-        "intervals and p-values hold for other draws from these images, not for other images, whose difference such "
-        "intervals cover about a third of the time (docs/experiments/coverage.md); for both run adapt with "
-        "--keep-scores and compare with --interval two-way"
+        f"intervals and p-values hold for other draws from these images, not for other images, whose difference such "
+        f"intervals cover about a third of the time (docs/experiments/coverage.md); for both {first}compare with "
+        f"--interval two-way"
     ]
 
 
@@ -115,7 +120,9 @@ def _numbers(comparisons: Sequence[Comparison]) -> Iterator[_Column]:
     yield _Column("difference", [f"{one.result.difference:+.3f}" for one in comparisons])
     yield _Column("95 % interval", [_interval(one) for one in comparisons])
     yield _Column("p (Holm)", [_p(one) for one in comparisons])
-    yield _Column("draws", [str(one.result.trials) for one in comparisons])
+    draws = [str(one.result.trials) for one in comparisons]
+    if len(set(draws)) > 1:  # else the sentence above has said how many; the names need the room
+        yield _Column("draws", draws)
 
 
 def _enough(comparison: Comparison) -> bool:
@@ -136,4 +143,6 @@ def _p(comparison: Comparison) -> str:
 
 def _over(comparison: Comparison) -> str:
     draws = comparison.result.trials
-    return f"on the same {draws} draws" if comparison.interval == "draws" else "over new draws and new images"
+    if comparison.interval == "draws":
+        return f"on the same {draws} draws"
+    return f"over new draws and new images, from {draws} draws"

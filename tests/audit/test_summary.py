@@ -97,6 +97,8 @@ def test_the_command_prints_metadata_confounds_duplicates_and_warnings(tmp_path:
     assert "format and sizes  1.000" in result.stdout
     assert "exact  0.img  129.img" in result.stdout
     assert result.stdout.count("warning: ") == 6
+    warnings = result.stdout[result.stdout.index("warning: ") :].splitlines()
+    assert max(map(len, warnings)) <= 100
 
 
 def test_json_holds_the_same_and_strict_exits_with_one(tmp_path: Path) -> None:

@@ -39,3 +39,16 @@ def test_quiet_progress_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         bar.say("a line")
 
     assert stream.getvalue() == ""
+
+
+def test_the_first_of_many_says_nothing_of_how_long_the_rest_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", 0.0)
+    stream = io.StringIO()
+
+    with Progress(650, label="embed", unit="images", stream=stream) as bar:
+        bar.advance()
+        bar.advance(31)
+
+    first, second = stream.getvalue().splitlines()
+    assert "left" not in first
+    assert second.endswith(" left")

@@ -37,6 +37,7 @@ def test_the_page_holds_every_picture_and_loads_nothing(tmp_path: Path) -> None:
     assert "share 0.80, p 0.250" in page
     assert page.count('class="right"') == 2
     assert page.count('class="wrong"') == 1
+    assert "Green edge: of the source that the query has; red edge: of another." in page
 
 
 def test_names_cannot_write_into_the_page(tmp_path: Path) -> None:
@@ -59,6 +60,7 @@ def test_the_picture_shows_query_and_neighbour_in_their_colours_and_a_grey_gap_f
 def test_without_a_true_source_nothing_is_right_or_wrong(tmp_path: Path) -> None:
     page = write_gallery([shown(tmp_path, truth=None)], tmp_path / "g.html", title="Near").read_text()
     assert page.count('class="neutral"') == 3
+    assert "Green edge" not in page
 
 
 def test_more_queries_than_are_shown_are_said(tmp_path: Path) -> None:

@@ -31,18 +31,18 @@ def test_the_best_is_named_with_its_range_and_the_next_best_with_the_distance_be
     said = answer(_report(_row("npr", _around(0.90)), _row("safe", _around(0.85))))
     assert said.startswith("npr + svm, 10 shots: AUROC 0.90, the best of 2 compared on these query images; a single ")
     assert "draw lands between 0.81 and 0.99 nine times of ten" in said
-    assert said.endswith("next best safe, 0.05 lower (0.05 to 0.05)")
+    assert said.endswith("next best backbone safe, 0.05 lower (0.05 to 0.05)")
 
 
 def test_two_that_draws_cannot_tell_apart_are_said_to_be_so() -> None:
     said = answer(_report(_row("npr", _around(0.90)), _row("safe", _around(0.89)[::-1])))
-    assert said.endswith("next best safe, 0.01 lower: the two cannot be told apart")
+    assert said.endswith("next best backbone safe, 0.01 lower: the two cannot be told apart")
 
 
 def test_a_few_draws_decide_nothing() -> None:
     said = answer(_report(_row("npr", [0.9, 0.8, 0.85]), _row("safe", [0.5, 0.4, 0.45])))
     assert "3 draws landed between 0.80 and 0.90" in said
-    assert said.endswith("next best safe, 0.40 lower, a difference that 3 draws cannot tell from chance")
+    assert said.endswith("next best backbone safe, 0.40 lower, a difference that 3 draws cannot tell from chance")
 
 
 def test_the_only_one_is_not_called_the_best() -> None:
@@ -61,7 +61,7 @@ def test_a_pretrained_head_that_does_best_is_named_as_one() -> None:
     own = _row("npr", [0.95] * 21, head="pretrained", layer="logit", shots=0)
     said = answer(_report(_row("npr", _around(0.9)), own))
     assert said.startswith("the pretrained head of npr: AUROC 0.95")
-    assert "next best svm" not in said  # it was shown ten images, and the best none
+    assert "next best head" not in said  # it was shown ten images, and the best none
 
 
 def test_behind_a_pretrained_head_comes_the_best_of_another_backbone_even_one_that_was_fitted() -> None:
@@ -73,7 +73,7 @@ def test_behind_a_pretrained_head_comes_the_best_of_another_backbone_even_one_th
         _row("dinov2", [0.9] * 21),
     ]
     said = answer(_report(*rows))
-    assert "; next best dinov2 + svm with 10 shots, 0.05 lower" in said
+    assert "; next best backbone dinov2 + svm with 10 shots, 0.05 lower" in said
     assert "safe" not in said
 
 

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from fewshot.cli import group
 from fewshot.core.errors import ReportError
 from fewshot.results.comparison import best_across, compare_across, compare_best, compare_within
-from fewshot.results.comparison_table import comparison_sentence, comparison_table
+from fewshot.results.comparison_table import comparison_notes, comparison_sentence, comparison_table
 from fewshot.results.report import Report, Row
 
 
@@ -178,7 +178,29 @@ def test_the_sentence_claims_nothing_of_chance_or_of_a_few_draws() -> None:
     )
     few = compare_best(_report(_row("a", 0.9, 0.8), _row("b", 0.1, 0.0)))
     assert comparison_sentence(few).endswith("0.800 between them, and 2 draws are too few to say more")
-    assert comparison_table(few).splitlines()[1].split()[-3:] == ["n/a", "n/a", "2"]
+    assert comparison_table(few).splitlines()[1].split()[-2:] == ["n/a", "n/a"]
+
+
+def test_names_have_the_room_of_a_count_of_draws_that_is_the_same_for_all_pairs() -> None:
+    names = ("torchvision:mobilenet_v2", "efficientnet-lite0")
+    rows = [
+        replace(_ten(name, 0.9 - 0.1 * number), head=head)
+        for number, name in enumerate(names)
+        for head in ("svm", "knn")
+    ]
+    table = comparison_table(compare_within(_report(*rows)))
+    assert "efficientnet-lite0 + knn" in table
+    assert "draws" not in table
+    short = [_row(name, *(0.9,) * 12, shots=1) for name in names]
+    assert "draws" in comparison_table(compare_within(_report(*rows, *short)))
+
+
+@pytest.mark.parametrize(("kept", "advised"), [(False, True), (True, False)])
+def test_only_who_kept_no_scores_is_told_to_keep_them(kept: bool, advised: bool) -> None:
+    found = compare_best(_report(_ten("a", 0.9), _ten("b", 0.8)))
+    (note,) = comparison_notes(found, scores_kept=kept)
+    assert ("--keep-scores" in note) is advised
+    assert note.endswith("compare with --interval two-way")
 
 
 def test_the_best_of_two_reports_meet_row_by_row_or_best_against_best() -> None:
