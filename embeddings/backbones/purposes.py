@@ -27,6 +27,7 @@ PURPOSES = {
     "ferretnet": "low-level traces of files as they were made",
     "fiser": "few-shot adaptation: features trained for it",
     "freqnet": "high frequencies of files as they were made",
+    "fsd": "episodes: made for means of a few images",
     "gramnet": "texture statistics (Gram matrices)",
     "ladeda": "traces in patches of 9 x 9 native pixels",
     "lasted": "contrast with texts, on CLIP RN50x64",
