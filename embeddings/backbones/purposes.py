@@ -34,6 +34,7 @@ PURPOSES = {
     "lgrad": "gradients of a GAN's discriminator",
     "lota": "lowest bit planes of files as they were made",
     "npr": "up-sampling traces of files as they were made",
+    "omnidfa": "which generator: made for telling them apart",
     "resnet50": "control: an ImageNet ResNet-50",
     "rine": "all 24 blocks of CLIP, weighed",
     "safe": "finest wavelet band of native pixels",
