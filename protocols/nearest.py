@@ -66,7 +66,7 @@ class Nearest(Protocol):
     seed: int = 0
     ways: int = 5
     queries: int = 5
-    episodes: int = 600
+    episodes: int = 200
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

@@ -1,19 +1,22 @@
 """N-way K-shot episodes among the synthetic sources of a store, each answered by prototypes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from fewshot.core.arrays import Float64Array, IntArray
+from fewshot.core.arrays import Float64Array, IntArray, spans
 from fewshot.protocols.sources.prototypes import episode_measures, prototype_answers
 from fewshot.protocols.sources.searched_store import SearchedStore
 from fewshot.protocols.trials.applied import Applied
 from fewshot.results.row import Row
 
 _PURPOSE = 5  # of the seeds, beside those of ``SearchedStore.some``
-_SPARE = 4  # times as many images as shots are drawn, since those of a query's group are left out
 _AT_ONCE = 50  # episodes whose features are read together
+_SPARE, _SPARE_SHOTS = (
+    50,
+    4,
+)  # images, and times the shots, that are drawn beside: those of a query's group are left out
 
 
 @dataclass(frozen=True)
@@ -22,18 +25,14 @@ class SourceEpisodes:
 
     Args:
         shots: images of each source that make its prototype.
-        ways: sources of an episode.
-        sources: how many have images enough; every episode draws ``ways`` of them.
-        accuracy, macro_f1: (E,), a value per episode.
-        undrawn: how many more could not be drawn, for want of images of other groups.
+        ways: sources of an episode; fewer than two where no episode is possible.
+        accuracy, macro_f1: (E,), a value per episode that could be drawn.
     """
 
     shots: int
     ways: int
-    sources: int
     accuracy: Float64Array
     macro_f1: Float64Array
-    undrawn: int
 
 
 @dataclass(frozen=True)
@@ -45,48 +44,51 @@ class _Drawn:
 
 
 def source_episodes(searched: SearchedStore) -> tuple[SourceEpisodes, ...]:
-    """Return the episodes of every shot count that leaves two synthetic sources images enough."""
+    """Return the episodes of every shot count; none where none are wanted."""
     tried = sorted(set(searched.settings.shots)) if searched.settings.episodes else []
-    return tuple(found for shots in tried if (found := _of_shots(searched, shots)) is not None)
+    return tuple(_of_shots(searched, shots) for shots in tried)
 
 
 def source_episode_rows(searched: SearchedStore, found: tuple[SourceEpisodes, ...]) -> Iterator[Row]:
     """Yield accuracy and macro F1 of every shot count, a value per episode."""
     for one in found:
-        values = {"prototype_accuracy": tuple(one.accuracy), "prototype_macro_f1": tuple(one.macro_f1)}
-        queries = one.ways * searched.settings.queries
-        yield from searched.rows("all", values, n_support=one.ways * one.shots, n_query=queries, shots=one.shots)
+        if len(one.accuracy):
+            values = {"prototype_accuracy": tuple(one.accuracy), "prototype_macro_f1": tuple(one.macro_f1)}
+            queries = one.ways * searched.settings.queries
+            yield from searched.rows("all", values, n_support=one.ways * one.shots, n_query=queries, shots=one.shots)
 
 
 def source_episodes_applied(searched: SearchedStore, found: tuple[SourceEpisodes, ...]) -> Iterator[Applied]:
     """Yield the shot counts whose episodes have fewer sources, or are fewer, than was wanted."""
     settings = searched.settings
+    for ways in sorted({one.ways for one in found if 2 <= one.ways < settings.ways}, reverse=True):
+        shots = _listed(one for one in found if one.ways == ways)
+        yield Applied(f"--ways, {shots} shots", settings.ways, ways, "no more synthetic sources have so many images")
+    if impossible := _listed(one for one in found if one.ways < 2):
+        why = f"that and {settings.queries} queries need two synthetic sources of so many images"
+        yield Applied(f"--episodes, {impossible} shots", settings.episodes, None, why)
     for one in found:
-        if one.ways < settings.ways:
-            why = f"so many synthetic sources have {one.shots + settings.queries} images"
-            yield Applied(f"--ways, {one.shots} shots", settings.ways, one.ways, why)
-        if one.undrawn:
+        if one.ways >= 2 and len(one.accuracy) < settings.episodes:
             why = "the others lack images outside the groups of their queries"
-            yield Applied(f"--episodes, {one.shots} shots", settings.episodes, len(one.accuracy), why)
+            yield Applied(f"--episodes, {one.shots} shots", settings.episodes, len(one.accuracy) or None, why)
 
 
-def _of_shots(searched: SearchedStore, shots: int) -> SourceEpisodes | None:
+def _listed(episodes: Iterable[SourceEpisodes]) -> str:
+    return ", ".join(str(one.shots) for one in episodes)
+
+
+def _of_shots(searched: SearchedStore, shots: int) -> SourceEpisodes:
     settings, inside = searched.settings, _synthetic_sources(searched, shots)
     ways = min(settings.ways, len(inside))
-    if ways < 2:
-        return None
-    generators = (np.random.default_rng([settings.seed, _PURPOSE, shots, one]) for one in range(settings.episodes))
-    attempts = [_drawn(searched, inside, ways, shots, generator) for generator in generators]
-    drawn = [one for one in attempts if one is not None]
-    if not drawn:
-        return None
-    measured = [
-        measures
-        for start in range(0, len(drawn), _AT_ONCE)
-        for measures in _answered(searched, drawn[start : start + _AT_ONCE])
-    ]
-    accuracy, macro_f1 = (np.array(column) for column in zip(*measured, strict=True))
-    return SourceEpisodes(shots, ways, len(inside), accuracy, macro_f1, len(attempts) - len(drawn))
+    drawn: list[_Drawn] = []
+    for episode in range(settings.episodes if ways >= 2 else 0):
+        generator = np.random.default_rng([settings.seed, _PURPOSE, shots, episode])
+        if (one := _drawn(searched, inside, ways, shots, generator)) is not None:
+            drawn.append(one)
+    parts = [drawn[start:stop] for start, stop in spans(len(drawn), _AT_ONCE)]
+    measured = [measures for part in parts for measures in _answered(searched, part)]
+    accuracy, macro_f1 = np.array(measured).reshape(-1, 2).T
+    return SourceEpisodes(shots, ways, accuracy, macro_f1)
 
 
 def _synthetic_sources(searched: SearchedStore, shots: int) -> list[IntArray]:
@@ -103,10 +105,12 @@ def _drawn(
     """Draw one episode; None where a source has too few images that share no group with a query."""
     queries = searched.settings.queries
     chosen = [inside[number] for number in generator.choice(len(inside), ways, replace=False)]
-    images = [_some(positions, queries + _SPARE * shots, generator) for positions in chosen]
+    images = [_some(positions, queries + _SPARE_SHOTS * shots + _SPARE, generator) for positions in chosen]
     query = np.stack([drawn[:queries] for drawn in images])
-    barred = np.concatenate([searched.excluded[position] for position in query.reshape(-1)])
-    rest = [drawn[queries:][~np.isin(searched.index.rows[drawn[queries:]], barred)][:shots] for drawn in images]
+    barred = np.zeros(len(searched.index.store), bool)
+    barred[np.concatenate([searched.excluded[position] for position in query.reshape(-1)])] = True
+    others = [drawn[queries:] for drawn in images]
+    rest = [positions[~barred[searched.index.rows[positions]]][:shots] for positions in others]
     if min(map(len, rest)) < shots:
         return None
     return _Drawn(np.stack(rest), query)
