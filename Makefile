@@ -52,9 +52,10 @@ gpu:
 gpu-tests: $(READY)
 	$(BIN)/pytest -m gpu -rA
 
-# Every backbone against the authors' golden outputs; GOLDEN=FOLDER checks any folder of the same form.
+# Every backbone against the authors' golden outputs; GOLDEN=FOLDER checks any folder of the same form, and PEERS=FOLDER
+# one of the few-shot competitors (tests/golden/peers): heads, losses and recorded steps as well.
 parity: $(READY)
-	$(BIN)/python benchmarks/parity.py $(if $(GOLDEN),"$(GOLDEN)",--docs docs/backbones.md)
+	$(if $(PEERS),$(BIN)/python -m benchmarks.parity_peers "$(PEERS)",$(BIN)/python benchmarks/parity.py $(if $(GOLDEN),"$(GOLDEN)",--docs docs/backbones.md))
 
 # Real images through every backbone with weights in ../shared: embeds, adapts with ten shots, writes docs/results.md.
 SHARED ?= ../shared
