@@ -1,4 +1,4 @@
-"""Crops that one detector each was trained behind: spectrum's, DIRE's, SPAI's tiles, Fleet's pair."""
+"""Crops that one detector each was trained behind: spectrum's, DIRE's, SPAI's tiles, OmniDFA's and Fleet's pairs."""
 
 from dataclasses import dataclass
 from typing import Any, final
@@ -48,6 +48,49 @@ class AdmCrop(Step):
 
     def __str__(self) -> str:
         return f"adm-crop({self.pixels})"
+
+    def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
+        return (self.pixels, self.pixels)
+
+
+@final
+@dataclass(frozen=True)
+class CropAndWhole(Step):
+    """The middle of an image at its native size beside the middle of all of it made small: (2, 3, P, P) float32.
+
+    Values lie between 0 and 1. As OmniDFA (teheperinko541/OmniDFA @ 35b9052, datasets/omnifake.py) an image whose
+    shorter side has fewer than ``least`` pixels is enlarged first, and the whole is shrunk as float planes, antialiased
+    bilinear, without rounding to bytes. Theirs crops at random places, and enlarges by a filter drawn at random.
+
+    Args:
+        pixels: P, height and width of both.
+        least: pixels of the shorter side.
+    """
+
+    pixels: int
+    least: int
+
+    def __call__(self, image: Image.Image) -> NDArray[Any]:
+        image = self._enlarged(image)
+        crop = np.asarray(CenterCrop(self.pixels, self.pixels)(image), dtype=np.float32) / np.float32(255)
+        return np.stack([crop.transpose(2, 0, 1), np.stack([self._shrunk(band) for band in image.split()])])
+
+    def _enlarged(self, image: Image.Image) -> Image.Image:
+        scale = self.least / min(image.size)
+        if scale <= 1:
+            return image
+        width, height = (round(side * scale) for side in image.size)
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+
+    def _shrunk(self, band: Image.Image) -> NDArray[np.float32]:
+        plane = Image.fromarray(np.asarray(band, dtype=np.float32) / np.float32(255))
+        width, height = (int(self.pixels * side / min(band.size)) for side in band.size)  # torchvision's Resize
+        left, top = round((width - self.pixels) / 2.0), round((height - self.pixels) / 2.0)
+        shrunk = plane.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(shrunk.crop((left, top, left + self.pixels, top + self.pixels)))
+
+    def __str__(self) -> str:
+        return f"crop-and-whole({self.pixels}x{self.pixels},at least {self.least})"
 
     def size(self, before: tuple[int, int] | None) -> tuple[int, int] | None:
         return (self.pixels, self.pixels)

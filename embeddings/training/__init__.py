@@ -1,4 +1,4 @@
-"""Losses and loops of methods that are trained: what is minimised, over modules that the caller builds.
+"""What networks are trained with: losses on their outputs, one method each, and loops over modules.
 
-It knows no network, no weight file and no store.
+May import: core. A loss takes embeddings and labels and knows no network; whoever trains one brings it.
 """

@@ -20,7 +20,7 @@ HEADINGS: Mapping[str, str] = {
         --report --root --naturals --naturals-where --synthetics --sources --from --add --check
         --layout --limit --one-class --unlabelled --skip-unlabelled --expect-count --expect-sources""",
     "Backbones": "--backbone --layer --view --weights --match-format --combine --cache",
-    "Draw": "--shots --fractions --per --trials --seed --group --draw --stratified --count --tiles",
+    "Draw": "--shots --fractions --per --trials --ways --episodes --seed --group --draw --stratified --count --tiles",
     "Heads": "--head --fit-on --reference",
     "Measures": "compare.--metric --source --tpr --interval --tolerance",
     "Search": "--k --metric --index --recall --index-file --unknown-rate --radius --score",
