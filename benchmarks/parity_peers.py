@@ -27,6 +27,9 @@ ANSWERS: Mapping[str, Callable[[Golden], Answer]] = {
     **parity_peers_omnidfa.ANSWERS,
 }
 
+# the backbones whose whole network is recorded, and in which file
+RECORDED = {"fsd": "fsd_network", "omnidfa": "omnidfa"}
+
 _BINNED = "average precision at ten thresholds, which is below the exact one; ours is exact"
 _UNDEFINED = "not a number in their code; ours leaves the one image of a class without a positive out"
 # what our code does not reproduce on purpose, by file and array
