@@ -4,7 +4,7 @@ Fleet labels fakes 0 and reals 1; ours are told apart by masks.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,27 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.parity_peers_golden import Answer, Golden
-from fewshot.embeddings.backbones.fleet import FleetNetwork, Prototypes, imagenet_normalised, own_names, published_names, two_inputs
 from fewshot.embeddings.backbones.fleet import Fleet as FleetBackbone
+from fewshot.embeddings.backbones.fleet import (
+    FleetNetwork,
+    Prototypes,
+    imagenet_normalised,
+    own_names,
+    published_names,
+    two_inputs,
+)
 from fewshot.embeddings.networks.lora import LoraLinear
 from fewshot.embeddings.networks.residuals import clamped_high_frequencies
 from fewshot.embeddings.networks.routing import MultiHeadRouting, RoutedEmbedding, RoutingSizes
 from fewshot.embeddings.networks.xception import Xception
 from fewshot.embeddings.training import fleet_losses as losses
-from fewshot.embeddings.training.fleet_adaptation import AdaptationSettings, LabelledImages, Reference, adapt, reference_of
+from fewshot.embeddings.training.fleet_adaptation import (
+    AdaptationSettings,
+    LabelledImages,
+    Reference,
+    adapt,
+    reference_of,
+)
 from fewshot.embeddings.weights.checkpoint import fill_seeded, fill_strictly
 
 _CACHED = {"support": 10, "memory": 32, "query": 15}  # images of each class
@@ -162,9 +175,8 @@ def fleet_adapt(golden: Golden) -> Answer:
     support, memory, query = (_cached(golden, name, count) for name, count in _CACHED.items())
     memory = memory[golden.permutation("fleet/memory_order", 64)]
     before = reference_of(module, memory)
-    found = {
-        **{f"{name}_{part}": values for name, images in zip(_CACHED, (support, memory, query), strict=True)
-           for part, values in zip(("feature", "signal", "labels"), (*images.inputs, (~images.synthetic).long()), strict=True)},
+    found: dict[str, Any] = {
+        **_cached_arrays(zip(_CACHED, (support, memory, query), strict=True)),
         "fake_anchor": before.synthetic_anchor, "real_anchor": before.natural_anchor,
         "fake_prototype": before.synthetic_prototype, "real_prototype": before.natural_prototype,
         "memory_original": before.embeddings, "query_before": _their_score(module, query, before),
@@ -203,6 +215,14 @@ def fleet_adapt_tiny(golden: Golden) -> Answer:
             "lora_B": state["dinov3.model.layer.0.mlp.up_proj.lora_B"],
         }
     )  # fmt: skip
+
+
+def _cached_arrays(images: Iterable[tuple[str, LabelledImages]]) -> dict[str, Tensor]:
+    return {
+        f"{name}_{part}": values
+        for name, each in images
+        for part, values in zip((*_WIDTHS, "labels"), (*each.inputs, (~each.synthetic).long()), strict=True)
+    }
 
 
 def _cached(golden: Golden, name: str, each: int) -> LabelledImages:

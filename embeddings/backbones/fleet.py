@@ -185,7 +185,8 @@ def two_inputs(batch: Tensor) -> tuple[Tensor, Tensor]:
         batch: (N, 3, 224, 352): the whole image, beside it the crop.
 
     Returns:
-        (N, 3, 224, 224) with ImageNet's mean and deviation; (N, 3, 128, 128), the crop's high frequencies with the same.
+        (N, 3, 224, 224) with ImageNet's mean and deviation; (N, 3, 128, 128), the crop's high frequencies
+        with the same.
     """
     crop = clamped_high_frequencies(batch[:, :, :CROP, WHOLE:], size=CROP)
     return imagenet_normalised(batch[..., :WHOLE]), imagenet_normalised(crop)

@@ -30,9 +30,7 @@ class LoraLinear(nn.Module):
 
 def add_lora(network: nn.Module, *, containing: str, rank: int, alpha: float) -> nn.Module:
     """Put low-rank updates beside every Linear layer whose dotted name contains a word; return the network itself."""
-    chosen = [
-        name for name, module in network.named_modules() if isinstance(module, nn.Linear) and containing in name
-    ]
+    chosen = [name for name, module in network.named_modules() if isinstance(module, nn.Linear) and containing in name]
     for name in chosen:
         original = network.get_submodule(name)
         assert isinstance(original, nn.Linear)

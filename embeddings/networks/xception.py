@@ -46,7 +46,8 @@ class Xception(nn.Module):
         for name in self.blocks:
             maps = self.get_submodule(name)(maps)
         maps = torch.relu(self.bn3(self.conv3(maps)))
-        return torch.relu(self.bn4(self.conv4(maps))).mean(dim=(2, 3))
+        maps = torch.relu(self.bn4(self.conv4(maps)))
+        return torch.nn.functional.adaptive_avg_pool2d(maps, 1).flatten(1)
 
 
 class _Separable(nn.Module):

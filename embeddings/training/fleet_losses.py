@@ -36,7 +36,7 @@ def contrast(features: Tensor, synthetic: Tensor, *, temperature: float = TEMPER
         features, synthetic, temperature: as in ``pretraining_contrast``.
     """
     similarity, others, partners = _pairs(features, synthetic, temperature)
-    spread = torch.logsumexp(similarity.masked_fill(~others, -torch.inf), dim=1, keepdim=True)
+    spread = torch.log((similarity.exp() * others).sum(dim=1, keepdim=True))
     return -_mean_over(similarity - spread, partners).mean()
 
 
@@ -75,7 +75,7 @@ def avoidance(weights: Tensor, synthetic: Tensor, *, synthetic_anchor: Tensor, n
     found = weights.sum() * 0.0
     for side, anchor in ((synthetic, natural_anchor), (~synthetic, synthetic_anchor)):
         if side.any():
-            found = found + (weights[side] @ anchor).mean()
+            found = found + (weights[side] * anchor).sum(dim=1).mean()
     return found
 
 
@@ -88,4 +88,4 @@ def _pairs(features: Tensor, synthetic: Tensor, temperature: float) -> tuple[Ten
 
 def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:
     """Return (n,) the mean of every row's chosen values, zero where there is none."""
-    return torch.where(chosen, values, 0.0).sum(dim=1) / chosen.sum(dim=1).clamp(min=1)
+    return (chosen * values).sum(dim=1) / chosen.sum(dim=1).clamp(min=1)
