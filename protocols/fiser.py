@@ -31,7 +31,7 @@ from fewshot.protocols.trials.head_solver import HeadSolver, Solver
 from fewshot.protocols.trials.head_sweep import HeadSweep
 from fewshot.protocols.trials.intervals import IntervalKind
 from fewshot.protocols.trials.layers import keys_to_score, require_consistent
-from fewshot.protocols.trials.pool import load_pool
+from fewshot.protocols.trials.replay_images import load_pool_beside_replay, unreplayed
 from fewshot.protocols.trials.selection import KNN
 from fewshot.protocols.trials.supports import CORESETS, DrawRule, Method, draw_trials, given_trials, unused_images
 from fewshot.protocols.trials.trials import Trials
@@ -40,6 +40,7 @@ from fewshot.results.row import Row
 from fewshot.stats.metrics import FEWEST_NATURAL, Tpr
 
 DEFAULT_SHOTS = 10
+ROUTE = "route"
 HONEST_K = 5  # the k that stands beside the oracle's
 LARGEST_K = 51  # FiSeR tries k = 1 .. 51 (evaluate.py @ ad2637c)
 
@@ -72,6 +73,8 @@ class Fiser(Protocol):
         interval: of the mean AUROC: over ``trials``, ``two-way`` over trials and query images, or ``delong`` over the
             query images of a single trial; ``auto`` is the second where the query has fewer than thirty images of a
             class, the third of a single trial, else the first, which ``draw="fiser"`` has throughout.
+        replay_where: columns and values of images that heads replay; they are neither drawn nor queried.
+        start: weight file from which the head ``route`` begins.
         fewest_natural: with fewer natural images in a query, no TPR at 5 % FPR is given, except with ``draw="fiser"``.
     """
 
@@ -97,6 +100,8 @@ class Fiser(Protocol):
     device: str = "cpu"
     interval: IntervalKind = "auto"
     fewest_natural: int = FEWEST_NATURAL
+    replay_where: Mapping[str, str] = field(default_factory=dict)
+    start: str = ""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -122,7 +127,9 @@ class Fiser(Protocol):
         """Return the draws from a store, without measuring anything."""
         backbones = self.backbone or store.backbones
         query = FeatureStore(self.query) if self.query else None
-        pool = load_pool(store, backbones=backbones, where=self.where, group=self.group, query=query)
+        pool = load_pool_beside_replay(
+            store, backbones=backbones, where=self.where, replay_where=self.replay_where, group=self.group, query=query
+        )
         if self.support:
             return given_trials(pool, self._draw_rule(), self.support)
         if self.draw not in CORESETS:
@@ -181,6 +188,10 @@ class Fiser(Protocol):
             for option, given, usual in (("-k", self.k, HONEST_K), ("--rule", self.rule, "legacy")):
                 if given != usual:
                     yield Applied(option, given, None, f"it is of the head {KNN}, which is not fitted")
+        if self.replay_where and not any(head.takes_replay for head in heads):
+            yield Applied("--replay-where", dict(self.replay_where), None, "no head that is fitted replays images")
+        if self.start and ROUTE not in self.head:
+            yield Applied("--start", self.start, None, f"it is of the head {ROUTE}, which is not fitted")
         if self.support and self.trials not in (len(self.support), type(self).trials):
             yield Applied("--trials", self.trials, len(self.support), "a support file has one list a trial")
         if self.support and self.draw != "nested":
@@ -200,6 +211,7 @@ class Fiser(Protocol):
             warnings=(
                 *trials.pool.warnings,
                 *map(str, applied),
+                *unreplayed(sweep.heads, trials.pool),
                 *(unused_images(self.support, trials) if self.support else ()),
                 *draw_caveats(trials.draws),
                 *row_caveats(rows, trials.pool.images),
@@ -240,6 +252,8 @@ def _head(name: str, protocol: Fiser) -> Head:
     if name == KNN:
         k = HONEST_K if protocol.k == "oracle" else protocol.k
         options = {"k": k, "rule": protocol.rule, "metric": "ip" if protocol.draw == "fiser" else "cosine"}
+    if name == ROUTE and protocol.start:
+        options = {"start": protocol.start}
     head: Head = HEADS.load(name)(**options)
     return head
 
@@ -267,7 +281,7 @@ def adapt(
         seed: the number that all draws follow from.
         quiet: show no progress.
         options: any other field of ``Fiser``: ``per, backbone, layer, where, group, query, support, draw, stratified,
-            tpr, solver, k, rule, device, interval, fewest_natural``.
+            tpr, solver, k, rule, device, interval, fewest_natural, replay_where, start``.
 
     Raises:
         EpisodeError: too few images for the draw.

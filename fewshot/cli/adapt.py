@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fewshot.cli import completers
 from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import (
     STORE,
@@ -16,6 +17,7 @@ from fewshot.cli.options import (
     json_option,
     keep_scores_option,
     layers_option,
+    pairs_option,
     per_option,
     quiet_option,
     report_option,
@@ -103,6 +105,21 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     default="legacy",
     show_default=True,
     help="Vote of the head knn.",
+)
+@click.option(
+    "--replay-where",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    callback=pairs_option,
+    shell_complete=completers.columns_and_values,
+    help="Images of the old domain that the head route replays while it adapts; neither drawn nor queried. --where "
+    "holds for other columns.",
+)
+@click.option(
+    "--start",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Weights from which the head route begins: Fleet's checkpoint, or a saved head.",
 )
 @device_option(default="cpu")
 @click.option(

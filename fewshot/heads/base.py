@@ -31,6 +31,7 @@ class Head(Estimator, ABC):
     name: ClassVar[str]
     raw: ClassVar[bool] = False  # whether features are wanted as stored, not of unit length
     views: ClassVar[tuple[str, ...]] = ("clean",)  # what the head looks at; ``prepare`` makes one matrix of several
+    takes_replay: ClassVar[bool] = False  # whether it is fitted beside images of the old domain
     learned: ClassVar[Mapping[str, Learned]]  # attribute -> what is learned; all that the scores are computed from
 
     @abstractmethod
@@ -67,6 +68,14 @@ class Head(Estimator, ABC):
     def applied(self, images: int) -> Mapping[str, Any]:
         """Return the parameters that a support of so many images does not allow as given, and what is applied."""
         return {}
+
+    def with_replay(self, features: FloatArray, synthetic: BoolArray) -> Self:
+        """Return an unfitted copy that is fitted beside images of the old domain; most heads take no notice of them.
+
+        Args:
+            features: (r, D) floating as the head wants them; synthetic: (r,) bool.
+        """
+        return self.unfitted()
 
     def converged(self) -> Self:
         """Return the same head, unfitted, whose single fits reach the optimum that ``score_draws`` solves for.

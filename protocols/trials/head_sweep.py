@@ -95,7 +95,8 @@ class HeadSweep:
         shared = self.trials.pool.features(key)
         for head in self.heads:
             like_others = not head.raw and len(head.views) == 1
-            yield head, shared if like_others else self.trials.pool.for_head(head, key)
+            features = shared if like_others else self.trials.pool.for_head(head, key)
+            yield self.trials.pool.with_replay(head, key), features
 
     def _candidate(self, key: LayerKey, head: Head, shots: int, scores: FloatArray, features: FloatArray) -> Candidate:
         return Candidate(key, head, self._measured(scores), self._best_k(key, head, shots, features))
