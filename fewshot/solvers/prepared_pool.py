@@ -14,10 +14,9 @@ from torch import Tensor
 
 from fewshot.core.arrays import BoolArray, FloatArray, IntArray
 from fewshot.core.device import torch_device
-from fewshot.solvers.tiles import visit_products
+from fewshot.solvers.tiles import share_out, slices, tile_length, visit_products
 
 EXACT_OPERATIONS = 2e10  # up to this many multiply-adds the products are computed in float64
-PREPARE_ROWS = 4096
 LARGEST_EXPONENT = 60.0  # exp of it times a thousand terms stays within float32
 SUPPORT_BLOCK_BYTES = 1 << 27
 
@@ -78,17 +77,19 @@ class PreparedPool:
         union, columns = np.unique(supports.rows, return_inverse=True)
         raw = torch.as_tensor(np.require(supports.features, requirements=["C", "W"]), device=supports.device)
         exact = raw.shape[0] * raw.shape[1] * len(union) <= EXACT_OPERATIONS
-        centre = None if unit else raw.mean(0, dtype=torch.float64)
+        centre = None if unit else _mean(raw)
         rows = torch.empty(raw.shape, dtype=torch.float64 if exact else torch.float32, device=raw.device)
         squares = torch.empty(len(raw), dtype=torch.float64, device=raw.device)
-        for start in range(0, len(raw), PREPARE_ROWS):
-            part = slice(start, start + PREPARE_ROWS)
-            prepared = _prepared(raw[part], centre)
-            rows[part], squares[part] = prepared.to(rows.dtype), (prepared * prepared).sum(1)
+
+        def prepare(part: slice) -> None:
+            prepared = _prepared(raw[part].to(torch.float64), centre)
+            rows[part], squares[part] = prepared, prepared.square().sum(1)
+
+        share_out(_tiles_of(raw), lambda: prepare, raw.device)
         positions = torch.as_tensor(union, device=supports.device)
-        chosen = raw[positions].to(torch.float64)
         where = torch.as_tensor(columns.reshape(supports.rows.shape), device=supports.device)
-        return cls(rows, squares, _prepared(chosen, centre), positions, where, _variance(chosen, where))
+        anchors, moments = _anchors(raw, positions, centre)
+        return cls(rows, squares, anchors, positions, where, _variance(moments, where))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -110,8 +111,16 @@ class PreparedPool:
 
     def support_products(self, part: slice) -> Tensor:
         """(t, s, s) float64 inner products of the prepared support rows, always in full precision."""
-        rows = self.anchors[self.columns[part]]
-        return rows @ rows.transpose(1, 2)
+        columns, shots = self.columns[part], self.columns.shape[1]
+        found = self.anchors.new_empty((len(columns), shots, shots))
+        step = tile_length(found.device, 8 * shots * self.anchors.shape[1])
+
+        def multiply(trials: slice) -> None:
+            rows = self.anchors[columns[trials]]
+            torch.bmm(rows, rows.transpose(1, 2), out=found[trials])
+
+        share_out(slices(len(columns), step), lambda: multiply, found.device)
+        return found
 
     def support_distances(self, part: slice) -> Tensor:
         """(t, s, s) float64 squared distances."""
@@ -186,20 +195,43 @@ class RbfScores:
         return sums.add_(self.bias[part])
 
 
+def _tiles_of(rows: Tensor) -> Iterator[slice]:
+    return slices(len(rows), tile_length(rows.device, 8 * rows.shape[1]))
+
+
+def _mean(rows: Tensor) -> Tensor:
+    """(D,) float64 mean of the rows."""
+    total = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
+    for part in _tiles_of(rows):
+        total += rows[part].sum(0, dtype=torch.float64)
+    return total / len(rows)
+
+
+def _anchors(raw: Tensor, positions: Tensor, centre: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(U, D) float64 prepared support rows; (2, U) float64 mean and variance of the entries of each, as given."""
+    anchors = torch.empty((len(positions), raw.shape[1]), dtype=torch.float64, device=raw.device)
+    moments = torch.empty((2, len(positions)), dtype=torch.float64, device=raw.device)
+
+    def prepare(part: slice) -> None:
+        rows = raw[positions[part]].to(torch.float64)
+        moments[0, part], moments[1, part] = rows.mean(1), rows.var(1, correction=0)
+        anchors[part] = _prepared(rows, centre)
+
+    share_out(_tiles_of(anchors), lambda: prepare, raw.device)
+    return anchors, moments
+
+
 def _prepared(rows: Tensor, centre: Tensor | None) -> Tensor:
-    exact = rows.to(torch.float64)
     if centre is None:
-        lengths: Tensor = torch.linalg.vector_norm(exact, dim=1, keepdim=True)
-        return exact / lengths.clamp_min(1e-300)
-    return exact - centre
+        lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        return rows / lengths.clamp_min(1e-300)
+    return rows - centre
 
 
-def _variance(rows: Tensor, columns: Tensor) -> Tensor:
+def _variance(moments: Tensor, columns: Tensor) -> Tensor:
     """(T,) variance of all entries of every support, from the mean and variance of each row."""
-    mean = rows.mean(1)
-    spread = rows.var(1, correction=0)
-    means = mean[columns]
-    return spread[columns].mean(1) + means.var(1, correction=0)
+    means, spread = moments[0][columns], moments[1][columns]
+    return spread.mean(1) + means.var(1, correction=0)
 
 
 def _array(scores: Tensor) -> FloatArray:

@@ -6,7 +6,7 @@ that it uses again and again. On the CPU every thread takes whole tiles, with on
 for a thread that a neighbour on the same core has slowed down.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -32,22 +32,56 @@ def visit_products(rows: Tensor, anchors: Tensor, columns: Tensor, visit: Visit)
         visit: called from several threads, never twice with the same trials and rows; it may overwrite the products.
     """
     on_cpu = rows.device.type == "cpu"
-    widest = WIDEST if on_cpu else 1 << 14
-    budget = TABLE_BYTES if on_cpu else DEVICE_BYTES
+    budget, widest = (TABLE_BYTES, WIDEST) if on_cpu else (DEVICE_BYTES, 1 << 14)
     width = min(len(rows), max(NARROWEST, min(widest, budget // (rows.element_size() * len(anchors)))))
-    blocks = iter([slice(*span) for span in spans(len(rows), width)])
-    in_own_threads(lambda: _walk(blocks, rows, anchors, columns, visit, width), rows.device, -(-len(rows) // width))
+    step = tile_length(rows.device, rows.element_size() * columns.shape[1] * width)
+
+    def start() -> Callable[[slice], None]:
+        table, picked = rows.new_empty(len(anchors) * width), rows.new_empty(columns[:step].numel() * width)
+
+        def walk(block: slice) -> None:
+            products = torch.mm(anchors, rows[block].T, out=_shaped(table, len(anchors), block.stop - block.start))
+            for part in slices(len(columns), step):
+                chosen = columns[part].flatten()
+                found = torch.index_select(products, 0, chosen, out=_shaped(picked, len(chosen), products.shape[1]))
+                visit(found.view(-1, columns.shape[1], products.shape[1]), part, block)
+
+        return walk
+
+    share_out(slices(len(rows), width), start, rows.device)
 
 
-def in_own_threads(work: Callable[[], None], device: torch.device, most: int) -> None:
-    """Run ``work`` in as many threads as torch would use, at most ``most``, each of which computes alone.
+def tile_length(device: torch.device, each: int) -> int:
+    """How many items of ``each`` bytes one step takes: half of the cache on the CPU, more on a GPU."""
+    return max(1, (PICKED_BYTES if device.type == "cpu" else DEVICE_BYTES) // each)
 
-    The work shares what is to be done among its threads itself. On a GPU, and where one thread is all there is, it
-    runs in the caller's.
+
+def slices(length: int, step: int) -> Iterator[slice]:
+    """Yield the slices of so many items."""
+    return (slice(*span) for span in spans(length, step))
+
+
+def share_out(blocks: Iterable[slice], start: Callable[[], Callable[[slice], None]], device: torch.device) -> None:
+    """Run work on every block in as many threads as torch would use, each of which computes alone.
+
+    On a GPU, and where there is nothing to share, it runs in the caller's thread.
+
+    Args:
+        blocks: which part of the work each step does.
+        start: called once in every thread; makes its buffers and returns what works on a block.
+        device: where the work computes.
     """
+    left = list(blocks)
     threads = torch.get_num_threads()
-    workers = min(threads, most)
-    if device.type != "cpu" or workers < 2:
+    workers = min(threads, len(left)) if device.type == "cpu" else 1
+    queue = iter(left)  # the next of a list is one step under the interpreter lock
+
+    def work() -> None:
+        do = start()
+        for block in queue:
+            do(block)
+
+    if workers < 2:
         work()
         return
     try:
@@ -58,18 +92,5 @@ def in_own_threads(work: Callable[[], None], device: torch.device, most: int) ->
         torch.set_num_threads(threads)  # the number is each thread's own, but new threads start with the last one set
 
 
-def _walk(blocks: Iterator[slice], rows: Tensor, anchors: Tensor, columns: Tensor, visit: Visit, width: int) -> None:
-    trials, shots = columns.shape
-    bytes_ = PICKED_BYTES if rows.device.type == "cpu" else DEVICE_BYTES
-    step = min(trials, max(1, bytes_ // (rows.element_size() * shots * width)))
-    table, picked = rows.new_empty(len(anchors) * width), rows.new_empty(step * shots * width)
-    for block in blocks:
-        wide = block.stop - block.start
-        products = table[: len(anchors) * wide].view(len(anchors), wide)
-        torch.mm(anchors, rows[block].T, out=products)
-        for first in range(0, trials, step):
-            part = slice(first, min(trials, first + step))
-            chosen = columns[part].flatten()
-            found = picked[: len(chosen) * wide].view(len(chosen), wide)
-            torch.index_select(products, 0, chosen, out=found)
-            visit(found.view(-1, shots, wide), part, block)
+def _shaped(buffer: Tensor, rows: int, columns: int) -> Tensor:
+    return buffer[: rows * columns].view(rows, columns)
