@@ -14,10 +14,13 @@ from torch import Tensor
 
 from fewshot.core.arrays import spans
 
-TABLE_BYTES = 1 << 24  # products of one tile: all support rows times some of the pool
+TABLE_BYTES = 1 << 24  # products of one tile: all support rows times some of the pool; a few fit the last-level cache
 PICKED_BYTES = 1 << 18  # of them, those of a few trials: half of a common second-level cache
 DEVICE_BYTES = 1 << 27  # of either, on a GPU
-NARROWEST, WIDEST = 64, 512  # rows of the pool in a tile on the CPU
+NARROWEST, WIDEST = (
+    64,
+    256,
+)  # rows of the pool in a tile on the CPU, in steps of 64: products of aligned rows are faster
 
 Visit = Callable[[Tensor, slice, slice], None]  # (t, s, n) products (to be overwritten), trials, rows of the pool
 
@@ -31,9 +34,7 @@ def visit_products(rows: Tensor, anchors: Tensor, columns: Tensor, visit: Visit)
         columns: (T, s) int64: every trial's rows of ``anchors``.
         visit: called from several threads, never twice with the same trials and rows; it may overwrite the products.
     """
-    on_cpu = rows.device.type == "cpu"
-    budget, widest = (TABLE_BYTES, WIDEST) if on_cpu else (DEVICE_BYTES, 1 << 14)
-    width = min(len(rows), max(NARROWEST, min(widest, budget // (rows.element_size() * len(anchors)))))
+    width = min(len(rows), _tile_width(rows.device, rows.element_size() * len(anchors)))
     step = tile_length(rows.device, rows.element_size() * columns.shape[1] * width)
 
     def start() -> Callable[[slice], None]:
@@ -54,6 +55,11 @@ def visit_products(rows: Tensor, anchors: Tensor, columns: Tensor, visit: Visit)
 def tile_length(device: torch.device, each: int) -> int:
     """How many items of ``each`` bytes one step takes: half of the cache on the CPU, more on a GPU."""
     return max(1, (PICKED_BYTES if device.type == "cpu" else DEVICE_BYTES) // each)
+
+
+def _tile_width(device: torch.device, each: int) -> int:
+    budget, widest = (TABLE_BYTES, WIDEST) if device.type == "cpu" else (DEVICE_BYTES, 1 << 14)
+    return max(NARROWEST, min(widest, budget // each // NARROWEST * NARROWEST))
 
 
 def slices(length: int, step: int) -> Iterator[slice]:

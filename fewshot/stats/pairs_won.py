@@ -42,6 +42,10 @@ def _ordered_bits(scores: FloatArray) -> NDArray[np.int32]:
 
 
 def _beaten(synthetic: NDArray[np.int64]) -> int:
-    """Natural images before each synthetic one, summed: its rank less the synthetic images before it."""
-    ranks = np.flatnonzero(synthetic)
-    return int(ranks.sum()) - len(ranks) * (len(ranks) - 1) // 2
+    """Natural images before each synthetic one, summed: the ranks of the synthetic ones less what they would be alone.
+
+    Args:
+        synthetic: (n,) 0 or 1, by ascending score.
+    """
+    count = int(synthetic.sum())
+    return int(np.dot(synthetic, np.arange(len(synthetic)))) - count * (count - 1) // 2
