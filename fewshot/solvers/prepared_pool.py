@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fewshot.core.arrays import BoolArray, FloatArray, IntArray
 from fewshot.core.device import torch_device
-from fewshot.solvers.tiles import share_out, slices, tile_length, visit_products
+from fewshot.solvers.tiles import share_out, slices, tile_length, tile_width, visit_products
 
 EXACT_OPERATIONS = 2e10  # up to this many multiply-adds the products are computed in float64
 LARGEST_EXPONENT = 60.0  # exp of it times a thousand terms stays within float32
@@ -54,18 +54,20 @@ class Supports:
 
 @dataclass(frozen=True)
 class PreparedPool:
-    """The pool on its device, and the union of all support rows.
+    """The pool on its device, prepared (centred, or of unit length) as it is read, and the union of all support rows.
 
     Args:
-        rows: (N, D) in the working precision; centred, or of unit length.
-        squares: (N,) float64 squared lengths of the rows.
-        anchors: (U, D) float64: the rows that any trial supports with.
+        raw: (N, D) floating, as the user gave it.
+        centre: (D,) float64, the mean of the pool; None where every row is divided by its length instead.
+        squares: (N,) float64 squared lengths of the prepared rows.
+        anchors: (U, D) in the working precision: the prepared rows that any trial supports with.
         union: (U,) int64: their positions in the pool.
         columns: (T, s) int64: the supports' positions within the union.
         variance: (T,) float64: variance of all entries of every support, as the user gave them.
     """
 
-    rows: Tensor
+    raw: Tensor
+    centre: Tensor | None
     squares: Tensor
     anchors: Tensor
     union: Tensor
@@ -78,26 +80,25 @@ class PreparedPool:
         raw = torch.as_tensor(np.require(supports.features, requirements=["C", "W"]), device=supports.device)
         exact = raw.shape[0] * raw.shape[1] * len(union) <= EXACT_OPERATIONS
         centre = None if unit else _mean(raw)
-        rows = torch.empty(raw.shape, dtype=torch.float64 if exact else torch.float32, device=raw.device)
-        squares = torch.empty(len(raw), dtype=torch.float64, device=raw.device)
-
-        def prepare(part: slice) -> None:
-            prepared = _prepared(raw[part].to(torch.float64), centre)
-            rows[part], squares[part] = prepared, prepared.square().sum(1)
-
-        share_out(_tiles_of(raw), lambda: prepare, raw.device)
-        positions = torch.as_tensor(union, device=supports.device)
-        where = torch.as_tensor(columns.reshape(supports.rows.shape), device=supports.device)
-        anchors, moments = _anchors(raw, positions, centre)
-        return cls(rows, squares, anchors, positions, where, _variance(moments, where))
+        positions = torch.as_tensor(union, device=raw.device)
+        where = torch.as_tensor(columns.reshape(supports.rows.shape), device=raw.device)
+        anchors = torch.empty(
+            (len(union), raw.shape[1]), dtype=torch.float64 if exact else torch.float32, device=raw.device
+        )
+        moments = _fill_anchors(anchors, raw, positions, centre)
+        return cls(raw, centre, _squares(raw, centre), anchors, positions, where, _variance(moments, where))
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.rows.dtype
+        return self.anchors.dtype
+
+    def empty_scores(self) -> Tensor:
+        """Return (T, N) in the working precision, not filled."""
+        return self.anchors.new_empty((len(self.columns), len(self.raw)))
 
     def gammas(self, gamma: float | str) -> Tensor:
         """(T,) float64: scikit-learn's gamma of every support: "scale", "auto" or a number."""
-        dimension = self.rows.shape[1]
+        dimension = self.raw.shape[1]
         if gamma == "scale":
             scaled = 1.0 / (dimension * self.variance.clamp_min(1e-300))
             return torch.where(self.variance > 0, scaled, torch.ones_like(scaled))
@@ -106,17 +107,17 @@ class PreparedPool:
     def trial_blocks(self) -> Iterator[slice]:
         """Yield slices of trials whose support rows fit into memory together."""
         shots = self.columns.shape[1]
-        step = max(1, SUPPORT_BLOCK_BYTES // (8 * shots * (self.rows.shape[1] + shots)))
+        step = max(1, SUPPORT_BLOCK_BYTES // (8 * shots * (self.raw.shape[1] + shots)))
         return (slice(start, start + step) for start in range(0, len(self.columns), step))
 
     def support_products(self, part: slice) -> Tensor:
         """(t, s, s) float64 inner products of the prepared support rows, always in full precision."""
         columns, shots = self.columns[part], self.columns.shape[1]
-        found = self.anchors.new_empty((len(columns), shots, shots))
-        step = tile_length(found.device, 8 * shots * self.anchors.shape[1])
+        found = self.squares.new_empty((len(columns), shots, shots))
+        step = tile_length(found.device, 8 * shots * self.raw.shape[1])
 
         def multiply(trials: slice) -> None:
-            rows = self.anchors[columns[trials]]
+            rows = self._support_rows(columns[trials])
             torch.bmm(rows, rows.transpose(1, 2), out=found[trials])
 
         share_out(slices(len(columns), step), lambda: multiply, found.device)
@@ -130,18 +131,30 @@ class PreparedPool:
 
     def linear_scores(self, weights: Tensor, bias: Tensor) -> FloatArray:
         """(T, N): the scores ``sum_i weights_i <x_i, query> + bias``."""
-        directions = [weights[part, None, :] @ self.anchors[self.columns[part]] for part in self.trial_blocks()]
-        stacked = torch.cat(directions).squeeze(1).to(self.dtype)
-        return _array(torch.addmm(bias.to(self.dtype)[:, None], stacked, self.rows.T))
+        parts = self.trial_blocks()
+        directions = [weights[part, None, :] @ self._support_rows(self.columns[part]) for part in parts]
+        stacked, offset = torch.cat(directions).squeeze(1).to(self.dtype), bias.to(self.dtype)[:, None]
+        found, width = self.empty_scores(), tile_width(len(self.raw), stacked)
+
+        def start() -> Callable[[slice], None]:
+            read = self._reader(width)
+
+            def score(block: slice) -> None:
+                found[:, block] = torch.addmm(offset, stacked, read(block).T)
+
+            return score
+
+        share_out(slices(len(self.raw), width), start, found.device)
+        return _array(found)
 
     def scores(self, weigh: Weigh) -> FloatArray:
         """Return (T, N) from the products of every row with every trial's support, a tile at a time."""
-        found = torch.empty((len(self.columns), len(self.rows)), dtype=self.dtype, device=self.rows.device)
+        found = self.empty_scores()
 
         def visit(products: Tensor, part: slice, block: slice) -> None:
             found[part, block] = weigh(products, part, block)
 
-        visit_products(self.rows, self.rows[self.union], self.columns, visit)
+        visit_products(len(self.raw), self._reader, self.anchors, self.columns, visit)
         return _array(found)
 
     def add_rbf_scores(self, found: Tensor, gammas: Tensor, weights: Tensor) -> None:
@@ -158,7 +171,23 @@ class PreparedPool:
         def visit(products: Tensor, part: slice, block: slice) -> None:
             found[part, block] += kernel(products, part, block)
 
-        visit_products(self.rows, self.rows[self.union], self.columns, visit)
+        visit_products(len(self.raw), self._reader, self.anchors, self.columns, visit)
+
+    def _support_rows(self, columns: Tensor) -> Tensor:
+        """(t, s, D) float64: the prepared support rows of some trials, columns (t, s)."""
+        rows = self.raw[self.union[columns.flatten()]].to(torch.float64)
+        return _prepared(rows, self.centre).view(*columns.shape, -1)
+
+    def _reader(self, width: int) -> Callable[[slice], Tensor]:
+        """Return what reads up to so many prepared rows in the working precision, always into the same buffer."""
+        exact = self.squares.new_empty((width, self.raw.shape[1]))
+        rows = self.anchors.new_empty(exact.shape)
+
+        def read(block: slice) -> Tensor:
+            part = slice(block.stop - block.start)
+            return rows[part].copy_(_prepared(exact[part].copy_(self.raw[block]), self.centre))
+
+        return read
 
 
 class RbfScores:
@@ -207,9 +236,19 @@ def _mean(rows: Tensor) -> Tensor:
     return total / len(rows)
 
 
-def _anchors(raw: Tensor, positions: Tensor, centre: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(U, D) float64 prepared support rows; (2, U) float64 mean and variance of the entries of each, as given."""
-    anchors = torch.empty((len(positions), raw.shape[1]), dtype=torch.float64, device=raw.device)
+def _squares(raw: Tensor, centre: Tensor | None) -> Tensor:
+    """(N,) float64 squared lengths of the prepared rows."""
+    squares = torch.empty(len(raw), dtype=torch.float64, device=raw.device)
+
+    def measure(part: slice) -> None:
+        squares[part] = _prepared(raw[part].to(torch.float64, copy=True), centre).square_().sum(1)
+
+    share_out(_tiles_of(raw), lambda: measure, raw.device)
+    return squares
+
+
+def _fill_anchors(anchors: Tensor, raw: Tensor, positions: Tensor, centre: Tensor | None) -> Tensor:
+    """Fill in the prepared support rows; return (2, U) float64: mean and variance of the entries of each, as given."""
     moments = torch.empty((2, len(positions)), dtype=torch.float64, device=raw.device)
 
     def prepare(part: slice) -> None:
@@ -218,14 +257,14 @@ def _anchors(raw: Tensor, positions: Tensor, centre: Tensor | None) -> tuple[Ten
         anchors[part] = _prepared(rows, centre)
 
     share_out(_tiles_of(anchors), lambda: prepare, raw.device)
-    return anchors, moments
+    return moments
 
 
 def _prepared(rows: Tensor, centre: Tensor | None) -> Tensor:
+    """Centre rows (n, D) float64, or make them of unit length, in place."""
     if centre is None:
-        lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-        return rows / lengths.clamp_min(1e-300)
-    return rows - centre
+        return rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(1e-300))
+    return rows.sub_(centre)
 
 
 def _variance(moments: Tensor, columns: Tensor) -> Tensor:

@@ -22,44 +22,51 @@ NARROWEST, WIDEST = (
     256,
 )  # rows of the pool in a tile on the CPU, in steps of 64: products of aligned rows are faster
 
+Read = Callable[[slice], Tensor]  # rows of the pool -> (n, D), valid until the next call
 Visit = Callable[[Tensor, slice, slice], None]  # (t, s, n) products (to be overwritten), trials, rows of the pool
 
 
-def visit_products(rows: Tensor, anchors: Tensor, columns: Tensor, visit: Visit) -> None:
+def visit_products(length: int, reader: Callable[[int], Read], anchors: Tensor, columns: Tensor, visit: Visit) -> None:
     """Call ``visit`` with the products of every trial's support and every row of the pool, a tile at a time.
 
     Args:
-        rows: (N, D) the pool.
-        anchors: (U, D) all support rows, of the same type.
+        length: rows of the pool.
+        reader: called in every thread with the rows of a tile; makes its buffers and returns what reads a tile.
+        anchors: (U, D) all support rows, of the type that is read.
         columns: (T, s) int64: every trial's rows of ``anchors``.
         visit: called from several threads, never twice with the same trials and rows; it may overwrite the products.
     """
-    width = min(len(rows), _tile_width(rows.device, rows.element_size() * len(anchors)))
-    step = tile_length(rows.device, rows.element_size() * columns.shape[1] * width)
+    shots = columns.shape[1]
+    width = tile_width(length, anchors)
+    step = min(len(columns), tile_length(anchors.device, anchors.element_size() * shots * width))
 
     def start() -> Callable[[slice], None]:
-        table, picked = rows.new_empty(len(anchors) * width), rows.new_empty(columns[:step].numel() * width)
+        read, table = reader(width), anchors.new_empty(len(anchors) * width)
+        picked = anchors.new_empty(step * shots * width)
 
         def walk(block: slice) -> None:
-            products = torch.mm(anchors, rows[block].T, out=_shaped(table, len(anchors), block.stop - block.start))
+            wide = block.stop - block.start
+            products = torch.mm(anchors, read(block).T, out=_shaped(table, len(anchors), wide))
             for part in slices(len(columns), step):
                 chosen = columns[part].flatten()
-                found = torch.index_select(products, 0, chosen, out=_shaped(picked, len(chosen), products.shape[1]))
-                visit(found.view(-1, columns.shape[1], products.shape[1]), part, block)
+                found = torch.index_select(products, 0, chosen, out=_shaped(picked, len(chosen), wide))
+                visit(found.view(-1, shots, wide), part, block)
 
         return walk
 
-    share_out(slices(len(rows), width), start, rows.device)
+    share_out(slices(length, width), start, anchors.device)
+
+
+def tile_width(length: int, anchors: Tensor) -> int:
+    """How many rows of the pool one tile takes against anchors (U, D)."""
+    budget, widest = (TABLE_BYTES, WIDEST) if anchors.device.type == "cpu" else (DEVICE_BYTES, 1 << 14)
+    fitting = budget // (anchors.element_size() * len(anchors))
+    return min(length, max(NARROWEST, min(widest, fitting // NARROWEST * NARROWEST)))
 
 
 def tile_length(device: torch.device, each: int) -> int:
     """How many items of ``each`` bytes one step takes: half of the cache on the CPU, more on a GPU."""
     return max(1, (PICKED_BYTES if device.type == "cpu" else DEVICE_BYTES) // each)
-
-
-def _tile_width(device: torch.device, each: int) -> int:
-    budget, widest = (TABLE_BYTES, WIDEST) if device.type == "cpu" else (DEVICE_BYTES, 1 << 14)
-    return max(NARROWEST, min(widest, budget // each // NARROWEST * NARROWEST))
 
 
 def slices(length: int, step: int) -> Iterator[slice]:
