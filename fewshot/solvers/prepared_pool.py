@@ -219,9 +219,10 @@ class RbfScores:
             products.mul_(-2).add_(self.anchor_squares[part, :, None] + self.squares[block]).clamp_min_(0)
         kernel = products.mul_(self.slopes[part]).exp_()
         sums = torch.bmm(self.weights[part], kernel).squeeze(1)
-        if self.split:
-            sums *= torch.exp(-self.gammas[part] * self.squares[block])
-        return sums.add_(self.bias[part])
+        if not self.split:
+            return sums.add_(self.bias[part])
+        lengths = torch.mul(self.gammas[part], self.squares[block]).neg_().exp_()
+        return torch.addcmul(self.bias[part], sums, lengths.to(sums.dtype))
 
 
 def _tiles_of(rows: Tensor) -> Iterator[slice]:
