@@ -96,7 +96,7 @@ def _fused_and_chosen(names: Names, ranked: Sequence[Standing], said: Sequence[S
         alike = (one for one in ranked if one.row.backbone == kind and one.row.members)
         found = next((one for one in alike if (one.row.dataset, one.size) == (best.row.dataset, best.size)), None)
         if found is not None and found not in said:
-            yield f"{names.backbone(found.row)}: {distance_in_words(best.row, found.row)}"
+            yield f"{names.backbone(found.row)}, {distance_in_words(best.row, found.row)}"
 
 
 def _own(names: Names, ranked: Sequence[Standing], following: Standing | None) -> Iterator[str]:

@@ -28,7 +28,7 @@ def backbone_title(row: Row, short: Mapping[str, str] | None = None) -> str:
         return f"all {many} fused"
     if row.backbone == ONE:
         return f"one of {many} ({'by oracle' if row.selection == 'oracle' else 'chosen in the support'})"
-    return PLUS.join(names.get(name, name) for name in backbones)
+    return f"{PLUS.join(names.get(name, name) for name in backbones)} fused"
 
 
 def member_title(member: str, members: Sequence[str], short: Mapping[str, str] | None = None) -> str:

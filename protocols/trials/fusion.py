@@ -256,7 +256,9 @@ def require_folds(wanted: BackboneSets, fusion: Fusion, trials: Trials, shots: S
 
 
 def of_fusion(wanted: BackboneSets, fusion: Fusion, trials: Trials, shots: Sequence[int]) -> Iterator[Applied]:
-    """Yield the cross-validations behind weights and choice that have fewer folds than usual."""
+    """Yield the cross-validations behind weights and choice with fewer folds than usual, and weights of nothing."""
+    if not wanted.sets and fusion.weigh != "auroc":
+        yield Applied("--fuse-weights", fusion.weigh, None, "nothing is fused; add --fuse, or name a set with -b a+b")
     for count, fewest in _fewest_of_a_class(wanted, fusion, trials, shots):
         if fewest < FOLDS:
             what = f"folds behind the weights of a fused head, {count} shots"
