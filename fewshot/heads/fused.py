@@ -1,7 +1,7 @@
 """One RBF support vector machine over several backbones: a sum of kernels, weighted by what the support shows."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -10,7 +10,10 @@ from fewshot.core.errors import OptionError, WeightsError, unknown_name
 from fewshot.heads.base import CONVERGED, Head
 from fewshot.heads.state import HeadState, Learned
 from fewshot.solvers.blocks import block_columns, stratified_folds
-from fewshot.solvers.fusion_weights import Weigh, kernel_weights, require_weigh
+from fewshot.solvers.fusion_weights import TIED, Weigh, kernel_weights, require_weigh
+
+if TYPE_CHECKING:
+    from fewshot.solvers.fused import Fusion
 
 _BLOCK_ROWS = 4096
 
@@ -120,8 +123,24 @@ class Fused(Head):
         Returns:
             (T, B) float64.
         """
-        labels = synthetic.astype(np.int64)
-        return np.stack([self.unfitted().fit(features[rows], labels[rows]).weights_ for rows in supports])
+        from fewshot.solvers.prepared_pool import Supports
+
+        return self._fusion().weights(Supports(features, synthetic, supports))
+
+    def score_draws(
+        self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
+    ) -> FloatArray:
+        """Weigh, solve and score all draws at once (``fewshot.solvers.fused``)."""
+        from fewshot.solvers.prepared_pool import Supports
+
+        return self._fusion().scores(Supports(features, synthetic, supports, device))
+
+    def _fusion(self) -> "Fusion":
+        from fewshot.solvers.fused import Fusion
+
+        if isinstance(self.gamma, str) and self.gamma not in ("scale", "auto"):
+            raise unknown_name("gamma", self.gamma, ("scale", "auto"))
+        return Fusion(self.widths, self.weigh, self.C, self.gamma)
 
     def _weights(self, kernels: Float64Array, positive: BoolArray) -> Float64Array:
         """Return (B,) the weights of kernels (B, n, n) on the support."""
@@ -190,7 +209,4 @@ def _validated_auroc(kernel: Float64Array, positive: BoolArray, C: float) -> flo
 
 def _auroc(scores: Float64Array, positive: BoolArray) -> float:
     lead = scores[positive][:, None] - scores[~positive]
-    return float(np.mean(np.where(np.abs(lead) <= _TIED, 0.5, lead > 0)))
-
-
-_TIED = 1e-9  # scores of equal images differ by rounding, and by what a solver leaves
+    return float(np.mean(np.where(np.abs(lead) <= TIED, 0.5, lead > 0)))

@@ -8,6 +8,7 @@ from fewshot.core.arrays import Float64Array
 from fewshot.core.errors import unknown_name
 
 Weigh = Literal["auroc", "alignment", "uniform"]
+TIED = 1e-9  # scores of equal images differ by rounding, and by what a solver leaves
 _FLAT = 1e-12  # a kernel that varies less tells no two images apart
 
 
