@@ -1,6 +1,7 @@
 """One head over several backbones, and one backbone chosen among them: scores, weights and rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from fewshot.embeddings.layer_key import LayerKey
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.trials.applied import Applied
 from fewshot.protocols.trials.backbone_sets import BackboneSet, BackboneSets, FusionForm, FusionWeights
+from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.protocols.trials.head_sweep import HeadSweep, MeasuredHeads
 from fewshot.protocols.trials.layers import CHOSEN
 from fewshot.protocols.trials.measures import Measures, RowFields
@@ -22,6 +24,7 @@ from fewshot.protocols.trials.selection import FOLDS, Candidate, Choice, choose
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import ONE, WEIGHT, Row
 from fewshot.results.scores import name_of_scores
+from fewshot.solvers.not_solved import NotSolvedError
 
 SVM = "svm"  # the head whose kernels can be summed
 
@@ -102,21 +105,33 @@ def blocks_of(pool: EvaluationPool, head: Head, keys: Sequence[LayerKey]) -> Blo
     return Blocks(np.concatenate(parts, axis=1), tuple(part.shape[1] for part in parts))
 
 
-def support_weights(head: Any, trials: Trials, features: FloatArray, shots: int) -> Float64Array:
+def support_weights(head: Any, trials: Trials, features: FloatArray, shots: int, *, solver: HeadSolver) -> Float64Array:
     """Return (T, B) the weights of a head over several blocks in every trial, from its support alone.
 
     Args:
         head: over blocks, unfitted.
         features: (n, D_1 + ... + D_B) floating.
+        solver: how heads are fitted.
     """
-    weighing: _Weighing = head
     supports = trials.supports(shots)
     found: dict[int, Float64Array] = {}
     for size in sorted({len(rows) for rows in supports}):
         chosen = [number for number, rows in enumerate(supports) if len(rows) == size]
-        weights = weighing.draw_weights(features, trials.synthetic, np.stack([supports[number] for number in chosen]))
+        weights = _weights(head, features, trials.synthetic, np.stack([supports[number] for number in chosen]), solver)
         found |= dict(zip(chosen, weights, strict=True))
     return np.stack([found[trial] for trial in range(len(trials))])
+
+
+def _weights(
+    head: Any, features: FloatArray, synthetic: BoolArray, supports: IntArray, solver: HeadSolver
+) -> Float64Array:
+    """Return (T, B) the weights of supports (T, s): all at once, or one by one where that is wanted or needed."""
+    weighing: _Weighing = head
+    if solver.solver == "batched":
+        with suppress(NotSolvedError):
+            return weighing.draw_weights(features, synthetic, supports)
+    labels = synthetic.astype(np.int64)
+    return np.stack([head.unfitted().fit(features[rows], labels[rows]).weights_ for rows in supports])
 
 
 def weight_rows(
@@ -194,7 +209,7 @@ class FusionSweep:
                 fields = self._fields(set_fields(wanted, keys, self.sweep.layer), base, shots)
                 found = self.sweep.solver.score(head, trials, blocks.features, shots)
                 measures = self.sweep.measured(found)
-                weights = support_weights(head, trials, blocks.features, shots)
+                weights = support_weights(head, trials, blocks.features, shots, solver=self.sweep.solver)
                 rows += self.sweep.rows_of(measures, fields)
                 rows += weight_rows(weights, keys, fields, trials, measures)
                 if keep_scores:
