@@ -149,10 +149,22 @@ def test_uniform_weights_take_a_single_shot(path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"backbone": "ferret+mobil"}, UnknownNameError, r"the set 'ferret\+mobil' names it: 'mobil'; did you mean 'mo"),
+        (
+            {"backbone": "ferret+mobil"},
+            UnknownNameError,
+            r"the set 'ferret\+mobil' names it: 'mobil'; did you mean 'mo",
+        ),
         ({"backbone": "ferret+ferret"}, OptionError, "names 'ferret' twice; name every backbone of a set once"),
-        ({"backbone": "ferret", "fuse": "kernel"}, OptionError, "there is one, 'ferret', with one layer; embed another"),
-        ({"fuse": "kernel", "head": "svm,lda"}, OptionError, "--head names 'lda'; leave --head out, or .* --fuse scores"),
+        (
+            {"backbone": "ferret", "fuse": "kernel"},
+            OptionError,
+            "there is one, 'ferret', with one layer; embed another",
+        ),
+        (
+            {"fuse": "kernel", "head": "svm,lda"},
+            OptionError,
+            "--head names 'lda'; leave --head out, or .* --fuse scores",
+        ),
         ({"backbone": "ferret+mobile", "head": "knn"}, OptionError, "kernels are summed in one SVM"),
         ({"fuse": "kernel", "shots": (1, 5)}, OptionError, "takes at least 2 shots, and --shots names 1; raise it"),
         ({"fuse": "kernel", "layer": "support-cv"}, OptionError, "give --layer all to fuse every layer, or fixed"),
