@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, FloatArray, IntArray
 from fewshot.solvers.dual import Solution, solve_logistic, solve_svm
 from fewshot.solvers.prepared_pool import EXACT_OPERATIONS, PREPARE_ROWS, Supports
 
@@ -56,7 +56,7 @@ def query_scales(queries: BoolArray) -> ScaleRule:
     def scales(pool: Tensor, _: Tensor, part: slice) -> Scales:
         chosen = torch.as_tensor(queries[part], dtype=torch.float64, device=pool.device)
         images = chosen.sum(1)
-        mean, square = (
+        mean, square = (torch.zeros(len(chosen), pool.shape[1], dtype=torch.float64, device=pool.device) for _ in "12")
             torch.zeros((len(chosen), pool.shape[1]), dtype=torch.float64, device=pool.device) for _ in "12"
         )
         for start in range(0, len(pool), PREPARE_ROWS):
