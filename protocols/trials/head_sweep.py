@@ -1,7 +1,7 @@
 """Every head on every layer at every shot count, and the layer that is chosen in every trial: scores and rows."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,12 @@ class MeasuredHeads:
     Args:
         rows: of the report.
         scores: (T, n) float32 of every layer by itself, under ``name_of_scores``; empty unless they are kept.
+        candidates: (head, shots) -> what a choice can be made among.
     """
 
     rows: tuple[Row, ...]
     scores: dict[str, NDArray[Any]]
+    candidates: Mapping[tuple[str, int], Sequence[Candidate]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class HeadSweep:
                         scores[name_of_scores(backbone, key.layer, head.name, shots)] = found.astype(np.float32)
                 progress.advance()
         rows = [*self._pretrained_rows(backbone), *self._rows(backbone, candidates)]
-        return MeasuredHeads(tuple(rows), scores)
+        return MeasuredHeads(tuple(rows), scores, candidates)
 
     def keys(self, backbone: str) -> tuple[LayerKey, ...]:
         """Return the layers of a backbone that are scored."""
@@ -98,14 +100,14 @@ class HeadSweep:
             yield head, shared if like_others else self.trials.pool.for_head(head, key)
 
     def _candidate(self, key: LayerKey, head: Head, shots: int, scores: FloatArray, features: FloatArray) -> Candidate:
-        return Candidate(key, head, self._measured(scores), self._best_k(key, head, shots, features))
+        return Candidate(key, head, self.measured(scores), self._best_k(key, head, shots, features))
 
-    def _measured(self, scores: FloatArray) -> Measures:
+    def measured(self, scores: FloatArray) -> Measures:
         """Return the measures of scores (T, n), with the scores where an interval over images needs them."""
         found = measure(self.trials, scores, tpr=self.tpr, fewest_natural=self.fewest_natural)
         return replace(found, scores=scores) if spans_images(found, self.trials, self.interval) else found
 
-    def _rows_of(self, measures: Measures, fields: RowFields) -> list[Row]:
+    def rows_of(self, measures: Measures, fields: RowFields) -> list[Row]:
         """Return the rows of some measures, with the intervals that are wanted."""
         if measures.scores is None:
             return measures.rows(fields)
@@ -117,7 +119,7 @@ class HeadSweep:
             return None
         largest, tpr = self.best_k_up_to, self.tpr
         scores, ks = score_best_k(head, self.trials, features, shots, largest=largest, tpr=tpr)
-        return Choice(self._measured(scores), tuple(f"{key.layer} k={k}" for k in ks))
+        return Choice(self.measured(scores), tuple(f"{key.layer} k={k}" for k in ks))
 
     def _rows(self, backbone: str, candidates: dict[tuple[str, int], list[Candidate]]) -> Iterator[Row]:
         for head in self.heads:
@@ -133,17 +135,17 @@ class HeadSweep:
         for candidate in candidates:
             if is_reported_fixed(candidate.key.layer, self.layer, default=default):
                 own = replace(fields, key=candidate.key)
-                yield from self._rows_of(candidate.measures, own)
+                yield from self.rows_of(candidate.measures, own)
                 if candidate.best:
                     best = replace(own, selection="oracle", choices=candidate.best.labels)
-                    yield from self._rows_of(candidate.best.measures, best)
+                    yield from self.rows_of(candidate.best.measures, best)
 
     def _chosen_rows(self, fields: RowFields, candidates: Sequence[Candidate]) -> Iterator[Row]:
         for selection in CHOSEN:
             if selection in self.layer:
                 default = self._default(fields)
                 found = choose(selection, candidates, self.trials, fields.shots, default=default, solver=self.solver)
-                yield from self._rows_of(found.measures, fields.chosen(selection, found.labels))
+                yield from self.rows_of(found.measures, fields.chosen(selection, found.labels))
 
     def _default(self, fields: RowFields) -> str:
         return self.trials.pool.support_store.default_layer(fields.key.backbone)
@@ -153,4 +155,4 @@ class HeadSweep:
         scores = self.trials.pretrained_scores(backbone)
         if scores is None:
             return []
-        return self._rows_of(self._measured(scores), RowFields(LayerKey(backbone, LOGIT), PRETRAINED))
+        return self.rows_of(self.measured(scores), RowFields(LayerKey(backbone, LOGIT), PRETRAINED))

@@ -36,12 +36,19 @@ class Candidate:
         head: the head, its parameters fixed.
         measures: of its scores.
         best: the same head with the k that is best on query labels, where that is wanted.
+        label: what it is called where it is chosen; empty for the layer's name.
     """
 
     key: LayerKey
     head: Head
     measures: Measures
     best: Choice | None = None
+    label: str = ""
+
+    @property
+    def called(self) -> str:
+        """What it is called where it is chosen."""
+        return self.label or self.key.layer
 
 
 def score_best_k(
@@ -70,11 +77,11 @@ def score_best_k(
 def choose(
     selection: Chosen, candidates: Sequence[Candidate], trials: Trials, shots: int, *, default: str, solver: HeadSolver
 ) -> Choice:
-    """Choose a layer in every trial: by ``oracle``, or by ``support-cv``, cross-validation inside the support.
+    """Choose a layer or backbone in every trial: by ``oracle``, or by ``support-cv``, validated inside the support.
 
     Args:
         shots: of the supports.
-        default: the layer that ties go to.
+        default: the layer that ties go to; the first candidate where none has this name.
         solver: how heads are fitted in the folds.
     """
     if selection == "oracle":
@@ -88,7 +95,7 @@ def chosen_by_oracle(candidates: Sequence[Candidate]) -> Choice:
     FiSeR's evaluation does so (arXiv 2606.00606, evaluate.py); the number is not an estimate of what a user will see.
     """
     choices = [
-        candidate.best or Choice(candidate.measures, (candidate.key.layer,) * len(candidate.measures.pooled()))
+        candidate.best or Choice(candidate.measures, (candidate.called,) * len(candidate.measures.pooled()))
         for candidate in candidates
     ]
     chosen = np.argmax(np.stack([choice.measures.pooled() for choice in choices]), axis=0).astype(np.int64)
@@ -114,7 +121,7 @@ def chosen_by_cross_validation(
     )
     favour = np.array([candidate.key.layer == default for candidate in candidates]) * 1e-9
     chosen = np.argmax(validated + favour[:, None], axis=0).astype(np.int64)
-    labels = tuple(candidates[number].key.layer for number in chosen)
+    labels = tuple(candidates[number].called for number in chosen)
     return Choice(pick([candidate.measures for candidate in candidates], chosen), labels)
 
 
