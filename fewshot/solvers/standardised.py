@@ -56,9 +56,8 @@ def query_scales(queries: BoolArray) -> ScaleRule:
     def scales(pool: Tensor, _: Tensor, part: slice) -> Scales:
         chosen = torch.as_tensor(queries[part], dtype=torch.float64, device=pool.device)
         images = chosen.sum(1)
-        mean, square = (torch.zeros(len(chosen), pool.shape[1], dtype=torch.float64, device=pool.device) for _ in "12")
-            torch.zeros((len(chosen), pool.shape[1]), dtype=torch.float64, device=pool.device) for _ in "12"
-        )
+        mean = torch.zeros((len(chosen), pool.shape[1]), dtype=torch.float64, device=pool.device)
+        square = torch.zeros_like(mean)
         for start in range(0, len(pool), PREPARE_ROWS):
             rows, weights = pool[start : start + PREPARE_ROWS].double(), chosen[:, start : start + PREPARE_ROWS]
             mean += weights @ rows
