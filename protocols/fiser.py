@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, final
 
-from fewshot.core.errors import OptionError
+from fewshot.core.errors import OptionError, unknown_name
 from fewshot.core.provenance import provenance
 from fewshot.draws.episodes import Per
 from fewshot.embeddings.store.reader import FeatureStore
@@ -21,6 +21,7 @@ from fewshot.protocols.trials.applied import (
     of_false_positive_rate,
     of_folds,
     of_heads,
+    of_scale,
     of_solver,
     recorded,
 )
@@ -29,6 +30,7 @@ from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row
 from fewshot.protocols.trials.fusion import Fusion, FusionSweep, of_fusion
 from fewshot.protocols.trials.head_solver import HeadSolver, Solver
 from fewshot.protocols.trials.head_sweep import HeadSweep
+from fewshot.protocols.trials.head_variants import SCALES, Scale, require_not_fused, transductive_caveats
 from fewshot.protocols.trials.intervals import IntervalKind
 from fewshot.protocols.trials.layers import keys_to_score, require_consistent
 from fewshot.protocols.trials.pool import load_pool
@@ -73,6 +75,9 @@ class Fiser(Protocol):
             query images of a single trial; ``auto`` is the second where the query has fewer than thirty images of a
             class, the third of a single trial, else the first, which ``draw="fiser"`` has throughout.
         fewest_natural: with fewer natural images in a query, no TPR at 5 % FPR is given, except with ``draw="fiser"``.
+        scale: of the features: ``unit`` length; ``standard``, by mean and deviation of each support; ``auto``, which of
+            both cross-validation inside each support prefers, layer by layer; ``pool``, by mean and deviation of the
+            unlabelled query images of each trial, which is transductive.
         fuse: also one head over all backbones, beside each of them and beside the choice of one: ``kernel`` sums their
             kernels in one SVM, ``scores`` weighs the scores of the same head on each of them. None: only over
             the sets that ``backbone`` names as ``a+b``, which are fused by kernels.
@@ -101,6 +106,7 @@ class Fiser(Protocol):
     device: str = "cpu"
     interval: IntervalKind = "auto"
     fewest_natural: int = FEWEST_NATURAL
+    scale: Scale = "unit"
     fuse: FusionForm | None = None
     fuse_weights: FusionWeights = "auroc"
 
@@ -123,6 +129,8 @@ class Fiser(Protocol):
         for name in sets.members:
             store.info(name, store.default_layer(name))
         self._fusion.require_possible(self.head, self.shots, sets)
+        if sets.sets:
+            require_not_fused([_head(name, self) for name in self.head], self.scale)
         trials = named.draw_from(store)
         return replace(named, shots=self.shots or (trials.largest_count,))._measured(trials, context)
 
@@ -170,14 +178,16 @@ class Fiser(Protocol):
             interval=self._interval,
             seed=self.seed,
             best_k_up_to=LARGEST_K if self.k == "oracle" else None,
+            scale=self.scale,
         )
 
     def _applied(self, sweep: HeadSweep) -> Iterator[Applied]:
         """Yield the options that these trials do not allow as given."""
         trials, heads = sweep.trials, sweep.heads
         yield from of_heads(heads, trials, self.shots)
+        yield from of_scale(heads, self.scale)
         yield from of_device(heads, self.device, one_by_one=self.solver == "sklearn")
-        yield from of_folds(self.layer, trials, self.shots)
+        yield from of_folds(self.layer, trials, self.shots, scale=self.scale)
         yield from of_fusion(self._sets(trials.pool.support_store), self._fusion, trials, self.shots)
         yield from of_false_positive_rate(trials, self.tpr, fewest_natural=self._fewest_natural)
         yield from of_solver(sweep.solver.unsolved)
@@ -207,6 +217,7 @@ class Fiser(Protocol):
                 *map(str, applied),
                 *(unused_images(self.support, trials) if self.support else ()),
                 *draw_caveats(trials.draws),
+                *transductive_caveats(sweep.swept, trials),
                 *row_caveats(rows, trials.pool.images),
                 *interval_caveats(rows, trials, wanted=self._interval),
             ),
@@ -240,11 +251,22 @@ class Fiser(Protocol):
             raise OptionError(f"-k must be at least 1 or 'oracle', and is {self.k}")
         for name in self.head:
             HEADS.load(name)
+        self._check_scale()
         if "support-cv" in self.layer and min(self.shots, default=2) < 2:
             raise OptionError(
                 "--layer support-cv needs at least 2 shots, one to fit and one to validate; raise --shots"
             )
         require_consistent(self.layer)
+
+    def _check_scale(self) -> None:
+        if self.scale not in SCALES:
+            raise unknown_name("scale", str(self.scale), SCALES)
+        if self.scale == "auto" and min(self.shots, default=2) < 2:
+            raise OptionError(
+                "--scale auto needs at least 2 shots, one to fit and one to validate; raise --shots, or name a scale"
+            )
+        if self.scale != "unit" and self.k == "oracle":
+            raise OptionError("-k oracle is of features of unit length; leave --scale out, or give -k a number")
 
 
 def _head(name: str, protocol: Fiser) -> Head:
@@ -279,7 +301,7 @@ def adapt(
         seed: the number that all draws follow from.
         quiet: show no progress.
         options: any other field of ``Fiser``: ``per, backbone, layer, where, group, query, support, draw, stratified,
-            tpr, solver, k, rule, device, interval, fewest_natural, fuse, fuse_weights``.
+            tpr, solver, k, rule, device, interval, fewest_natural, scale, fuse, fuse_weights``.
 
     Raises:
         EpisodeError: too few images for the draw.

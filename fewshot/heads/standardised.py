@@ -27,10 +27,28 @@ class Standardised(ScaledHead):
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
     ) -> FloatArray:
         """Score all draws at once where the other head has such a form (``fewshot.solvers.standardised``)."""
+        found = self._at_once(features, synthetic, supports, None, device=device)
+        return self.score_draws_one_by_one(features, synthetic, supports) if found is None else found
+
+    def score_rows(
+        self, features: FloatArray, synthetic: BoolArray, supports: IntArray, rows: IntArray, *, device: str = "cpu"
+    ) -> FloatArray:
+        """Score some rows of all draws at once where the other head has such a form, and no other row."""
+        found = self._at_once(features, synthetic, supports, rows, device=device)
+        return super().score_rows(features, synthetic, supports, rows, device=device) if found is None else found
+
+    def _at_once(
+        self,
+        features: FloatArray,
+        synthetic: BoolArray,
+        supports: IntArray,
+        rows: IntArray | None,
+        *,
+        device: str,
+    ) -> FloatArray | None:
         from fewshot.solvers.prepared_pool import Supports
         from fewshot.solvers.standardised import standardised_scores, support_scales
 
-        drawn = Supports(features, synthetic, supports, device)
-        base = self.base_head()
-        found = standardised_scores(drawn, support_scales, base=base.name, parameters=base.get_params())
-        return self.score_draws_one_by_one(features, synthetic, supports) if found is None else found
+        drawn, base = Supports(features, synthetic, supports, device), self.base_head()
+        options: dict[str, Any] = {"base": base.name, "parameters": base.get_params(), "queried": rows}
+        return standardised_scores(drawn, support_scales, **options)

@@ -132,12 +132,13 @@ def _validation_auroc(head: Head, features: FloatArray, trials: Trials, shots: i
     synthetic = trials.synthetic[union]
     held_out, kept = _split_as(columns, [*held_out, *kept], len(held_out))
     found = np.empty(len(held_out))
-    for size in {len(rows) for rows in kept}:
-        same = [number for number, rows in enumerate(kept) if len(rows) == size]
-        fitted_on = np.stack([kept[number] for number in same])
-        scores = solver.score_supports(head, features[union], synthetic, fitted_on)
+    sizes = [(len(fitted), len(held)) for fitted, held in zip(kept, held_out, strict=True)]
+    for size in set(sizes):
+        same = [number for number, other in enumerate(sizes) if other == size]
+        fitted_on, validated = (np.stack([part[number] for number in same]) for part in (kept, held_out))
+        scores = solver.score_rows(head, features[union], synthetic, fitted_on, validated)
         for number, row in zip(same, scores, strict=True):
-            found[number] = Ranked.of(row[held_out[number]], synthetic[held_out[number]]).auroc()
+            found[number] = Ranked.of(row, synthetic[held_out[number]]).auroc()
     return np.asarray(found.reshape(len(trials), -1).mean(1))
 
 
