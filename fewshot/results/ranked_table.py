@@ -83,7 +83,7 @@ def ranked_table(report: Measured, metrics: Sequence[str] | None = None, *, most
     ranked = _ranked(report, wanted[0] if wanted else None)
     beside = wanted[1:] if metrics else [name for name in _beside(report, ranked) if name in present]
     oracles = _oracles(report, ranked)
-    columns = [*_about([*ranked, *oracles]), *_measures(report, ranked)]
+    columns = [*_about([*ranked, *oracles]), *_measures(report, [*ranked, *oracles])]
     columns += [*(_mean_of(report, name) for name in beside), _QUERIED]
     shown = [*ranked[: max(1, most - len(oracles))], *oracles]
     return RankedTable(
