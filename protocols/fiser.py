@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, final
 
-from fewshot.core.errors import OptionError, unknown_name
+from fewshot.core.errors import OptionError
 from fewshot.core.provenance import provenance
 from fewshot.draws.episodes import Per
 from fewshot.embeddings.store.reader import FeatureStore
@@ -30,7 +30,7 @@ from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row
 from fewshot.protocols.trials.fusion import Fusion, FusionSweep, of_fusion
 from fewshot.protocols.trials.head_solver import HeadSolver, Solver
 from fewshot.protocols.trials.head_sweep import HeadSweep
-from fewshot.protocols.trials.head_variants import SCALES, Scale, require_not_fused, transductive_caveats
+from fewshot.protocols.trials.head_variants import Scale, require_not_fused, require_scale, transductive_caveats
 from fewshot.protocols.trials.intervals import IntervalKind
 from fewshot.protocols.trials.layers import keys_to_score, require_consistent
 from fewshot.protocols.trials.pool import load_pool
@@ -251,22 +251,14 @@ class Fiser(Protocol):
             raise OptionError(f"-k must be at least 1 or 'oracle', and is {self.k}")
         for name in self.head:
             HEADS.load(name)
-        self._check_scale()
+        require_scale(self.scale, self.shots)
+        if self.scale != "unit" and self.k == "oracle":
+            raise OptionError("-k oracle is of features of unit length; leave --scale out, or give -k a number")
         if "support-cv" in self.layer and min(self.shots, default=2) < 2:
             raise OptionError(
                 "--layer support-cv needs at least 2 shots, one to fit and one to validate; raise --shots"
             )
         require_consistent(self.layer)
-
-    def _check_scale(self) -> None:
-        if self.scale not in SCALES:
-            raise unknown_name("scale", str(self.scale), SCALES)
-        if self.scale == "auto" and min(self.shots, default=2) < 2:
-            raise OptionError(
-                "--scale auto needs at least 2 shots, one to fit and one to validate; raise --shots, or name a scale"
-            )
-        if self.scale != "unit" and self.k == "oracle":
-            raise OptionError("-k oracle is of features of unit length; leave --scale out, or give -k a number")
 
 
 def _head(name: str, protocol: Fiser) -> Head:

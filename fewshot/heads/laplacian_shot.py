@@ -106,14 +106,14 @@ class LaplacianShot(TransductiveHead):
         options: dict[str, Any] = {"weight": self.weight, "k": self.k, "sharpness": self.sharpness}
         return laplacian_scores(drawn, queries, rounds=ROUNDS, **options)
 
-    def _alone(self, unit: Float64Array) -> Float64Array:
+    def _alone(self, unit: FloatArray) -> Float64Array:
         """Return u of rows (M, D): their scores by the class means."""
         natural, synthetic = self.prototypes_
         squares = (self.prototypes_**2).sum(1)
-        found: Float64Array = self.sharpness * (2 * unit @ (synthetic - natural) + (squares[0] - squares[1]))
-        return found
+        nearer = 2 * unit @ (synthetic - natural) + (squares[0] - squares[1])
+        return np.asarray(self.sharpness * nearer, dtype=np.float64)
 
-    def _neighbours(self, rows: Float64Array, among: Float64Array) -> tuple[IntArray, BoolArray]:
+    def _neighbours(self, rows: FloatArray, among: FloatArray) -> tuple[IntArray, BoolArray]:
         """Return the k nearest of ``among`` for every row (M, k), and whether they are neighbours at all."""
         similar = rows @ among.T
         similar[similar > 1 - SAME] = -np.inf

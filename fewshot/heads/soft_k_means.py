@@ -57,7 +57,7 @@ class SoftKMeans(TransductiveHead):
     def refined(self, unlabelled: FloatArray) -> Self:
         """Return the head with prototypes refined by unlabelled images: (M, D) floating."""
         unit = unit_length(np.asarray(self._check_query(unlabelled), dtype=np.float64))
-        prototypes = self.means_
+        prototypes: FloatArray = self.means_
         for _ in range(self.steps):
             synthetic = 0.5 + 0.5 * np.tanh(0.5 * self.sharpness * _nearer(unit, prototypes))
             shares = np.stack([1 - synthetic, synthetic])
@@ -99,8 +99,7 @@ class SoftKMeans(TransductiveHead):
         return soft_k_means_scores(drawn, queries, sharpness=self.sharpness, steps=self.steps)
 
 
-def _nearer(unit: Float64Array, prototypes: Float64Array) -> Float64Array:
+def _nearer(unit: FloatArray, prototypes: FloatArray) -> Float64Array:
     """Return how much nearer rows (M, D) lie to the second prototype than to the first, in squares: (M,)."""
     squares = (prototypes**2).sum(1)
-    found: Float64Array = 2 * unit @ (prototypes[1] - prototypes[0]) + (squares[0] - squares[1])
-    return found
+    return np.asarray(2 * unit @ (prototypes[1] - prototypes[0]) + (squares[0] - squares[1]), dtype=np.float64)

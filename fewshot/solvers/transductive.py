@@ -12,6 +12,7 @@ from fewshot.solvers.prepared_pool import PREPARE_ROWS, Supports
 SAME = 1e-9  # cosines this near to 1 are those of one image
 NEAREST = 64  # neighbours that are kept of every image, among which a draw's own are sought first
 TABLE_BYTES = 1 << 26
+TRIALS = 64  # whose supports are summed at a time
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class _ClassMeans:
         signs = supports.signs
         member = torch.stack([signs < 0, signs > 0], dim=1).double()
         places = torch.as_tensor(supports.rows, device=supports.device)
-        sums = torch.cat([m @ rows[p] for m, p in zip(member.split(64), places.split(64), strict=True)])
+        parts = [slice(start, start + TRIALS) for start in range(0, len(places), TRIALS)]
+        sums = torch.cat([member[part] @ rows[places[part]] for part in parts])
         return cls(rows, sums, member.sum(2))
 
     def nearer(self, means: Tensor) -> Tensor:
@@ -117,8 +119,8 @@ def _nearest(rows: Tensor, k: int, among: Tensor | None = None) -> tuple[Tensor,
     keys = rows if among is None else rows[among]
     step = max(1, min(PREPARE_ROWS, TABLE_BYTES // (8 * len(keys))))
     found, other = [], []
-    for part in rows.split(step):
-        similar = part @ keys.T
+    for start in range(0, len(rows), step):
+        similar = rows[start : start + step] @ keys.T
         similar[similar > 1 - SAME] = -torch.inf
         best = similar.topk(k, dim=1)
         found.append(best.indices if among is None else among[best.indices])

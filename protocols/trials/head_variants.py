@@ -70,6 +70,24 @@ def variants_of(head: Head, scale: Scale) -> HeadVariants:
     return HeadVariants(f"{head.name} ({scale})", head, variants)
 
 
+def require_scale(scale: Scale, shots: Sequence[int]) -> None:
+    """Refuse a scale that there is not, and supports in which none can be chosen.
+
+    Args:
+        shots: counts; empty where supports are given.
+
+    Raises:
+        UnknownNameError: no such scale.
+        OptionError: a choice by single images.
+    """
+    if scale not in SCALES:
+        raise unknown_name("scale", str(scale), SCALES)
+    if scale == "auto" and min(shots, default=2) < 2:
+        raise OptionError(
+            "--scale auto needs at least 2 shots, one to fit and one to validate; raise --shots, or name a scale"
+        )
+
+
 def not_scaled(heads: Sequence[Head], scale: Scale) -> Iterator[tuple[str, str]]:
     """Yield the names of heads to which a scale that is wanted does not apply, and why."""
     for head in heads if scale != "unit" else ():
