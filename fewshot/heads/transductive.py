@@ -6,7 +6,8 @@ from typing import Self
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
-from fewshot.heads.base import Head
+from fewshot.core.errors import OptionError
+from fewshot.heads.base import HEADS, Head
 
 
 class TransductiveHead(Head, ABC):
@@ -60,3 +61,19 @@ class TransductiveHead(Head, ABC):
             fitted = self.unfitted().fit(features[support], synthetic[support].astype(np.int64))
             scores[trial] = fitted.refined(features[queries[trial]]).decision_function(features)
         return scores
+
+
+def inductive_head(name: str) -> Head:
+    """Return a head by its name for a detector, whose thresholds hold for one image whatever comes with it.
+
+    Raises:
+        UnknownNameError: no such head.
+        OptionError: it is transductive.
+    """
+    head: Head = HEADS.load(name)()
+    if isinstance(head, TransductiveHead):
+        raise OptionError(
+            f"the head {name!r} is transductive: the score of an image depends on the images scored with it, so that "
+            f"no threshold can be certified, and a detector cannot stand on it; choose another --head, for example svm"
+        )
+    return head

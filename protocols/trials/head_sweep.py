@@ -17,7 +17,7 @@ from fewshot.protocols.trials.head_variants import HeadVariants, Scale, variants
 from fewshot.protocols.trials.intervals import IntervalKind, spans_images, with_intervals
 from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, keys_to_score
 from fewshot.protocols.trials.measures import Measures, RowFields, measure
-from fewshot.protocols.trials.selection import KNN, Candidate, Choice, choose, chosen_by_cross_validation, score_best_k
+from fewshot.protocols.trials.selection import KNN, Candidate, Choice, choose, chosen_scale, score_best_k
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import PRETRAINED, Row
 from fewshot.results.scores import name_of_scores
@@ -138,7 +138,7 @@ class HeadSweep:
 
     def _chosen_scale(self, candidates: Sequence[Candidate], shots: int) -> Choice:
         """Return what every trial chooses among the scales of one layer, inside its support."""
-        return chosen_by_cross_validation(candidates, self.trials, shots, default="", solver=self.solver)
+        return chosen_scale(candidates, self.trials, shots, solver=self.solver)
 
     def measured(self, scores: FloatArray) -> Measures:
         """Return the measures of scores (T, n), with the scores where an interval over images needs them."""

@@ -15,7 +15,7 @@ from fewshot.protocols.trials.head_variants import HeadVariants
 from fewshot.protocols.trials.intervals import IntervalKind, with_intervals
 from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, keys_to_score
 from fewshot.protocols.trials.measures import POOLED, RowFields, measure
-from fewshot.protocols.trials.selection import Candidate, choose
+from fewshot.protocols.trials.selection import Candidate, choose, chosen_scale
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import FLIP_RATE, PRETRAINED, Row
 from fewshot.results.scores import name_of_scores
@@ -94,7 +94,7 @@ class ViewSweep:
         if len(on_layer) == 1:
             return fields, on_layer[0][1]
         found = [candidate for candidate, _ in on_layer]
-        chosen = choose("support-cv", found, self.trials, fields.shots, default="", solver=self.solver)
+        chosen = chosen_scale(found, self.trials, fields.shots, solver=self.solver)
         by_label = {candidate.called: by_view for candidate, by_view in on_layer}
         return replace(fields, selection="support-cv", choices=chosen.labels), taken(by_label, chosen.labels)
 
