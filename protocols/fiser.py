@@ -21,6 +21,7 @@ from fewshot.protocols.trials.applied import (
     of_false_positive_rate,
     of_folds,
     of_heads,
+    of_scale,
     of_solver,
     recorded,
 )
@@ -29,6 +30,7 @@ from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row
 from fewshot.protocols.trials.fusion import Fusion, FusionSweep, of_fusion
 from fewshot.protocols.trials.head_solver import HeadSolver, Solver
 from fewshot.protocols.trials.head_sweep import HeadSweep
+from fewshot.protocols.trials.head_variants import Scale, require_not_fused, require_scale, transductive_caveats
 from fewshot.protocols.trials.intervals import IntervalKind
 from fewshot.protocols.trials.layers import keys_to_score, require_consistent
 from fewshot.protocols.trials.replay_images import load_pool_beside_replay, unreplayed
@@ -76,6 +78,9 @@ class Fiser(Protocol):
         replay_where: columns and values of images that heads replay; they are neither drawn nor queried.
         start: weight file from which the head ``route`` begins.
         fewest_natural: with fewer natural images in a query, no TPR at 5 % FPR is given, except with ``draw="fiser"``.
+        scale: of the features: ``unit`` length; ``standard``, by mean and deviation of each support; ``auto``, which of
+            both cross-validation inside each support prefers, layer by layer; ``pool``, by mean and deviation of the
+            unlabelled query images of each trial, which is transductive.
         fuse: also one head over all backbones, beside each of them and beside the choice of one: ``kernel`` sums their
             kernels in one SVM, ``scores`` weighs the scores of the same head on each of them. None: only over
             the sets that ``backbone`` names as ``a+b``, which are fused by kernels.
@@ -106,6 +111,7 @@ class Fiser(Protocol):
     fewest_natural: int = FEWEST_NATURAL
     replay_where: Mapping[str, str] = field(default_factory=dict)
     start: str = ""
+    scale: Scale = "unit"
     fuse: FusionForm | None = None
     fuse_weights: FusionWeights = "auroc"
 
@@ -128,6 +134,8 @@ class Fiser(Protocol):
         for name in sets.members:
             store.info(name, store.default_layer(name))
         self._fusion.require_possible(self.head, self.shots, sets)
+        if sets.sets:
+            require_not_fused([_head(name, self) for name in self.head], self.scale)
         trials = named.draw_from(store)
         return replace(named, shots=self.shots or (trials.largest_count,))._measured(trials, context)
 
@@ -177,14 +185,16 @@ class Fiser(Protocol):
             interval=self._interval,
             seed=self.seed,
             best_k_up_to=LARGEST_K if self.k == "oracle" else None,
+            scale=self.scale,
         )
 
     def _applied(self, sweep: HeadSweep) -> Iterator[Applied]:
         """Yield the options that these trials do not allow as given."""
         trials, heads = sweep.trials, sweep.heads
         yield from of_heads(heads, trials, self.shots)
+        yield from of_scale(heads, self.scale)
         yield from of_device(heads, self.device, one_by_one=self.solver == "sklearn")
-        yield from of_folds(self.layer, trials, self.shots)
+        yield from of_folds(self.layer, trials, self.shots, scale=self.scale)
         yield from of_fusion(self._sets(trials.pool.support_store), self._fusion, trials, self.shots)
         yield from of_false_positive_rate(trials, self.tpr, fewest_natural=self._fewest_natural)
         yield from of_solver(sweep.solver.unsolved)
@@ -219,6 +229,7 @@ class Fiser(Protocol):
                 *unreplayed(sweep.heads, trials.pool),
                 *(unused_images(self.support, trials) if self.support else ()),
                 *draw_caveats(trials.draws),
+                *transductive_caveats(sweep.swept, trials),
                 *row_caveats(rows, trials.pool.images),
                 *interval_caveats(rows, trials, wanted=self._interval),
             ),
@@ -252,6 +263,9 @@ class Fiser(Protocol):
             raise OptionError(f"-k must be at least 1 or 'oracle', and is {self.k}")
         for name in self.head:
             HEADS.load(name)
+        require_scale(self.scale, self.shots)
+        if self.scale != "unit" and self.k == "oracle":
+            raise OptionError("-k oracle is of features of unit length; leave --scale out, or give -k a number")
         if "support-cv" in self.layer and min(self.shots, default=2) < 2:
             raise OptionError(
                 "--layer support-cv needs at least 2 shots, one to fit and one to validate; raise --shots"
@@ -293,7 +307,7 @@ def adapt(
         seed: the number that all draws follow from.
         quiet: show no progress.
         options: any other field of ``Fiser``: ``per, backbone, layer, where, group, query, support, draw, stratified,
-            tpr, solver, k, rule, device, interval, fewest_natural, replay_where, start, fuse, fuse_weights``.
+            tpr, solver, k, rule, device, interval, fewest_natural, replay_where, start, scale, fuse, fuse_weights``.
 
     Raises:
         EpisodeError: too few images for the draw.

@@ -12,11 +12,19 @@ from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import QUIET, Protocol, Result, RunContext
-from fewshot.protocols.trials.applied import of_device, of_false_positive_rate, of_folds, of_heads, recorded
+from fewshot.protocols.trials.applied import of_device, of_false_positive_rate, of_folds, of_heads, of_scale, recorded
 from fewshot.protocols.trials.backbone_sets import BackboneSets, FusionForm, FusionWeights, backbone_sets
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.fused_views import FusedViews
 from fewshot.protocols.trials.fusion import Fusion, of_fusion, require_folds
+from fewshot.protocols.trials.head_variants import (
+    HeadVariants,
+    Scale,
+    require_not_fused,
+    require_scale,
+    transductive_caveats,
+    variants_of,
+)
 from fewshot.protocols.trials.intervals import IntervalKind
 from fewshot.protocols.trials.layers import keys_to_score, require_consistent
 from fewshot.protocols.trials.pool import load_pool
@@ -56,6 +64,8 @@ class Robustness(Protocol):
         device: where batched heads compute.
         interval, fewest_natural, fuse, fuse_weights: as for ``Fiser``; weights and fit come from clean supports, and
             every view that all of a set's backbones have is measured.
+        scale: as for ``Fiser``; ``standard`` and ``auto`` look at clean supports, ``pool`` at the unlabelled queries
+            under the view that is measured.
     """
 
     name: ClassVar[str] = "robustness"
@@ -73,6 +83,7 @@ class Robustness(Protocol):
     device: str = "cpu"
     interval: IntervalKind = "auto"
     fewest_natural: int = FEWEST_NATURAL
+    scale: Scale = "unit"
     fuse: FusionForm | None = None
     fuse_weights: FusionWeights = "auroc"
 
@@ -89,6 +100,9 @@ class Robustness(Protocol):
         named = replace(self, backbone=self.backbone or store.backbones)
         sets = backbone_sets(store, self.backbone, layer=self.layer, fuse=self.fuse)
         named._fusion.require_possible(self.head, (self.shots,), sets)
+        require_scale(self.scale, (self.shots,))
+        if sets.sets:
+            require_not_fused([head for name in self.head for _, head in _heads(name)], self.scale)
         views = {name: named._views(store, name) for name in sets.members}
         pool = load_pool(store, backbones=sets.members, where=self.where, group=self.group)
         return named._measured(draw_trials(pool, rule), sets, views, context)
@@ -148,7 +162,8 @@ class Robustness(Protocol):
             yield ViewedHead(tuple(sweep.pretrained_rows(backbone, views[backbone])))
             for name in dict.fromkeys(self.head):
                 for label, head in _heads(name):
-                    one = sweep.on_head(backbone, views[backbone], label, head, keep_scores=keep_scores)
+                    swept = _variants(label, head, self.scale)
+                    one = sweep.on_head(backbone, views[backbone], swept, keep_scores=keep_scores)
                     if sets.choice and label == name:
                         scored.setdefault(name, {}).update(one.by_key)
                     yield replace(one, by_key={})
@@ -173,8 +188,9 @@ class Robustness(Protocol):
         heads = [head for name in self.head for _, head in _heads(name)]
         applied = (
             *of_heads(heads, trials, [self.shots]),
+            *of_scale(heads, self.scale),
             *of_device(heads, self.device, one_by_one=False),
-            *of_folds(self.layer, trials, [self.shots]),
+            *of_folds(self.layer, trials, [self.shots], scale=self.scale),
             *of_fusion(sets, self._fusion, trials, [self.shots]),
             *of_false_positive_rate(trials, "at-most", fewest_natural=self.fewest_natural),
         )
@@ -189,6 +205,7 @@ class Robustness(Protocol):
                 *trials.pool.warnings,
                 *dict.fromkeys(map(str, applied)),
                 *draw_caveats(trials.draws),
+                *transductive_caveats([_variants(head.name, head, self.scale) for head in heads], trials),
                 *row_caveats(clean, trials.pool.images),
                 *interval_caveats(clean, trials, wanted=self.interval),
             ),
@@ -209,6 +226,12 @@ class Robustness(Protocol):
                 found += [read for key in seen for head in heads for read in pool.keys_for_head(head, key)]
                 found.append(LayerKey(backbone, LOGIT, view))
         return found
+
+
+def _variants(label: str, head: Head, scale: Scale) -> HeadVariants:
+    """Return a head on the scale that is wanted; a label of its own stays."""
+    found = variants_of(head, scale)
+    return found if label == head.name else replace(found, label=label)
 
 
 def _heads(name: str) -> list[tuple[str, Head]]:

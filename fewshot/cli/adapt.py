@@ -22,6 +22,7 @@ from fewshot.cli.options import (
     per_option,
     quiet_option,
     report_option,
+    scale_option,
     seed_option,
     trials_option,
     where_option,
@@ -62,6 +63,7 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     "--support every image listed]",
 )
 @heads_option
+@scale_option
 @fuse_options
 @trials_option(default=100)
 @seed_option

@@ -149,6 +149,18 @@ def heads_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def scale_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--scale``: what features are divided by before a head is fitted."""
+    return click.option(
+        "--scale",
+        type=click.Choice(["unit", "standard", "auto", "pool"]),
+        default="unit",
+        show_default=True,
+        help="Features of unit length, or standardised by each support; auto: what each support prefers, layer by "
+        "layer; pool: standardised by the unlabelled query images, which is transductive.",
+    )(command)
+
+
 def trials_option(*, default: int | None, text: str = "Random draws of the support.") -> Decorator:
     """``--trials``: how many draws; ``text`` says of what."""
     shown = default is not None

@@ -19,6 +19,7 @@ from fewshot.cli.options import (
     per_option,
     quiet_option,
     report_option,
+    scale_option,
     seed_option,
     split_commas,
     trials_option,
@@ -40,6 +41,7 @@ _HINT = "--full shows every generator and further measures"
 @click.argument("store", type=STORE, metavar="STORE")
 @report_option()
 @heads_option
+@scale_option
 @fuse_options
 @click.option(
     "--view",

@@ -100,6 +100,16 @@ class Head(Estimator, ABC):
         """
         return self.score_draws_one_by_one(features, synthetic, supports)
 
+    def score_rows(
+        self, features: FloatArray, synthetic: BoolArray, supports: IntArray, rows: IntArray, *, device: str = "cpu"
+    ) -> FloatArray:
+        """Return the scores of some rows of the pool by one copy of this head per draw: rows (T, m) int64, (T, m).
+
+        Members override it where scoring the whole pool would cost much more than scoring a few rows of it.
+        """
+        scores = self.score_draws(features, synthetic, supports, device=device)
+        return np.asarray(np.take_along_axis(scores, rows, axis=1))
+
     def score_draws_one_by_one(self, features: FloatArray, synthetic: BoolArray, supports: IntArray) -> Float64Array:
         """Do what ``score_draws`` does, by one ``fit`` and one ``decision_function`` per draw."""
         scores = np.empty((len(supports), len(features)))

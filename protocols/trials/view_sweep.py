@@ -11,10 +11,11 @@ from fewshot.core.arrays import BoolArray, FloatArray
 from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.heads.base import Head
 from fewshot.protocols.trials.head_solver import HeadSolver
+from fewshot.protocols.trials.head_variants import HeadVariants
 from fewshot.protocols.trials.intervals import IntervalKind, with_intervals
 from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, keys_to_score
 from fewshot.protocols.trials.measures import POOLED, RowFields, measure
-from fewshot.protocols.trials.selection import Candidate, choose
+from fewshot.protocols.trials.selection import Candidate, choose, chosen_scale
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import FLIP_RATE, PRETRAINED, Row
 from fewshot.results.scores import name_of_scores
@@ -58,26 +59,44 @@ class ViewSweep:
     fewest_natural: int = FEWEST_NATURAL
     seed: int = 0
 
-    def on_head(self, backbone: str, views: Sequence[str], label: str, head: Head, *, keep_scores: bool) -> ViewedHead:
+    def on_head(self, backbone: str, views: Sequence[str], swept: HeadVariants, *, keep_scores: bool) -> ViewedHead:
         """Score and measure one head on every layer by itself, and on those chosen on clean images trial by trial.
 
         Args:
             views: the clean one first.
-            label: what the head is called.
+            swept: the head; of several scales every trial chooses one on clean images too.
         """
-        fields = self.fields(LayerKey(backbone, ""), label)
+        fields = self.fields(LayerKey(backbone, ""), swept.label)
         rows: list[Row] = []
         kept: dict[str, NDArray[Any]] = {}
         scored: dict[LayerKey, ByView] = {}
+        every: list[tuple[Candidate, ByView]] = []
         default = self._default(backbone)
         for key in keys_to_score(self.trials.pool.support_store, backbone, self.layer):
-            by_view = self._scores_by_view(head, key, views)
+            on_layer = list(self._on_layer(swept, key, views))
+            of_layer, scored[key] = self._one_scale(replace(fields, key=key), on_layer)
             if is_reported_fixed(key.layer, self.layer, default=default):
-                rows += self.rows_by_view(replace(fields, key=key), by_view)
-            scored[key] = by_view
+                rows += self.rows_by_view(of_layer, scored[key])
+            every += on_layer
             if keep_scores:
-                kept |= named_scores(by_view, key, label, self.shots)
-        return ViewedHead((*rows, *self._chosen_rows(fields, head, scored)), kept, scored)
+                kept |= named_scores(scored[key], key, swept.label, self.shots)
+        return ViewedHead((*rows, *self._chosen_rows(fields, every)), kept, scored)
+
+    def _on_layer(self, swept: HeadVariants, key: LayerKey, views: Sequence[str]) -> Iterator[tuple[Candidate, ByView]]:
+        """Yield a head on a layer on each of its scales: as it does on clean images, and its scores by view."""
+        for variant in swept.variants:
+            by_view = self._scores_by_view(variant.head, key, views)
+            (found,) = self.candidates(variant.head, {key: by_view})
+            yield replace(found, label=swept.called(variant, key.layer)), by_view
+
+    def _one_scale(self, fields: RowFields, on_layer: Sequence[tuple[Candidate, ByView]]) -> tuple[RowFields, ByView]:
+        """Return the scores by view of one layer, on the scale that every trial chooses where there are several."""
+        if len(on_layer) == 1:
+            return fields, on_layer[0][1]
+        found = [candidate for candidate, _ in on_layer]
+        chosen = chosen_scale(found, self.trials, fields.shots, solver=self.solver)
+        by_label = {candidate.called: by_view for candidate, by_view in on_layer}
+        return replace(fields, selection="support-cv", choices=chosen.labels), taken(by_label, chosen.labels)
 
     def fields(self, key: LayerKey, label: str) -> RowFields:
         """Return what all rows of one head say alike."""
@@ -105,20 +124,22 @@ class ViewSweep:
     def _scores(self, head: Head, clean: FloatArray, perturbed: FloatArray) -> FloatArray:
         """Return (T, n) scores of the perturbed images (n, D) by the head fitted on clean supports.
 
-        Both are one pool to the head: supports lie in its first half, and the second is what is queried.
+        Both are one pool to the head: supports lie in its first half, and the second is what is queried, which is
+        what a transductive head looks at.
         """
         supports = np.stack(self.trials.supports(self.shots))
         both, labels = np.concatenate([clean, perturbed]), np.tile(self.trials.synthetic, 2)
-        return self.solver.score_supports(head, both, labels, supports)[:, len(clean) :]
+        queried = self.trials.query_mask()
+        queries = np.concatenate([np.zeros_like(queried), queried], axis=1)
+        return self.solver.score_supports(head, both, labels, supports, queries=queries)[:, len(clean) :]
 
-    def _chosen_rows(self, fields: RowFields, head: Head, scored: Mapping[LayerKey, ByView]) -> Iterator[Row]:
-        wanted = [selection for selection in CHOSEN if selection in self.layer]
-        candidates = self.candidates(head, scored) if wanted else []
-        for selection in wanted:
+    def _chosen_rows(self, fields: RowFields, every: Sequence[tuple[Candidate, ByView]]) -> Iterator[Row]:
+        for selection in [selection for selection in CHOSEN if selection in self.layer]:
             default = self._default(fields.key.backbone)
+            candidates = [candidate for candidate, _ in every]
             found = choose(selection, candidates, self.trials, fields.shots, default=default, solver=self.solver)
-            by_layer = {key.layer: by_view for key, by_view in scored.items()}
-            yield from self.rows_by_view(fields.chosen(selection, found.labels), taken(by_layer, found.labels))
+            by_label = {candidate.called: by_view for candidate, by_view in every}
+            yield from self.rows_by_view(fields.chosen(selection, found.labels), taken(by_label, found.labels))
 
     def candidates(self, head: Head, scored: Mapping[LayerKey, ByView]) -> list[Candidate]:
         """Return what a choice is made among: layers as they do on clean images, for a perturbation never chooses."""
