@@ -1,7 +1,8 @@
 """Fleet's loops over any module that gives unit embeddings and routing weights: pretraining, and adaptation.
 
 Fleet (ICML 2026, arXiv 2606.31082), ICTMCG/Fleet @ fab6b41: 640 steps on a few labelled images of a new generator, each
-beside a batch of replayed images whose embeddings are held where they were. Whether the module is a whole network or
+beside a batch of replayed images whose embeddings are held where they were. At the first step the distillation is at its
+minimum, so what gets a gradient from it alone moves by the rounding of that gradient, as AdamW scales it up. Whether the module is a whole network or
 what stands behind cached features is the caller's affair.
 """
 

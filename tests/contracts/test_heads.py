@@ -27,7 +27,7 @@ QUICK: dict[str, dict[str, Any]] = {
         "epochs": 2,
         "pretraining_steps": 30,
         "pretraining_learning_rate": 1e-2,
-    },  # fmt: skip
+    },
     "vib": {"steps": 20, "hidden": 16, "latent": 4, "learning_rate": 0.02},
 }
 

@@ -134,3 +134,15 @@ def test_keys_of_both_forms_of_transformers_are_read(small: Fleet, written: str)
 def test_without_prototypes_there_is_no_logit(small: Fleet) -> None:
     assert "logit" not in Fleet().available_layers(["net"])
     assert "logit" in small.available_layers(["net", "head"])
+
+
+def test_the_trunk_stays_in_eval_mode_when_the_rest_is_trained() -> None:
+    network = FleetNetwork(trunk(1), RoutingSizes(feature=32, width=32, heads=4, hidden=24, embedding=16)).train()
+    whole = torch.rand(1, 3, 224, 224)
+
+    assert network.xception.training
+    assert torch.equal(network.class_token(whole), network.class_token(whole))
+    trained = {name for name, value in network.named_parameters() if value.requires_grad}
+    assert {name for name in trained if name.startswith("dinov3.")} == {
+        f"dinov3.{key}" for key in network.dinov3.state_dict() if "lora_" in key
+    }

@@ -11,8 +11,8 @@ import fewshot
 from fewshot.core.errors import InputError
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.embeddings.store.writer import LayerData, write_store
-from fewshot.heads.base import HEADS
 from fewshot.heads.route import Route
+from fewshot.protocols import fiser
 from fewshot.protocols.trials.replay_images import load_pool_beside_replay
 
 SOURCES = {"camera": 30, "new": 30, "old-camera": 20, "old": 20}
@@ -20,11 +20,6 @@ QUICK: dict[str, Any] = {
     "width": 8, "segments": 2, "hidden": 8, "embedding": 4, "epochs": 2, "pretraining_steps": 10,
 }  # fmt: skip
 OLD = {"source": "old,old-camera"}
-
-
-class QuickRoute(Route):
-    def __init__(self, start: str = "") -> None:
-        super().__init__(start=start, **QUICK)
 
 
 @pytest.fixture
@@ -78,7 +73,7 @@ def test_nothing_is_held_back_without_the_option(store: FeatureStore) -> None:
 
 def test_the_head_route_is_given_what_is_replayed(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(HEADS, "load", lambda name: QuickRoute)
+    monkeypatch.setattr(fiser, "_head", lambda name, protocol: Route(**QUICK))
     monkeypatch.setattr(
         Route, "with_replay", lambda head, rows, synthetic: given.append((rows, synthetic)) or head.unfitted()
     )
@@ -99,6 +94,6 @@ def test_a_run_with_nothing_to_replay_says_so_and_replay_without_a_head_is_recor
     assert applied["--replay-where"] == "no head that is fitted replays images"
     assert applied["--start"] == "it is of the head route, which is not fitted"
 
-    monkeypatch.setattr(HEADS, "load", lambda name: QuickRoute)
+    monkeypatch.setattr(fiser, "_head", lambda name, protocol: Route(**QUICK))
     report = fewshot.adapt(store, head="route", shots=3, trials=2)
     assert any("the head route replayed its own support; name images" in warning for warning in report.warnings)
