@@ -1,8 +1,8 @@
 """The random scale of positions that Fleet's recorded training steps were made with, found again from their losses.
 
-DINOv3 of transformers multiplies the coordinates of its patches by a random number whenever it is in train mode, and the
-authors put the whole model there. The recording holds no such number, but three losses of every step; one number per
-step must give all three.
+DINOv3 of transformers multiplies the coordinates of its patches by a random number whenever it is in train mode, and
+the authors put the whole model there. The recording holds no such number, but three losses of every step; one number
+per step must give all three.
 """
 
 from collections.abc import Callable, Iterator
