@@ -48,7 +48,7 @@ class Fusion:
     """
 
     form: FusionForm | None = None
-    weigh: FusionWeights = "auroc"
+    weigh: FusionWeights = "alignment"
 
     def require_possible(self, heads: Sequence[str], shots: Sequence[int], wanted: BackboneSets) -> None:
         """Refuse heads that cannot be fused so, and supports in which nothing can be weighed or chosen.
@@ -272,7 +272,7 @@ def require_folds(wanted: BackboneSets, fusion: Fusion, trials: Trials, shots: S
 
 def of_fusion(wanted: BackboneSets, fusion: Fusion, trials: Trials, shots: Sequence[int]) -> Iterator[Applied]:
     """Yield the cross-validations behind weights and choice with fewer folds than usual, and weights of nothing."""
-    if not wanted.sets and fusion.weigh != "auroc":
+    if not wanted.sets and fusion.weigh != Fusion.weigh:
         yield Applied("--fuse-weights", fusion.weigh, None, "nothing is fused; add --fuse, or name a set with -b a+b")
     for count, fewest in _fewest_of_a_class(wanted, fusion, trials, shots):
         if fewest < FOLDS:

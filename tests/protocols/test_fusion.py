@@ -185,7 +185,7 @@ def test_weights_of_nothing_are_said_not_to_be_applied(path: Path) -> None:
 
 
 def test_a_fused_report_comes_out_again_from_its_file(path: Path, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"backbone": "ferret,mobile+noise", "fuse": "kernel", "fuse_weights": "alignment"}
+    options: dict[str, Any] = {"backbone": "ferret,mobile+noise", "fuse": "kernel", "fuse_weights": "auroc"}
     adapt_and_save([path], out=tmp_path / "r.json", trials=2, shots=4, **options)
     saved = Report.load(tmp_path / "r.json")
 
@@ -198,7 +198,7 @@ def test_a_fused_report_comes_out_again_from_its_file(path: Path, tmp_path: Path
 def test_configurations_from_before_fusion_fuse_nothing() -> None:
     protocol = Fiser.from_config({"shots": [5], "backbone": ["npr"]})
 
-    assert (protocol.fuse, protocol.fuse_weights) == (None, "auroc")
+    assert (protocol.fuse, protocol.fuse_weights) == (None, "alignment")
 
 
 def test_one_store_supports_and_another_is_queried(path: Path, tmp_path: Path) -> None:
