@@ -167,6 +167,7 @@ def test_uniform_weights_take_a_single_shot(path: Path) -> None:
         ),
         ({"backbone": "ferret+mobile", "head": "knn"}, OptionError, "kernels are summed in one SVM"),
         ({"fuse": "kernel", "shots": (1, 5)}, OptionError, "takes at least 2 shots, and --shots names 1; raise it"),
+        ({"fuse": "scores", "head": "knn", "k": 3}, OptionError, "with its own defaults, and k is set otherwise"),
         ({"fuse": "kernel", "layer": "support-cv"}, OptionError, "give --layer all to fuse every layer, or fixed"),
         ({"fuse": "kernel", "support": (SUPPORTS[0][:2],)}, EpisodeError, "needs at least 2 images of every class"),
     ],
