@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array
-from fewshot.solvers.fusion_weights import FLAT, block_weights
+from fewshot.solvers.fusion_weights import FLAT, Weigh, auroc_evidence, block_weights, require_weigh
 
 _LEAST = 0.01  # of the lead, in standard deviations: a support that shows nothing gives probabilities near 1/2
 
@@ -25,21 +25,25 @@ class ScoreStack:
     offset: Float64Array
 
     @classmethod
-    def of(cls, left_out: Float64Array, positive: BoolArray) -> "ScoreStack":
+    def of(cls, left_out: Float64Array, positive: BoolArray, *, weigh: Weigh) -> "ScoreStack":
         """Stack by left-out scores, as of normal scores of equal variance in both classes (Fisher's discriminant).
 
-        A block's evidence is Student's t of its left-out scores; its weight, as of kernels. The weighted score's log
+        A block's evidence is Student's t of its left-out scores, or their AUROC; its weight, as of kernels. The weighted score's log
         odds are its lead over its variance, with Student's correction for the few images that the variance is from.
 
         Args:
             left_out: (..., B, s) float64, scores by machines that did not see the image.
             positive: (s,) bool.
+            weigh: ``alignment`` for Student's t.
         """
+        require_weigh(weigh)
         lead, middle, spread = _moments(left_out, positive)
         usable = spread > FLAT
         scaled = np.where(usable, spread, 1.0)
         chance = np.sqrt(1.0 / positive.sum() + 1.0 / (~positive).sum())
-        weights = block_weights(lead / (scaled * chance), usable.astype(np.float64))
+        evidence = auroc_evidence(left_out, positive) if weigh == "auroc" else lead / (scaled * chance)
+        even = np.full(lead.shape, 1.0 / lead.shape[-1])
+        weights = even if weigh == "uniform" else block_weights(evidence, usable.astype(np.float64))
         each = np.where(usable, weights / scaled, 0.0)
         lead, _, spread = _moments((each[..., None] * left_out).sum(axis=-2), positive)
         steepness = _steepness(lead, spread, images=len(positive))
