@@ -23,6 +23,7 @@ from fewshot.solvers.prepared_pool import EXACT_OPERATIONS, PREPARE_ROWS, Suppor
 
 LARGEST_TABLE = 1 << 22  # products of a block of trials with the pool
 LARGEST_SUPPORT = 1 << 23  # entries of the support rows of a block of trials
+SOFT = 16.0  # as in fewshot.heads.scaling
 MOST_TRIALS = 32  # of a block
 
 
@@ -35,10 +36,14 @@ class Scales:
 
     @classmethod
     def of(cls, mean: Tensor, deviation: Tensor, constant: Tensor, images: Tensor | int) -> "Scales":
-        """Return the scales of means and deviations (t, D), raised as ``fewshot.heads.scaling.Scaling`` says."""
-        deviation = torch.where(constant, 0.0, deviation)
-        raised = deviation + (deviation.mean(1) / images)[:, None]
-        return cls(mean, torch.where(constant, 0.0, 1.0 / torch.where(constant, 1.0, raised)))
+        """Return the scales of means and deviations (t, D), drawn together as ``fewshot.heads.scaling`` says."""
+        varies = ~constant
+        logarithm = torch.where(constant, 1.0, deviation).log()
+        images = torch.as_tensor(images, dtype=torch.float64, device=mean.device)
+        share = (SOFT / (SOFT + images * images)).expand(len(mean))[:, None]
+        middle = (logarithm * varies).sum(1, keepdim=True) / varies.sum(1, keepdim=True).clamp_min(1)
+        drawn = torch.exp((1 - share) * logarithm + share * middle)
+        return cls(mean, torch.where(constant, 0.0, 1.0 / drawn))
 
 
 ScaleRule = Callable[[Tensor, Tensor, slice], Scales]  # (N, D) pool, (t, s, D) supports, which trials
