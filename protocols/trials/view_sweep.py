@@ -12,7 +12,7 @@ from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.heads.base import Head
 from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.protocols.trials.intervals import IntervalKind, with_intervals
-from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, keys_to_score
+from fewshot.protocols.trials.layers import CHOSEN, Chosen, is_reported_fixed, keys_to_score
 from fewshot.protocols.trials.measures import POOLED, RowFields, measure
 from fewshot.protocols.trials.selection import Candidate, choose
 from fewshot.protocols.trials.trials import Trials
@@ -112,7 +112,7 @@ class ViewSweep:
         return self.solver.score_supports(head, both, labels, supports)[:, len(clean) :]
 
     def _chosen_rows(self, fields: RowFields, head: Head, scored: Mapping[LayerKey, ByView]) -> Iterator[Row]:
-        wanted = [selection for selection in CHOSEN if selection in self.layer]
+        wanted: list[Chosen] = [selection for selection in CHOSEN if selection in self.layer]
         candidates = self.candidates(head, scored) if wanted else []
         for selection in wanted:
             default = self._default(fields.key.backbone)
