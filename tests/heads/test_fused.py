@@ -22,7 +22,9 @@ LABELS = SYNTHETIC.astype(int)
 _NOISE = np.random.default_rng(0).normal(size=(60, 21))
 FEATURES = _NOISE + np.where(SYNTHETIC, 1.0, -1.0)[:, None] * np.repeat([0.7, 0.0, 0.5], WIDTHS)
 SUPPORTS = np.array([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], [59, 20, 22, 24, 31, 33, 35, 26, 28, 30, 37, 39]])
-UNEVEN = np.array([[0, 1, 2, 3, 4, 5, 6, 7, 8], [20, 21, 23, 25, 27, 22, 24, 26, 29], [40, 41, 42, 44, 46, 48, 43, 45, 50]])
+UNEVEN = np.array(
+    [[0, 1, 2, 3, 4, 5, 6, 7, 8], [20, 21, 23, 25, 27, 22, 24, 26, 29], [40, 41, 42, 44, 46, 48, 43, 45, 50]]
+)
 
 
 def kernel(rows: Any, vectors: Any, support: Any) -> Any:
@@ -49,11 +51,15 @@ def test_fused_scores_are_those_of_one_machine_on_the_weighted_sum_of_kernels() 
 
     total = sum(
         weight * kernel(FEATURES[:, block], FEATURES[support][:, block], FEATURES[support][:, block])
-        for weight, block in zip(head.weights_, COLUMNS, strict=True)
+        for weight, block in zip(head.coefficients_, COLUMNS, strict=True)
     )
     machine = SVC(C=1, kernel="precomputed", tol=1e-10).fit(total[support], LABELS[support])
 
     assert head.weights_.sum() == pytest.approx(1)
+    spread = [
+        kernel(rows, rows, rows)[~np.eye(12, dtype=bool)].std() for rows in (FEATURES[support][:, b] for b in COLUMNS)
+    ]
+    np.testing.assert_allclose(head.coefficients_, (head.weights_ / spread) / (head.weights_ / spread).sum())
     np.testing.assert_allclose(head.decision_function(FEATURES), machine.decision_function(total), rtol=0, atol=1e-8)
 
 

@@ -34,7 +34,13 @@ class World:
 
 
 def world(
-    blocks: list[tuple[int, float]], *, seed: int, shots: int = 10, trials: int = 15, images: int = 400, unit: bool = True
+    blocks: list[tuple[int, float]],
+    *,
+    seed: int,
+    shots: int = 10,
+    trials: int = 15,
+    images: int = 400,
+    unit: bool = True,
 ) -> World:
     """Blocks of (dimension, distance of the class means in standard deviations), independent of each other."""
     generator = np.random.default_rng(seed)

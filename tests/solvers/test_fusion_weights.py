@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from fewshot.solvers.blocks import block_columns, stratified_folds
-from fewshot.solvers.fusion_weights import alignment_evidence, auroc_evidence, block_weights, kernel_spread
+from fewshot.solvers.fusion_weights import (
+    alignment_evidence,
+    auroc_evidence,
+    block_weights,
+    kernel_coefficients,
+    kernel_spread,
+)
 
 SIGNS = np.repeat([-1.0, 1.0], 6)
 
@@ -61,10 +67,15 @@ def test_blocks_that_differ_as_chance_does_are_weighed_alike_and_one_that_stands
     assert clear[1:].max() < 0.05
 
 
-def test_weights_are_inverse_to_the_spread_and_even_where_nothing_is_shown() -> None:
-    np.testing.assert_allclose(block_weights(np.array([2.0, 2.0]), np.array([0.1, 0.3])), [0.75, 0.25])
-    np.testing.assert_allclose(block_weights(np.array([-2.0, 0.0]), np.array([0.1, 0.3])), [0.5, 0.5])
+def test_kernels_are_brought_to_one_spread_and_blocks_that_do_not_vary_are_left_out() -> None:
+    spread = np.array([0.1, 0.3])
+    np.testing.assert_allclose(block_weights(np.array([2.0, 2.0]), spread), [0.5, 0.5])
+    np.testing.assert_allclose(kernel_coefficients(np.array([0.5, 0.5]), spread), [0.75, 0.25])
+    np.testing.assert_allclose(block_weights(np.array([-2.0, 0.0]), spread), [0.5, 0.5])
     np.testing.assert_allclose(block_weights(np.array([3.0, 9.0]), np.array([0.2, 0.0])), [1.0, 0.0])
+    np.testing.assert_allclose(kernel_coefficients(np.array([1.0, 0.0]), np.array([0.2, 0.0])), [1.0, 0.0])
+    np.testing.assert_allclose(block_weights(np.zeros(2), np.zeros(2)), [0.5, 0.5])
+    np.testing.assert_allclose(kernel_coefficients(np.array([0.5, 0.5]), np.zeros(2)), [0.5, 0.5])
 
 
 def test_every_image_is_left_out_once_and_every_fold_has_both_classes() -> None:
