@@ -80,7 +80,7 @@ def _text(found: "list[Comparison]", shown: "list[Comparison]", *, every: bool) 
     width, pairs = terminal_width(), "1 pair" if len(shown) == 1 else f"the {len(shown)} pairs"
     hint = f"p is corrected (Holm) for {pairs} shown"
     if not every:
-        fused = bool(shown[0].rows[0].members)
+        fused = all(one.rows[0].members for one in shown)
         against = (
             "what was fused, against every other"
             if fused

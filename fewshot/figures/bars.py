@@ -102,10 +102,9 @@ def detector_name(row: Row, among: Sequence[Row]) -> str:
     """Return what tells a row's detector from the others: backbone, and layer, head or view where they differ."""
     parts = [backbone_title(row)]
     for name in ("layer", "selection", "head", "dataset", "view"):
-        same_backbone = name == "layer"
-        others = [other for other in among if other.backbone == row.backbone] if same_backbone else among
-        if row.members and name in ("layer", "selection"):
-            continue  # its title says both
+        others = [other for other in among if other.backbone == row.backbone] if name == "layer" else among
+        if name in ("layer", "selection"):  # the title of what several backbones make says both
+            others = [other for other in others if not other.members and not row.members]
         if len({getattr(other, name) for other in others}) > 1:
             parts.append(str(getattr(row, name)))
     return " ".join(parts)

@@ -48,7 +48,7 @@ class FusedViews:
         head = self.fusion.head(base, clean.widths)
         fields = replace(set_fields(wanted, keys, layer), **_size(self.sweep, base))
         by_view = self.sweep.scores_by_view(head, {view: blocks.features for view, blocks in under.items()})
-        weights = support_weights(head, trials, clean.features, self.sweep.shots)
+        weights = support_weights(head, trials, clean.features, self.sweep.shots, solver=self.sweep.solver)
         rows = list(self.sweep.rows_by_view(fields, by_view))
         rows += weight_rows(weights, keys, fields, trials, measure(trials, by_view[CLEAN]))
         return ViewedHead(tuple(rows), self._kept(by_view, fields) if keep_scores else {})

@@ -1,8 +1,9 @@
 """One head over several backbones, and one backbone chosen among them: scores, weights and rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from fewshot.embeddings.layer_key import LayerKey
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.trials.applied import Applied
 from fewshot.protocols.trials.backbone_sets import BackboneSet, BackboneSets, FusionForm, FusionWeights
+from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.protocols.trials.head_sweep import HeadSweep, MeasuredHeads
 from fewshot.protocols.trials.layers import CHOSEN
 from fewshot.protocols.trials.measures import Measures, RowFields
@@ -22,16 +24,9 @@ from fewshot.protocols.trials.selection import FOLDS, Candidate, Choice, choose
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import ONE, WEIGHT, Row
 from fewshot.results.scores import name_of_scores
+from fewshot.solvers.not_solved import NotSolvedError
 
 SVM = "svm"  # the head whose kernels can be summed
-
-
-class _Weighing(Protocol):
-    """What a head over several blocks says of its weights."""
-
-    def draw_weights(self, features: FloatArray, synthetic: BoolArray, supports: IntArray) -> Float64Array:
-        """Return (T, B) float64: the weights of every draw, from the support alone."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class Fusion:
     """
 
     form: FusionForm | None = None
-    weigh: FusionWeights = "auroc"
+    weigh: FusionWeights = "alignment"
 
     def require_possible(self, heads: Sequence[str], shots: Sequence[int], wanted: BackboneSets) -> None:
         """Refuse heads that cannot be fused so, and supports in which nothing can be weighed or chosen.
@@ -65,15 +60,29 @@ class Fusion:
                 f"kernels are summed in one SVM, and --head names {other!r}; leave --head out, or weigh the scores of "
                 f"{other!r} with --fuse scores"
             )
-        if (wanted.choice or self.weigh == "auroc") and min(shots, default=2) < 2:
+        if self.validates(wanted) and min(shots, default=2) < 2:
             raise OptionError(
-                f"a fused head is weighed, and one backbone chosen, by cross-validation inside the support, which "
+                f"a fused head is weighed, or one backbone chosen, by cross-validation inside the support, which "
                 f"takes at least 2 shots, and --shots names {min(shots)}; raise it"
             )
 
+    def validates(self, wanted: BackboneSets) -> bool:
+        """Return whether images of the support are held out: to choose one backbone, to weigh, or to stack scores."""
+        return wanted.choice or self.weigh == "auroc" or self.form == "scores"
+
     def head(self, base: Head, widths: Sequence[int]) -> Head:
-        """Return the head over blocks of so many columns each, unfitted."""
+        """Return the head over blocks of so many columns each, unfitted.
+
+        Raises:
+            OptionError: scores of a head that has other parameters than its own defaults.
+        """
         if self.form == "scores":
+            usual = type(base)().get_params()
+            if changed := [name for name, value in base.get_params().items() if value != usual[name]]:
+                raise OptionError(
+                    f"--fuse scores fits the head {base.name!r} with its own defaults, and {', '.join(changed)} is set "
+                    f"otherwise; leave that out, or --fuse"
+                )
             stacked: Head = HEADS.load("stacked")(base=base.name, widths=tuple(widths), weigh=self.weigh)
             return stacked
         parameters = base.get_params()
@@ -102,21 +111,33 @@ def blocks_of(pool: EvaluationPool, head: Head, keys: Sequence[LayerKey]) -> Blo
     return Blocks(np.concatenate(parts, axis=1), tuple(part.shape[1] for part in parts))
 
 
-def support_weights(head: Any, trials: Trials, features: FloatArray, shots: int) -> Float64Array:
+def support_weights(head: Any, trials: Trials, features: FloatArray, shots: int, *, solver: HeadSolver) -> Float64Array:
     """Return (T, B) the weights of a head over several blocks in every trial, from its support alone.
 
     Args:
         head: over blocks, unfitted.
         features: (n, D_1 + ... + D_B) floating.
+        solver: how heads are fitted.
     """
-    weighing: _Weighing = head
     supports = trials.supports(shots)
     found: dict[int, Float64Array] = {}
     for size in sorted({len(rows) for rows in supports}):
         chosen = [number for number, rows in enumerate(supports) if len(rows) == size]
-        weights = weighing.draw_weights(features, trials.synthetic, np.stack([supports[number] for number in chosen]))
+        weights = _weights(head, features, trials.synthetic, np.stack([supports[number] for number in chosen]), solver)
         found |= dict(zip(chosen, weights, strict=True))
     return np.stack([found[trial] for trial in range(len(trials))])
+
+
+def _weights(
+    head: Any, features: FloatArray, synthetic: BoolArray, supports: IntArray, solver: HeadSolver
+) -> Float64Array:
+    """Return (T, B) the weights of supports (T, s): all at once, or one by one where that is wanted or needed."""
+    if solver.solver == "batched":
+        with suppress(NotSolvedError):
+            found: Float64Array = head.draw_weights(features, synthetic, supports)
+            return found
+    labels = synthetic.astype(np.int64)
+    return np.stack([head.unfitted().fit(features[rows], labels[rows]).weights_ for rows in supports])
 
 
 def weight_rows(
@@ -194,7 +215,7 @@ class FusionSweep:
                 fields = self._fields(set_fields(wanted, keys, self.sweep.layer), base, shots)
                 found = self.sweep.solver.score(head, trials, blocks.features, shots)
                 measures = self.sweep.measured(found)
-                weights = support_weights(head, trials, blocks.features, shots)
+                weights = support_weights(head, trials, blocks.features, shots, solver=self.sweep.solver)
                 rows += self.sweep.rows_of(measures, fields)
                 rows += weight_rows(weights, keys, fields, trials, measures)
                 if keep_scores:
@@ -257,7 +278,7 @@ def require_folds(wanted: BackboneSets, fusion: Fusion, trials: Trials, shots: S
 
 def of_fusion(wanted: BackboneSets, fusion: Fusion, trials: Trials, shots: Sequence[int]) -> Iterator[Applied]:
     """Yield the cross-validations behind weights and choice with fewer folds than usual, and weights of nothing."""
-    if not wanted.sets and fusion.weigh != "auroc":
+    if not wanted.sets and fusion.weigh != Fusion.weigh:
         yield Applied("--fuse-weights", fusion.weigh, None, "nothing is fused; add --fuse, or name a set with -b a+b")
     for count, fewest in _fewest_of_a_class(wanted, fusion, trials, shots):
         if fewest < FOLDS:
@@ -269,7 +290,7 @@ def _fewest_of_a_class(
     wanted: BackboneSets, fusion: Fusion, trials: Trials, shots: Sequence[int]
 ) -> Iterator[tuple[int, int]]:
     """Yield every shot count with the fewest images of a class in any support; none where nothing is validated."""
-    if wanted.sets and (wanted.choice or fusion.weigh == "auroc"):
+    if wanted.sets and fusion.validates(wanted):
         for count in shots:
             labels = [trials.synthetic[rows] for rows in trials.supports(count)]
             yield count, min(int(min(each.sum(), (~each).sum())) for each in labels)
