@@ -134,7 +134,9 @@ class ViewSweep:
         return self.solver.score_supports(head, both, labels, supports, queries=queries)[:, len(clean) :]
 
     def _chosen_rows(self, fields: RowFields, every: Sequence[tuple[Candidate, ByView]]) -> Iterator[Row]:
-        for selection in [selection for selection in CHOSEN if selection in self.layer]:
+        for selection in CHOSEN:
+            if selection not in self.layer:
+                continue
             default = self._default(fields.key.backbone)
             candidates = [candidate for candidate, _ in every]
             found = choose(selection, candidates, self.trials, fields.shots, default=default, solver=self.solver)
