@@ -1,8 +1,8 @@
-"""The pool of a batched fit on its device: products of supports and queries in blocks, so that memory stays bounded.
+"""The pool of a batched fit on its device: products of supports and queries in tiles, so that memory stays bounded.
 
 All trials share one pool of images. The squared distances (or products) between the pool and the union of all support
-rows are one matrix product, made in blocks; every trial then only picks its columns. The pool is centred first, which
-changes no distance and keeps the product's rounding small beside the distances.
+rows are one matrix product, made in tiles (``tiles.py``); every trial then only picks its rows. The pool is centred
+first, which changes no distance and keeps the product's rounding small beside the distances.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,12 +14,11 @@ from torch import Tensor
 
 from fewshot.core.arrays import BoolArray, FloatArray, IntArray
 from fewshot.core.device import torch_device
+from fewshot.solvers.tiles import visit_products
 
 EXACT_OPERATIONS = 2e10  # up to this many multiply-adds the products are computed in float64
 PREPARE_ROWS = 4096
 LARGEST_EXPONENT = 60.0  # exp of it times a thousand terms stays within float32
-POOL_BLOCK_BYTES = 1 << 27
-TRIAL_BLOCK_BYTES = 1 << 22
 SUPPORT_BLOCK_BYTES = 1 << 27
 
 Weigh = Callable[[Tensor, slice, slice], Tensor]  # (t, s, n) products, trials, rows of the pool -> (t, n) scores
@@ -127,21 +126,30 @@ class PreparedPool:
         return _array(torch.addmm(bias.to(self.dtype)[:, None], stacked, self.rows.T))
 
     def scores(self, weigh: Weigh) -> FloatArray:
-        """Return (T, N) from the products of every row with every trial's support, a block at a time."""
-        trials, shots = self.columns.shape
-        found = torch.empty((trials, len(self.rows)), dtype=self.dtype, device=self.rows.device)
-        anchors = self.rows[self.union]
-        on_cpu, size = self.rows.device.type == "cpu", self.rows.element_size()
-        width = max(64, min(2048 if on_cpu else 1 << 14, POOL_BLOCK_BYTES // (size * len(anchors))))
-        step = max(1, (TRIAL_BLOCK_BYTES if on_cpu else POOL_BLOCK_BYTES) // (size * shots * width))
-        for start in range(0, len(self.rows), width):
-            block = slice(start, min(len(self.rows), start + width))
-            table = anchors @ self.rows[block].T
-            for first in range(0, trials, step):
-                part = slice(first, min(trials, first + step))
-                picked = table.index_select(0, self.columns[part].flatten())
-                found[part, block] = weigh(picked.view(-1, shots, table.shape[1]), part, block)
+        """Return (T, N) from the products of every row with every trial's support, a tile at a time."""
+        found = torch.empty((len(self.columns), len(self.rows)), dtype=self.dtype, device=self.rows.device)
+
+        def visit(products: Tensor, part: slice, block: slice) -> None:
+            found[part, block] = weigh(products, part, block)
+
+        visit_products(self.rows, self.rows[self.union], self.columns, visit)
         return _array(found)
+
+    def add_rbf_scores(self, found: Tensor, gammas: Tensor, weights: Tensor) -> None:
+        """Add ``sum_i weights_i exp(-gammas |x_i - query|^2)`` of every trial to ``found``, a tile at a time.
+
+        Args:
+            found: (T, N) floating, on the pool's device; changed in place. Several pools (of the same images and
+                supports, other features) may add to the same one.
+            gammas: (T,) float64.
+            weights: (T, s) float64.
+        """
+        kernel = RbfScores(self, gammas, weights, torch.zeros_like(gammas))
+
+        def visit(products: Tensor, part: slice, block: slice) -> None:
+            found[part, block] += kernel(products, part, block)
+
+        visit_products(self.rows, self.rows[self.union], self.columns, visit)
 
 
 class RbfScores:
@@ -149,25 +157,33 @@ class RbfScores:
 
     Where the exponents allow it the kernel is split as exp(-gamma |q|^2) exp(-gamma |x_i|^2) exp(2 gamma <x_i, q>):
     one pass less, and the rounding of the small products is all that is left.
+
+    Args:
+        pool: whose products will be scored.
+        gammas: (T,) float64.
+        weights: (T, s) float64.
+        bias: (T,) float64.
     """
 
     def __init__(self, pool: PreparedPool, gammas: Tensor, weights: Tensor, bias: Tensor) -> None:
-        self.pool, self.gammas, self.weights, self.bias = pool, gammas, weights, bias
+        self.gammas, self.squares, self.bias = gammas[:, None], pool.squares, bias[:, None].to(pool.dtype)
         self.anchor_squares = pool.squares[pool.union][pool.columns]
-        longest = float((gammas[:, None] * self.anchor_squares).max()) * float((gammas.max() * pool.squares).max())
+        longest = float((self.gammas * self.anchor_squares).max()) * float((gammas.max() * pool.squares).max())
         self.split = 2 * longest**0.5 < LARGEST_EXPONENT and float((gammas.max() * pool.squares).max()) < 60
+        if self.split:
+            weights = weights * torch.exp(-self.gammas * self.anchor_squares)
+        self.weights = weights[:, None, :].to(pool.dtype)
+        self.slopes = ((2 if self.split else -1) * gammas[:, None, None]).to(pool.dtype)
 
     def __call__(self, products: Tensor, part: slice, block: slice) -> Tensor:
-        gamma, dtype = self.gammas[part, None, None], self.pool.dtype
-        bias = self.bias[part, None].to(dtype)
+        """Return (t, n) scores from (t, s, n) products, which are overwritten."""
         if not self.split:
-            square = self.anchor_squares[part, :, None] + self.pool.squares[block]
-            kernel = products.mul_(-2).add_(square.to(dtype)).clamp_min_(0).mul_(-gamma.to(dtype)).exp_()
-            return (self.weights[part, None, :].to(dtype) @ kernel).squeeze(1) + bias
-        weights = self.weights[part] * torch.exp(-self.gammas[part, None] * self.anchor_squares[part])
-        kernel = products.mul_((2 * gamma).to(dtype)).exp_()
-        sums = (weights[:, None, :].to(dtype) @ kernel).squeeze(1)
-        return sums.mul_(torch.exp(-self.gammas[part, None] * self.pool.squares[block]).to(dtype)).add_(bias)
+            products.mul_(-2).add_(self.anchor_squares[part, :, None] + self.squares[block]).clamp_min_(0)
+        kernel = products.mul_(self.slopes[part]).exp_()
+        sums = torch.bmm(self.weights[part], kernel).squeeze(1)
+        if self.split:
+            sums *= torch.exp(-self.gammas[part] * self.squares[block])
+        return sums.add_(self.bias[part])
 
 
 def _prepared(rows: Tensor, centre: Tensor | None) -> Tensor:
