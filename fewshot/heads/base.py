@@ -30,6 +30,7 @@ class Head(Estimator, ABC):
 
     name: ClassVar[str]
     raw: ClassVar[bool] = False  # whether features are wanted as stored, not of unit length
+    transductive: ClassVar[bool] = False  # whether a score depends on the images that are scored together
     views: ClassVar[tuple[str, ...]] = ("clean",)  # what the head looks at; ``prepare`` makes one matrix of several
     learned: ClassVar[Mapping[str, Learned]]  # attribute -> what is learned; all that the scores are computed from
 
