@@ -1,7 +1,7 @@
 """Several layers in one support vector machine: weighed and fitted inside the support, a member for each of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def require_fusible(heads: Sequence[Head]) -> None:
         raise OptionError("heads of different C or gamma cannot be fused in one machine; give all of them the same")
 
 
-def fused_head(heads: Sequence[Head], widths: Sequence[int], *, weigh: Weigh = "auroc") -> Fused:
+def fused_head(heads: Sequence[Head], widths: Sequence[int], *, weigh: Weigh = "alignment") -> Fused:
     """Return the unfitted machine over several layers, with the settings of their own heads.
 
     Args:
@@ -96,12 +96,11 @@ def fuse(
     heads, synthetic = [each.head for each in choosable], support.synthetic
     whole = _fitted(heads, blocks, support)
     kept = np.flatnonzero(whole.weights_ > 0).tolist()
-    machine = _fitted([heads[at] for at in kept], [blocks[at] for at in kept], support)
     left_out = left_out_scores(whole.unfitted(), side_by_side(blocks), synthetic)
     alone = [choice_auroc(head, block, synthetic) for head, block in zip(heads, blocks, strict=True)]
     members = tuple(
-        _member(choosable[at], auroc=alone[at], part=Head.from_state(part), weight=float(weight), among=len(kept))
-        for at, part, weight in zip(kept, machine.parts(), machine.weights_, strict=True)
+        _member(choosable[at], auroc=alone[at], part=part, weight=float(whole.weights_[at]), among=len(kept))
+        for at, part in zip(kept, _parts(whole, kept), strict=True)
     )
     dropped = [at for at in range(len(choosable)) if at not in kept]
     fusion = Fusion(
@@ -118,6 +117,18 @@ def fuse(
 def _fitted(heads: Sequence[Head], blocks: Sequence[FloatArray], support: KnownImages) -> Fused:
     head = fused_head(heads, [block.shape[1] for block in blocks])
     return head.fit(side_by_side(blocks), support.synthetic.astype(np.int64))
+
+
+def _parts(whole: Fused, kept: Sequence[int]) -> list[Head]:
+    """Return the heads of the layers with a weight; the first has the bias, whichever part it was in.
+
+    A machine over these layers alone would be another one: what the others showed has a say in all weights.
+    """
+    states = whole.parts()
+    bias = np.sum([state.arrays["intercept_"] for state in states])
+    found = [replace(states[at], arrays={**states[at].arrays, "intercept_": np.asarray(0.0)}) for at in kept]
+    found[0] = replace(found[0], arrays={**found[0].arrays, "intercept_": np.asarray(bias)})
+    return [Head.from_state(state) for state in found]
 
 
 def _member(chosen: Choosable, *, auroc: float, part: Head, weight: float, among: int) -> FittedMember:

@@ -126,7 +126,7 @@ def _fused(described: Description) -> Iterator[str]:
         return
     yield (
         "The layers are fused: one support vector machine on the weighted sum of their kernels. The weights come from "
-        "the support alone, by what each layer shows there under cross-validation."
+        "the support alone, by what each layer shows there."
     )
     lines = ["| inside the support | AUROC, mean over folds |", "|---|---:|"]
     yield "\n".join([*lines, *(f"| {_text(name)} | {auroc:.3f} |" for name, auroc in compared(described))])

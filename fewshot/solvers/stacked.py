@@ -24,9 +24,7 @@ class RbfSvm:
     gamma: float | str
 
 
-def stacked_svm_weights(
-    supports: Supports, widths: Sequence[int], *, weigh: Weigh, svm: RbfSvm
-) -> Float64Array:
+def stacked_svm_weights(supports: Supports, widths: Sequence[int], *, weigh: Weigh, svm: RbfSvm) -> Float64Array:
     """Return (T, B) float64, the weight of every block in every trial; only the supports' rows are looked at."""
     support = SupportKernels.of(supports, widths)
     moments = _row_moments(support)
@@ -34,9 +32,7 @@ def stacked_svm_weights(
     return np.concatenate(found)
 
 
-def stacked_svm_scores(
-    supports: Supports, widths: Sequence[int], *, weigh: Weigh, svm: RbfSvm
-) -> FloatArray:
+def stacked_svm_scores(supports: Supports, widths: Sequence[int], *, weigh: Weigh, svm: RbfSvm) -> FloatArray:
     """Return (T, N) log odds of the whole pool, float32, or float64 where every block's pool is small."""
     support = SupportKernels.of(supports, widths)
     gammas, moments, duals, biases = support.gammas(svm.gamma), _row_moments(support), [], []

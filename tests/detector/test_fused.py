@@ -73,6 +73,12 @@ def test_scores_of_the_members_add_up_to_those_of_the_machine(seed: int) -> None
     np.testing.assert_allclose(found.score(certified)[0], found.calibration_scores, atol=1e-9)
 
 
+def test_the_bias_is_kept_where_the_first_layer_is_left_out() -> None:
+    found = fusions.fused(("noise", "good", "fair"), seed=fusions.DEAD)
+    assert [each.backbone for each in found.description.members] == ["good", "fair"]
+    np.testing.assert_allclose(found.calibration_scores, dead().calibration_scores, atol=1e-6)
+
+
 def test_a_judgement_has_the_parts_of_its_score_and_their_weights() -> None:
     found = alive()
     rows = {key: values[:5] for key, values in fusions.images(seed=9).features.items()}
@@ -226,12 +232,12 @@ def test_the_fusion_stands_beside_the_choice_of_one_and_every_single_one() -> No
     assert f"{fusion.auroc:.3f}  fused, the weights found anew in each fold" in said
     assert f"{fusion.choice_auroc:.3f}  the choice of one, chosen anew in each fold (support-cv)" in said
     assert f"{fusion.dropped[0].auroc:.3f}  noise/pooled (weight 0, left out)" in said
-    assert "fused        good 0.6 + fair 0.4, weighed inside the support" in said
+    assert "fused        good 0.97 + fair 0.027, weighed inside the support" in said
     card = model_card(found)
-    assert "| fused | good 0.6 + fair 0.4, weighed inside the support |" in card
-    assert "| weight of its kernel | 0.6 |" in card
+    assert "| fused | good 0.97 + fair 0.027, weighed inside the support |" in card
+    assert "| weight of its kernel | 0.97 |" in card
     assert f"| {fusion.auroc:.3f} |" in card
-    assert to_json(found)["weighed"] == "good 0.6 + fair 0.4, weighed inside the support"
+    assert to_json(found)["weighed"] == "good 0.97 + fair 0.027, weighed inside the support"
     assert to_json(made.detector())["weighed"] == ""
 
 
