@@ -47,7 +47,7 @@ _OF_BOTH = (
     short_help="A detector with a certified false-alarm rate, as one file.",
     examples=(
         "fewshot fit images.h5 -b spectrum --naturals my-photos/ -o mine.detector",
-        "fewshot fit images.h5 -b spectrum+efficientnet-lite0 --naturals my-photos/ -o mine.detector",
+        "fewshot fit images.h5 -b npr+ferretnet --naturals my-photos/ -o mine.detector",
         "fewshot fit --from mine.detector --add label-me.csv -o better.detector",
     ),
 )
