@@ -8,9 +8,10 @@ import click
 from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import (
     STORE,
-    backbones_option,
+    backbone_sets_option,
     counts_option,
     device_option,
+    fuse_options,
     group_option,
     heads_option,
     json_option,
@@ -19,6 +20,7 @@ from fewshot.cli.options import (
     per_option,
     quiet_option,
     report_option,
+    scale_option,
     seed_option,
     trials_option,
     where_option,
@@ -46,6 +48,7 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     short_help="Fit a head on a few labelled images, measure the rest.",
     examples=(
         "fewshot adapt images.h5 --shots 1,5,10 --head svm,logistic -o report.json",
+        "fewshot adapt images.h5 --fuse -o report.json",
         "fewshot adapt images.h5 --query others.h5 --group group -o report.json",
     ),
 )
@@ -58,10 +61,12 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     "--support every image listed]",
 )
 @heads_option
+@scale_option
+@fuse_options
 @trials_option(default=100)
 @seed_option
 @where_option
-@backbones_option
+@backbone_sets_option
 @layers_option
 @group_option()
 @per_option

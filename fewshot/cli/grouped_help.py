@@ -21,7 +21,7 @@ HEADINGS: Mapping[str, str] = {
         --layout --limit --one-class --unlabelled --skip-unlabelled --expect-count --expect-sources""",
     "Backbones": "--backbone --layer --view --weights --match-format --combine --cache",
     "Draw": "--shots --fractions --per --trials --seed --group --draw --stratified --count --tiles",
-    "Heads": "--head --fit-on --reference",
+    "Heads": "--head --scale --fuse --fuse-weights --fit-on --reference",
     "Measures": "compare.--metric --source --tpr --interval --tolerance",
     "Search": "--k --metric --index --recall --index-file --unknown-rate --radius --score",
     "Thresholds": "--max-false-alarms --max-misses --accept-weaker fit.--unknown-rate --level --synthetic-share",

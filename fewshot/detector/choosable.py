@@ -1,14 +1,12 @@
-"""One layer with one head, among which a fit chooses or which it fuses with others; the heads by their names."""
+"""One layer with one head, among which a fit chooses or which it fuses with others."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fewshot.core.arrays import FloatArray
-from fewshot.core.errors import OptionError
 from fewshot.detector.known_images import FeatureKey, KnownImages
 from fewshot.detector.scores import prepared
 from fewshot.embeddings.store.layer_info import LayerInfo
-from fewshot.heads.base import HEADS, Head
+from fewshot.heads.base import Head
 
 
 @dataclass(frozen=True)
@@ -43,21 +41,3 @@ class Choosable:
         return prepared(
             self.head, images.features, backbone=info.backbone, layer=info.layer, normalised=info.normalised
         )
-
-
-def loaded_heads(names: Sequence[str]) -> list[Head]:
-    """Return heads by their names, unfitted.
-
-    Raises:
-        UnknownNameError: there is no such head.
-        OptionError: one scores images by all that come with them, so that no threshold holds for the next image.
-    """
-    heads: list[Head] = [HEADS.load(name)() for name in dict.fromkeys(names)]
-    for head in heads:
-        if head.transductive:
-            raise OptionError(
-                f"--head {head.name} is transductive: what it says of an image depends on the other images that it "
-                f"sees, so that no threshold can be certified for the next one; give another head, for example svm, or "
-                f"measure this one with `fewshot adapt --head {head.name}`"
-            )
-    return heads

@@ -15,7 +15,7 @@ from fewshot.core.errors import InputError, OptionError
 from fewshot.core.marked_folders import MARK, claim_folder
 from fewshot.core.outputs import DETECTOR, Output, require_outputs
 from fewshot.core.progress import Progress
-from fewshot.detector.choosable import Choosable, loaded_heads
+from fewshot.detector.choosable import Choosable
 from fewshot.detector.detector import Detector
 from fewshot.detector.fitting import FitSettings, fit_detector
 from fewshot.detector.fitting_inputs import (
@@ -38,6 +38,7 @@ from fewshot.embeddings.layouts.collection import Collection
 from fewshot.embeddings.search.query import image_files
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import Head
+from fewshot.heads.transductive import inductive_head
 
 PURPOSE = "a fit of a detector that is under way"
 Where = Mapping[str, str | Sequence[str]]
@@ -161,10 +162,10 @@ def fit(  # noqa: PLR0913  # every option of the command, each with its default
 
 
 def _loaded(heads: str | Sequence[str]) -> list[Head]:
-    names = (heads,) if isinstance(heads, str) else tuple(heads)
+    names = (heads,) if isinstance(heads, str) else tuple(dict.fromkeys(heads))
     if not names:
         raise OptionError("no head is named; give one by --head, for example svm")
-    return loaded_heads(names)
+    return [inductive_head(head) for head in names]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from fewshot.core.errors import OptionError
 from fewshot.core.outputs import DETECTOR, Output, require_outputs
 from fewshot.detector import summary
 from fewshot.detector.additions import Added, Opened, joined, open_labelled, require_unseen
-from fewshot.detector.choosable import Choosable, loaded_heads
+from fewshot.detector.choosable import Choosable
 from fewshot.detector.comparison import Comparison, compare
 from fewshot.detector.description import Description
 from fewshot.detector.detector import Detector
@@ -20,6 +20,7 @@ from fewshot.detector.fusing import require_fusible
 from fewshot.detector.known_images import KnownImages, Role
 from fewshot.detector.thumbnails import thumbnails_of
 from fewshot.heads.base import Head
+from fewshot.heads.transductive import inductive_head
 
 GUIDED = (
     "the calibration naturals are its parent's; they took no part in fitting, but the threshold that they set may have "
@@ -141,7 +142,7 @@ def _choosable(old: Detector, names: Sequence[str]) -> list[Choosable]:
     infos = {(info.backbone, info.layer, info.view): info for info in old.layers}
     found = []
     for member, own in zip(old.description.members, old.heads, strict=True):
-        heads: list[Head] = loaded_heads(names) or [own.unfitted()]
+        heads: list[Head] = [inductive_head(name) for name in names] or [own.unfitted()]
         if old.description.fusion is not None:
             require_fusible(heads)
         for head in heads:

@@ -30,7 +30,6 @@ class Head(Estimator, ABC):
 
     name: ClassVar[str]
     raw: ClassVar[bool] = False  # whether features are wanted as stored, not of unit length
-    transductive: ClassVar[bool] = False  # whether a score depends on the images that are scored together
     views: ClassVar[tuple[str, ...]] = ("clean",)  # what the head looks at; ``prepare`` makes one matrix of several
     learned: ClassVar[Mapping[str, Learned]]  # attribute -> what is learned; all that the scores are computed from
 
@@ -91,6 +90,16 @@ class Head(Estimator, ABC):
             (T, N) floating scores.
         """
         return self.score_draws_one_by_one(features, synthetic, supports)
+
+    def score_rows(
+        self, features: FloatArray, synthetic: BoolArray, supports: IntArray, rows: IntArray, *, device: str = "cpu"
+    ) -> FloatArray:
+        """Return the scores of some rows of the pool by one copy of this head per draw: rows (T, m) int64, (T, m).
+
+        Members override it where scoring the whole pool would cost much more than scoring a few rows of it.
+        """
+        scores = self.score_draws(features, synthetic, supports, device=device)
+        return np.asarray(np.take_along_axis(scores, rows, axis=1))
 
     def score_draws_one_by_one(self, features: FloatArray, synthetic: BoolArray, supports: IntArray) -> Float64Array:
         """Do what ``score_draws`` does, by one ``fit`` and one ``decision_function`` per draw."""

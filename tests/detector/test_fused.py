@@ -14,7 +14,6 @@ import pytest
 from fewshot.core.errors import EpisodeError, OptionError, WeightsError
 from fewshot.detector import archive
 from fewshot.detector.choice import choose
-from fewshot.detector.choosable import loaded_heads
 from fewshot.detector.cross_validation import choice_auroc, support_cv_auroc
 from fewshot.detector.detector import Detector
 from fewshot.detector.fit import fit
@@ -24,7 +23,6 @@ from fewshot.detector.model_card import model_card
 from fewshot.detector.refit import refit
 from fewshot.detector.summary import lines, to_json
 from fewshot.detector.verification import verify_detector
-from fewshot.heads.base import Head
 from fewshot.heads.fused import Fused
 from fewshot.stats.metrics import Ranked
 from tests.detector import made_detectors as made
@@ -307,6 +305,7 @@ def test_names_joined_by_a_plus_are_fused_and_a_successor_keeps_it(stores: Path,
         ({"backbones": "good+fair", "heads": "lda"}, "only svm can"),
         ({"backbones": "good+fair", "heads": ("svm", "knn")}, "--head knn cannot be fused"),
         ({"backbones": "good+fair", "combine": "mean"}, "for the mean, name them with commas, -b good,fair"),
+        ({"backbones": "good+fair", "heads": "soft-k-means"}, "is transductive"),
         ({"backbones": "good", "combine": "fuse"}, "there is good/pooled only, and fusing takes two or more"),
     ],
 )
@@ -324,10 +323,3 @@ def test_one_image_of_a_class_cannot_be_fused(tmp_path: Path) -> None:
 def test_a_file_of_a_name_with_a_plus_is_one_backbone(tmp_path: Path) -> None:
     (tmp_path / "a+b.safetensors").touch()
     assert fused_names([str(tmp_path / "a+b.safetensors")]) == [(str(tmp_path / "a+b.safetensors"),)]
-
-
-def test_heads_that_look_at_the_other_images_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    head: Head = made.head("prototype")
-    monkeypatch.setattr(type(head), "transductive", True)
-    with pytest.raises(OptionError, match="--head prototype is transductive: what it says of an image depends on"):
-        loaded_heads(["prototype"])
