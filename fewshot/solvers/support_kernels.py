@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ class SupportKernels:
         step = max(1, KERNEL_BYTES // (8 * shots * (2 * len(self.pools) * shots + widest)))
         counts = (self.signs > 0).sum(1).cpu().numpy()
         changes = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
-        for first, last in zip(changes, changes[1:], strict=False):
+        for first, last in pairwise(changes):
             for start, stop in spans(last - first, step):
                 yield slice(first + start, first + stop)
 
