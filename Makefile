@@ -16,9 +16,12 @@ WITHOUT_CUDA := --override requirements-cpu.txt $(if $(TORCH_INDEX),--index "$(T
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt $(if $(TORCH),$(WITHOUT_CUDA))
 # Waiting threads sleep, so that two cores shared with other work are not burnt in waiting.
 export OMP_WAIT_POLICY ?= passive
+# Tests start hundreds of processes: without compiled modules each compiles all that it imports, and pytest rewrites every
+# assertion anew in each of its processes.
+unexport PYTHONDONTWRITEBYTECODE
 export DRY WHEELS GPU_OUT
 
-.PHONY: demo test test-slow fuzz cards check gpu gpu-tests parity results experiments notebooks docs clean
+.PHONY: demo test test-slow fuzz cards check check-mypy check-pyright gpu gpu-tests parity results experiments notebooks docs clean
 
 demo: $(DEMO_READY)
 	$(BIN)/fewshot demo
@@ -26,22 +29,28 @@ demo: $(DEMO_READY)
 # Files of tests are shared out among so many processes.
 JOBS ?= 2
 test: $(READY)
-	$(BIN)/pytest -n $(JOBS) -m "not slow and not gpu"
+	$(BIN)/pytest -n $(JOBS) --no-loadscope-reorder -m "not slow and not gpu"
 
 test-slow: $(READY)
 	$(BIN)/pytest -n $(JOBS) --no-loadscope-reorder -m "slow and not gpu"
 
-# Damaged files at every door, SECONDS each; `make test-slow` does the same for 30 seconds.
+# Damaged files at every door, SECONDS each; `make test-slow` does the same for 30 or 10 seconds.
 SECONDS ?= 600
 fuzz: $(READY)
 	FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -m slow --timeout 1200 tests/hostile/test_fuzz.py
 
+# The two checkers of types take a core each for minutes.
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory --jobs 2 --output-sync check-mypy check-pyright
+
+check-mypy:
+	$(BIN)/mypy
+
+check-pyright:
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # Proves and measures everything on a GPU in under nine minutes, from a plain checkout: benchmarks/README.md. DRY=1 walks
 # the same code on the CPU; WHEELS=FOLDER adds what the machine lacks; GPU_OUT=FOLDER keeps the table as JSON.
@@ -52,9 +61,10 @@ gpu:
 gpu-tests: $(READY)
 	$(BIN)/pytest -m gpu -rA
 
-# Every backbone against the authors' golden outputs; GOLDEN=FOLDER checks any folder of the same form.
+# Every backbone against the authors' golden outputs; GOLDEN=FOLDER checks any folder of the same form, and PEERS=FOLDER
+# one of the few-shot competitors (tests/golden/peers): heads, losses and recorded steps as well.
 parity: $(READY)
-	$(BIN)/python benchmarks/parity.py $(if $(GOLDEN),"$(GOLDEN)",--docs docs/backbones.md)
+	$(if $(PEERS),$(BIN)/python -m benchmarks.parity_peers "$(PEERS)",$(BIN)/python benchmarks/parity.py $(if $(GOLDEN),"$(GOLDEN)",--docs docs/backbones.md))
 
 # Real images through every backbone with weights in ../shared: embeds, adapts with ten shots, writes docs/results.md.
 SHARED ?= ../shared

@@ -54,7 +54,7 @@ def adapt_and_save(
         keep_scores: save the scores and query masks of every row; needs ``out``.
         quiet: show no progress.
         support: lists of sample keys, one per trial, or a file of them, see ``read_supports``.
-        options: those of ``adapt_across``; None stands for the default of ``solver``.
+        options: those of ``adapt_across``; None stands for the default of ``solver`` and ``start``.
 
     Raises:
         OptionError: scores are to be kept and there is no report file.
@@ -67,8 +67,9 @@ def adapt_and_save(
     if support is not None:
         lists = read_supports(support) if isinstance(support, Path) else support
         options["support"] = tuple(tuple(listed) for listed in lists)
-    if options.get("solver") is None:
-        options.pop("solver", None)
+    for name in ("solver", "start"):
+        if options.get(name) is None:
+            options.pop(name, None)
     result = adapt_across(stores, context=RunContext(quiet=quiet, keep_scores=keep_scores), **options)
     if out is not None:
         result.save(out)

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, final
 
-from numpy.typing import NDArray
-
 from fewshot.core.errors import OptionError
 from fewshot.core.provenance import provenance
 from fewshot.draws.episodes import Per
@@ -23,15 +21,19 @@ from fewshot.protocols.trials.applied import (
     of_false_positive_rate,
     of_folds,
     of_heads,
+    of_scale,
     of_solver,
     recorded,
 )
+from fewshot.protocols.trials.backbone_sets import BackboneSets, FusionForm, FusionWeights, backbone_sets
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
+from fewshot.protocols.trials.fusion import Fusion, FusionSweep, of_fusion
 from fewshot.protocols.trials.head_solver import HeadSolver, Solver
 from fewshot.protocols.trials.head_sweep import HeadSweep
+from fewshot.protocols.trials.head_variants import Scale, require_not_fused, require_scale, transductive_caveats
 from fewshot.protocols.trials.intervals import IntervalKind
 from fewshot.protocols.trials.layers import keys_to_score, require_consistent
-from fewshot.protocols.trials.pool import load_pool
+from fewshot.protocols.trials.replay_images import load_pool_beside_replay, unreplayed
 from fewshot.protocols.trials.selection import KNN
 from fewshot.protocols.trials.supports import CORESETS, DrawRule, Method, draw_trials, given_trials, unused_images
 from fewshot.protocols.trials.trials import Trials
@@ -40,6 +42,7 @@ from fewshot.results.row import Row
 from fewshot.stats.metrics import FEWEST_NATURAL, Tpr
 
 DEFAULT_SHOTS = 10
+ROUTE = "route"
 HONEST_K = 5  # the k that stands beside the oracle's
 LARGEST_K = 51  # FiSeR tries k = 1 .. 51 (evaluate.py @ ad2637c)
 
@@ -54,7 +57,7 @@ class Fiser(Protocol):
         head: head names.
         trials: random draws of the support. seed: what all of them follow from.
         per: shots of each class, or of each source.
-        backbone: backbones; all of the store when empty.
+        backbone: backbones, and sets ``a+b`` that are fused; all of the store when empty.
         layer: ``fixed`` (the backbone's default), layer names, ``all``, ``support-cv`` or ``oracle``.
         where: columns and the values wanted.
         group: images sharing a value of this column never stand on both sides.
@@ -72,7 +75,16 @@ class Fiser(Protocol):
         interval: of the mean AUROC: over ``trials``, ``two-way`` over trials and query images, or ``delong`` over the
             query images of a single trial; ``auto`` is the second where the query has fewer than thirty images of a
             class, the third of a single trial, else the first, which ``draw="fiser"`` has throughout.
+        replay_where: columns and values of images that heads replay; they are neither drawn nor queried.
+        start: weight file from which the head ``route`` begins.
         fewest_natural: with fewer natural images in a query, no TPR at 5 % FPR is given, except with ``draw="fiser"``.
+        scale: of the features: ``unit`` length; ``standard``, by mean and deviation of each support; ``auto``, which of
+            both cross-validation inside each support prefers, layer by layer; ``pool``, by mean and deviation of the
+            unlabelled query images of each trial, which is transductive.
+        fuse: also one head over all backbones, beside each of them and beside the choice of one: ``kernel`` sums their
+            kernels in one SVM, ``scores`` weighs the scores of the same head on each of them. None: only over
+            the sets that ``backbone`` names as ``a+b``, which are fused by kernels.
+        fuse_weights: by what a fused head weighs, in every support: ``auroc``, ``alignment`` or ``uniform``.
     """
 
     name: ClassVar[str] = "fiser"
@@ -97,6 +109,11 @@ class Fiser(Protocol):
     device: str = "cpu"
     interval: IntervalKind = "auto"
     fewest_natural: int = FEWEST_NATURAL
+    replay_where: Mapping[str, str] = field(default_factory=dict)
+    start: str = ""
+    scale: Scale = "unit"
+    fuse: FusionForm | None = None
+    fuse_weights: FusionWeights = "auroc"
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -113,16 +130,22 @@ class Fiser(Protocol):
         """
         self._check()
         named = replace(self, backbone=self.backbone or store.backbones)
-        for name in named.backbone:
+        sets = named._sets(store)
+        for name in sets.members:
             store.info(name, store.default_layer(name))
+        self._fusion.require_possible(self.head, self.shots, sets)
+        if sets.sets:
+            require_not_fused([_head(name, self) for name in self.head], self.scale)
         trials = named.draw_from(store)
         return replace(named, shots=self.shots or (trials.largest_count,))._measured(trials, context)
 
     def draw_from(self, store: FeatureStore) -> Trials:
         """Return the draws from a store, without measuring anything."""
-        backbones = self.backbone or store.backbones
+        backbones = self._sets(store).members
         query = FeatureStore(self.query) if self.query else None
-        pool = load_pool(store, backbones=backbones, where=self.where, group=self.group, query=query)
+        pool = load_pool_beside_replay(
+            store, backbones=backbones, where=self.where, replay_where=self.replay_where, group=self.group, query=query
+        )
         if self.support:
             return given_trials(pool, self._draw_rule(), self.support)
         if self.draw not in CORESETS:
@@ -143,17 +166,12 @@ class Fiser(Protocol):
         return Replayed(again, bool(self.support) or self.draw_from(store).support_keys() == saved)
 
     def _measured(self, trials: Trials, context: RunContext) -> Result:
-        sweep = self._sweep(trials)
-        rows: list[Row] = []
-        scores: dict[str, NDArray[Any]] = {}
-        work = sum(len(sweep.keys(name)) for name in self.backbone) * len(sweep.heads)
-        with context.progress(work, label="adapt", unit="heads") as progress:
-            for name in self.backbone:
-                found = sweep.on_backbone(name, keep_scores=context.keep_scores, progress=progress)
-                rows += found.rows
-                scores |= found.scores
-        kept = {**scores, **trials.described(self.shots)} if context.keep_scores else None
-        return Result(self._report(sweep, rows), kept)
+        sweep, sets = self._sweep(trials), self._sets(trials.pool.support_store)
+        fusion = FusionSweep(sweep, self._fusion)
+        with context.progress(fusion.work(sets), label="adapt", unit="heads") as progress:
+            found = fusion.on_all(sets, keep_scores=context.keep_scores, progress=progress)
+        kept = {**found.scores, **trials.described(self.shots)} if context.keep_scores else None
+        return Result(self._report(sweep, found.rows), kept)
 
     def _sweep(self, trials: Trials) -> HeadSweep:
         return HeadSweep(
@@ -167,20 +185,27 @@ class Fiser(Protocol):
             interval=self._interval,
             seed=self.seed,
             best_k_up_to=LARGEST_K if self.k == "oracle" else None,
+            scale=self.scale,
         )
 
     def _applied(self, sweep: HeadSweep) -> Iterator[Applied]:
         """Yield the options that these trials do not allow as given."""
         trials, heads = sweep.trials, sweep.heads
         yield from of_heads(heads, trials, self.shots)
+        yield from of_scale(heads, self.scale)
         yield from of_device(heads, self.device, one_by_one=self.solver == "sklearn")
-        yield from of_folds(self.layer, trials, self.shots)
+        yield from of_folds(self.layer, trials, self.shots, scale=self.scale)
+        yield from of_fusion(self._sets(trials.pool.support_store), self._fusion, trials, self.shots)
         yield from of_false_positive_rate(trials, self.tpr, fewest_natural=self._fewest_natural)
         yield from of_solver(sweep.solver.unsolved)
         if KNN not in self.head:
             for option, given, usual in (("-k", self.k, HONEST_K), ("--rule", self.rule, "legacy")):
                 if given != usual:
                     yield Applied(option, given, None, f"it is of the head {KNN}, which is not fitted")
+        if self.replay_where and not any(head.takes_replay for head in heads):
+            yield Applied("--replay-where", dict(self.replay_where), None, "no head that is fitted replays images")
+        if self.start and ROUTE not in self.head:
+            yield Applied("--start", self.start, None, f"it is of the head {ROUTE}, which is not fitted")
         if self.support and self.trials not in (len(self.support), type(self).trials):
             yield Applied("--trials", self.trials, len(self.support), "a support file has one list a trial")
         if self.support and self.draw != "nested":
@@ -188,7 +213,8 @@ class Fiser(Protocol):
 
     def _report(self, sweep: HeadSweep, rows: Sequence[Row]) -> Report:
         applied = tuple(self._applied(sweep))
-        trials, read = sweep.trials, [key for name in self.backbone for key in sweep.keys_read(name)]
+        trials, sets = sweep.trials, self._sets(sweep.trials.pool.support_store)
+        read = [key for name in sets.members for key in sweep.keys_read(name)]
         config = {"ddof": 0 if self.draw == "fiser" else 1, "stores": trials.pool.stores_read(read)}
         config |= {"applied": recorded(applied)}
         supports = zip(trials.draws, trials.support_keys(), strict=True)
@@ -200,13 +226,22 @@ class Fiser(Protocol):
             warnings=(
                 *trials.pool.warnings,
                 *map(str, applied),
+                *unreplayed(sweep.heads, trials.pool),
                 *(unused_images(self.support, trials) if self.support else ()),
                 *draw_caveats(trials.draws),
+                *transductive_caveats(sweep.swept, trials),
                 *row_caveats(rows, trials.pool.images),
                 *interval_caveats(rows, trials, wanted=self._interval),
             ),
             provenance=provenance(),
         )
+
+    def _sets(self, store: FeatureStore) -> BackboneSets:
+        return backbone_sets(store, self.backbone, layer=self.layer, fuse=self.fuse)
+
+    @property
+    def _fusion(self) -> Fusion:
+        return Fusion(self.fuse, self.fuse_weights)
 
     @property
     def _interval(self) -> IntervalKind:
@@ -228,6 +263,9 @@ class Fiser(Protocol):
             raise OptionError(f"-k must be at least 1 or 'oracle', and is {self.k}")
         for name in self.head:
             HEADS.load(name)
+        require_scale(self.scale, self.shots)
+        if self.scale != "unit" and self.k == "oracle":
+            raise OptionError("-k oracle is of features of unit length; leave --scale out, or give -k a number")
         if "support-cv" in self.layer and min(self.shots, default=2) < 2:
             raise OptionError(
                 "--layer support-cv needs at least 2 shots, one to fit and one to validate; raise --shots"
@@ -240,6 +278,8 @@ def _head(name: str, protocol: Fiser) -> Head:
     if name == KNN:
         k = HONEST_K if protocol.k == "oracle" else protocol.k
         options = {"k": k, "rule": protocol.rule, "metric": "ip" if protocol.draw == "fiser" else "cosine"}
+    if name == ROUTE and protocol.start:
+        options = {"start": protocol.start}
     head: Head = HEADS.load(name)(**options)
     return head
 
@@ -267,7 +307,7 @@ def adapt(
         seed: the number that all draws follow from.
         quiet: show no progress.
         options: any other field of ``Fiser``: ``per, backbone, layer, where, group, query, support, draw, stratified,
-            tpr, solver, k, rule, device, interval, fewest_natural``.
+            tpr, solver, k, rule, device, interval, fewest_natural, replay_where, start, scale, fuse, fuse_weights``.
 
     Raises:
         EpisodeError: too few images for the draw.

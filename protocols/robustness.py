@@ -4,36 +4,38 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self, final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fewshot.core.arrays import BoolArray, FloatArray
 from fewshot.core.errors import InputError, ReportError, unknown_name
+from fewshot.core.progress import Progress
 from fewshot.core.provenance import provenance
 from fewshot.draws.episodes import Per
 from fewshot.embeddings.layer_key import CLEAN, LOGIT, LayerKey
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import QUIET, Protocol, Result, RunContext
-from fewshot.protocols.trials.applied import of_device, of_false_positive_rate, of_folds, of_heads, recorded
+from fewshot.protocols.trials.applied import of_device, of_false_positive_rate, of_folds, of_heads, of_scale, recorded
+from fewshot.protocols.trials.backbone_sets import BackboneSets, FusionForm, FusionWeights, backbone_sets
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
-from fewshot.protocols.trials.head_solver import HeadSolver
-from fewshot.protocols.trials.head_sweep import MeasuredHeads
-from fewshot.protocols.trials.intervals import IntervalKind, with_intervals
-from fewshot.protocols.trials.layers import CHOSEN, Chosen, is_reported_fixed, keys_to_score, require_consistent
-from fewshot.protocols.trials.measures import POOLED, RowFields, measure
+from fewshot.protocols.trials.fused_views import FusedViews
+from fewshot.protocols.trials.fusion import Fusion, of_fusion, require_folds
+from fewshot.protocols.trials.head_variants import (
+    HeadVariants,
+    Scale,
+    require_not_fused,
+    require_scale,
+    transductive_caveats,
+    variants_of,
+)
+from fewshot.protocols.trials.intervals import IntervalKind
+from fewshot.protocols.trials.layers import keys_to_score, require_consistent
 from fewshot.protocols.trials.pool import load_pool
-from fewshot.protocols.trials.selection import Candidate, choose
 from fewshot.protocols.trials.supports import DrawRule, draw_trials
 from fewshot.protocols.trials.trials import Trials
+from fewshot.protocols.trials.view_sweep import ByView, ViewedHead, ViewSweep
 from fewshot.results.report import Report
-from fewshot.results.row import FLIP_RATE, PRETRAINED, Row
-from fewshot.results.scores import name_of_scores
+from fewshot.results.row import Row
 from fewshot.stats.metrics import FEWEST_NATURAL
 
 INPUT_VIEW = "input-"
-
-ByView = dict[str, FloatArray]  # view -> (T, n) scores
 
 
 @final
@@ -54,13 +56,16 @@ class Robustness(Protocol):
         shots: labelled clean images per class (or source).
         trials: random draws of the support. seed: what all of them follow from.
         per: shots of each class, or of each source.
-        backbone: backbones; all of the store when empty.
+        backbone: backbones, and sets ``a+b`` that are fused; all of the store when empty.
         layer: names of layers; ``fixed`` for each backbone's default, ``all``, ``support-cv`` for the layer that
             cross-validation inside each clean support prefers, ``oracle`` for the best on the clean query labels.
         where: columns and the values wanted.
         group: images sharing a value of this column never stand on both sides.
         device: where batched heads compute.
-        interval, fewest_natural: as for ``Fiser``.
+        interval, fewest_natural, fuse, fuse_weights: as for ``Fiser``; weights and fit come from clean supports, and
+            every view that all of a set's backbones have is measured.
+        scale: as for ``Fiser``; ``standard`` and ``auto`` look at clean supports, ``pool`` at the unlabelled queries
+            under the view that is measured.
     """
 
     name: ClassVar[str] = "robustness"
@@ -78,6 +83,9 @@ class Robustness(Protocol):
     device: str = "cpu"
     interval: IntervalKind = "auto"
     fewest_natural: int = FEWEST_NATURAL
+    scale: Scale = "unit"
+    fuse: FusionForm | None = None
+    fuse_weights: FusionWeights = "auroc"
 
     def run(self, store: FeatureStore, context: RunContext = QUIET) -> Result:
         """Run the protocol on a store; the scores are (T, n) float32 per layer, head and view.
@@ -90,9 +98,14 @@ class Robustness(Protocol):
         rule = DrawRule(self.shots, self.trials, self.seed, per=self.per)
         require_consistent(self.layer)
         named = replace(self, backbone=self.backbone or store.backbones)
-        views = {name: named._views(store, name) for name in named.backbone}
-        pool = load_pool(store, backbones=named.backbone, where=self.where, group=self.group)
-        return named._measured(draw_trials(pool, rule), views, context)
+        sets = backbone_sets(store, self.backbone, layer=self.layer, fuse=self.fuse)
+        named._fusion.require_possible(self.head, (self.shots,), sets)
+        require_scale(self.scale, (self.shots,))
+        if sets.sets:
+            require_not_fused([head for name in self.head for _, head in _heads(name)], self.scale)
+        views = {name: named._views(store, name) for name in sets.members}
+        pool = load_pool(store, backbones=sets.members, where=self.where, group=self.group)
+        return named._measured(draw_trials(pool, rule), sets, views, context)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -122,24 +135,50 @@ class Robustness(Protocol):
             )
         return (CLEAN, *perturbed)
 
-    def _measured(self, trials: Trials, views: Mapping[str, Sequence[str]], context: RunContext) -> Result:
-        rows: list[Row] = []
-        scores: dict[str, NDArray[Any]] = {}
-        work = sum(len(found) for found in views.values()) * len(self.head)
+    def _measured(
+        self, trials: Trials, sets: BackboneSets, views: Mapping[str, Sequence[str]], context: RunContext
+    ) -> Result:
+        sweep = ViewSweep(trials, self.shots, self.layer, self.device, self.interval, self.fewest_natural, self.seed)
+        require_folds(sets, self._fusion, trials, (self.shots,))
+        work = sum(map(len, views.values())) * len(self.head)
         with context.progress(work, label="robustness", unit="views") as progress:
-            for backbone, names in views.items():
-                sweep = _ViewSweep(self, trials, backbone, tuple(names))
-                rows += sweep.pretrained_rows()
-                for name in dict.fromkeys(self.head):
-                    for label, head in _heads(name):
-                        found = sweep.on_head(label, head, keep_scores=context.keep_scores)
-                        rows += found.rows
-                        scores |= found.scores
-                    progress.advance(len(names), note=f"{backbone} {name}")
+            found = list(self._found(sweep, sets, views, context.keep_scores, progress))
+        rows = [row for each in found for row in each.rows]
+        scores = {name: array for each in found for name, array in each.scores.items()}
         kept = {**scores, **trials.described([self.shots])} if context.keep_scores else None
-        return Result(self._report(trials, views, rows), kept)
+        return Result(self._report(trials, sets, views, rows), kept)
 
-    def _report(self, trials: Trials, views: Mapping[str, Sequence[str]], rows: Sequence[Row]) -> Report:
+    def _found(
+        self,
+        sweep: ViewSweep,
+        sets: BackboneSets,
+        views: Mapping[str, Sequence[str]],
+        keep_scores: bool,
+        progress: Progress,
+    ) -> Iterator[ViewedHead]:
+        """Yield what every head gives on every backbone, on one chosen among them, and on every set."""
+        scored: dict[str, dict[LayerKey, ByView]] = {}
+        for backbone in sets.singles:
+            yield ViewedHead(tuple(sweep.pretrained_rows(backbone, views[backbone])))
+            for name in dict.fromkeys(self.head):
+                for label, head in _heads(name):
+                    swept = _variants(label, head, self.scale)
+                    one = sweep.on_head(backbone, views[backbone], swept, keep_scores=keep_scores)
+                    if sets.choice and label == name:
+                        scored.setdefault(name, {}).update(one.by_key)
+                    yield replace(one, by_key={})
+                progress.advance(len(views[backbone]), note=f"{backbone} {name}")
+        fused = FusedViews(sweep, self._fusion)
+        for name in dict.fromkeys(self.head if sets.sets else ()):
+            _, base = _heads(name)[0]
+            if sets.choice:
+                yield fused.choice(base, scored.pop(name), keep_scores=keep_scores)
+            for wanted in sets.sets:
+                yield fused.on_set(wanted, views, base, keep_scores=keep_scores)
+
+    def _report(
+        self, trials: Trials, sets: BackboneSets, views: Mapping[str, Sequence[str]], rows: Sequence[Row]
+    ) -> Report:
         clean = [row for row in rows if row.view == CLEAN]
         config = {
             "view": {name: list(found) for name, found in views.items()},
@@ -149,8 +188,10 @@ class Robustness(Protocol):
         heads = [head for name in self.head for _, head in _heads(name)]
         applied = (
             *of_heads(heads, trials, [self.shots]),
+            *of_scale(heads, self.scale),
             *of_device(heads, self.device, one_by_one=False),
-            *of_folds(self.layer, trials, [self.shots]),
+            *of_folds(self.layer, trials, [self.shots], scale=self.scale),
+            *of_fusion(sets, self._fusion, trials, [self.shots]),
             *of_false_positive_rate(trials, "at-most", fewest_natural=self.fewest_natural),
         )
         config |= {"applied": recorded(applied)}
@@ -164,11 +205,16 @@ class Robustness(Protocol):
                 *trials.pool.warnings,
                 *dict.fromkeys(map(str, applied)),
                 *draw_caveats(trials.draws),
+                *transductive_caveats([_variants(head.name, head, self.scale) for head in heads], trials),
                 *row_caveats(clean, trials.pool.images),
                 *interval_caveats(clean, trials, wanted=self.interval),
             ),
             provenance=provenance(),
         )
+
+    @property
+    def _fusion(self) -> Fusion:
+        return Fusion(self.fuse, self.fuse_weights)
 
     def _keys_read(self, trials: Trials, views: Mapping[str, Sequence[str]]) -> list[LayerKey]:
         pool, heads = trials.pool, [HEADS.load(name) for name in self.head]
@@ -182,105 +228,10 @@ class Robustness(Protocol):
         return found
 
 
-@dataclass(frozen=True)
-class _ViewSweep:
-    """Heads on one backbone, fitted on clean supports and scored under every view, the clean one first."""
-
-    protocol: Robustness
-    trials: Trials
-    backbone: str
-    views: tuple[str, ...]
-
-    def on_head(self, label: str, head: Head, *, keep_scores: bool) -> MeasuredHeads:
-        """Score and measure one head on every layer by itself, and on those chosen on clean images trial by trial."""
-        n_support = len(self.trials.draws[0].support(self.protocol.shots))
-        fields = RowFields(LayerKey(self.backbone, ""), label, n_support=n_support, shots=self.protocol.shots)
-        rows: list[Row] = []
-        kept: dict[str, NDArray[Any]] = {}
-        scored: dict[LayerKey, ByView] = {}
-        for key in keys_to_score(self.trials.pool.support_store, self.backbone, self.protocol.layer):
-            by_view = self._scores_by_view(head, key)
-            if is_reported_fixed(key.layer, self.protocol.layer, default=self._default):
-                rows += self._rows_by_view(replace(fields, key=key), by_view)
-            if self._selections:
-                scored[key] = by_view
-            if keep_scores:
-                kept |= _named(by_view, key, label, self.protocol.shots)
-        return MeasuredHeads((*rows, *self._chosen_rows(fields, head, scored)), kept)
-
-    @property
-    def _selections(self) -> list[Chosen]:
-        return [selection for selection in CHOSEN if selection in self.protocol.layer]
-
-    @property
-    def _solver(self) -> HeadSolver:
-        return HeadSolver(device=self.protocol.device)
-
-    @property
-    def _default(self) -> str:
-        return self.trials.pool.support_store.default_layer(self.backbone)
-
-    def _scores_by_view(self, head: Head, key: LayerKey) -> ByView:
-        pool = self.trials.pool
-        clean = pool.for_head(head, key)
-        return {
-            view: self._scores(head, clean, clean if view == CLEAN else pool.for_head(head, replace(key, view=view)))
-            for view in self.views
-        }
-
-    def _scores(self, head: Head, clean: FloatArray, perturbed: FloatArray) -> FloatArray:
-        """Return (T, n) scores of the perturbed images (n, D) by the head fitted on clean supports.
-
-        Both are one pool to the head: supports lie in its first half, and the second is what is queried.
-        """
-        supports = np.stack(self.trials.supports(self.protocol.shots))
-        both, labels = np.concatenate([clean, perturbed]), np.tile(self.trials.synthetic, 2)
-        return self._solver.score_supports(head, both, labels, supports)[:, len(clean) :]
-
-    def _chosen_rows(self, fields: RowFields, head: Head, scored: Mapping[LayerKey, ByView]) -> Iterator[Row]:
-        candidates = [Candidate(key, head, measure(self.trials, by_view[CLEAN])) for key, by_view in scored.items()]
-        for selection in self._selections:
-            found = choose(selection, candidates, self.trials, fields.shots, default=self._default, solver=self._solver)
-            yield from self._rows_by_view(fields.chosen(selection, found.labels), self._taken(scored, found.labels))
-
-    def _taken(self, scored: Mapping[LayerKey, ByView], layers: Sequence[str]) -> ByView:
-        """Return every trial's scores on the layer chosen for it; a perturbation never chooses."""
-        keys = [LayerKey(self.backbone, layer) for layer in layers]
-        return {view: np.stack([scored[key][view][trial] for trial, key in enumerate(keys)]) for view in self.views}
-
-    def pretrained_rows(self) -> Iterator[Row]:
-        """Yield the rows of the checkpoint's own head, where the store holds its score under a view."""
-        found = {view: self.trials.pretrained_scores(self.backbone, view=view) for view in self.views}
-        scored = {view: scores for view, scores in found.items() if scores is not None}
-        yield from self._rows_by_view(RowFields(LayerKey(self.backbone, LOGIT), PRETRAINED), scored)
-
-    def _rows_by_view(self, fields: RowFields, scored: Mapping[str, FloatArray]) -> Iterator[Row]:
-        """Yield the rows of scores (T, n) by view; verdicts flip against those of the clean view."""
-        clean = scored.get(CLEAN)
-        for view, scores in scored.items():
-            measured = measure(self.trials, scores, fewest_natural=self.protocol.fewest_natural)
-            options: dict[str, Any] = {"shots": fields.shots, "seed": self.protocol.seed}
-            spanning = with_intervals(measured, self.trials, scores, wanted=self.protocol.interval, **options)
-            found = spanning.rows(replace(fields, key=replace(fields.key, view=view)))
-            yield from found
-            if clean is not None:
-                yield from self._flip_rows((scores > 0) != (clean > 0), found)
-
-    def _flip_rows(self, flipped: BoolArray, measured: Sequence[Row]) -> Iterator[Row]:
-        """Yield the flip rate, of verdicts (T, n) that differ, beside each query set that was measured."""
-        pool = self.trials.pool
-        for row in {(row.dataset, row.source): row for row in measured}.values():
-            of_source = pool.images.synthetic & (pool.images.source == row.source)
-            if row.source != POOLED and not of_source.any():
-                continue
-            counted = of_source if row.source != POOLED else np.ones(len(pool.images), bool)
-            if row.dataset != pool.title:
-                counted = counted & (pool.dataset == row.dataset)
-            queries = [drawn.query[counted[drawn.query]] for drawn in self.trials.draws]
-            values = [
-                float(flipped[t, query].mean()) if len(query) else float("nan") for t, query in enumerate(queries)
-            ]
-            yield replace(row, metric=FLIP_RATE, values=tuple(values), interval=None, interval_kind=None)
+def _variants(label: str, head: Head, scale: Scale) -> HeadVariants:
+    """Return a head on the scale that is wanted; a label of its own stays."""
+    found = variants_of(head, scale)
+    return found if label == head.name else replace(found, label=label)
 
 
 def _heads(name: str) -> list[tuple[str, Head]]:
@@ -289,10 +240,3 @@ def _heads(name: str) -> list[tuple[str, Head]]:
     if "direction" not in head.get_params():
         return [(name, head)]
     return [(name, head), (f"{name} (paper)", HEADS.load(name)(direction="paper"))]
-
-
-def _named(by_view: ByView, key: LayerKey, label: str, shots: int) -> dict[str, NDArray[Any]]:
-    return {
-        name_of_scores(key.backbone, key.layer, label, shots, view=view): scores.astype(np.float32)
-        for view, scores in by_view.items()
-    }

@@ -12,6 +12,19 @@ if TYPE_CHECKING:
     from fewshot.embeddings.backbones.base import Backbone
 
 _ROOT = Path(__file__).resolve().parent.parent
+# The longest of the fast files, by the minute and more: one that began last would leave the other processes idle.
+_LONGEST = (
+    "tests/test_docs_run.py",
+    "tests/contracts/test_backbones.py",
+    "tests/demo/test_story.py",
+    "tests/contracts/test_engines.py",
+    "tests/heads/test_acm.py",
+    "tests/golden/test_fiser_protocol.py",
+    "tests/embeddings/test_hostile.py",
+    "tests/golden/test_golden.py",
+    "tests/contracts/test_heads.py",
+    "tests/test_startup.py",
+)
 
 
 def shared_folder() -> Path | None:
@@ -69,13 +82,23 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files without such a test where the slow ones, or those of a GPU, are run: imports take their time."""
+    wanted = str(config.option.markexpr).partition(" ")[0]
+    if wanted not in ("slow", "gpu") or not collection_path.name.startswith("test_") or collection_path.is_dir():
+        return None
+    marking = (collection_path, collection_path.with_name("conftest.py"))
+    return None if any(f"mark.{wanted}" in file.read_text("utf-8") for file in marking if file.exists()) else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files whose tests are given more time than usual first, so that no process ends with one of them alone."""
+    """Put the longest files first, those with a long timeout in front: no process is to end with one of them alone."""
+    longest = {_ROOT / name: len(_LONGEST) - place for place, name in enumerate(_LONGEST)}
     slowest: dict[Path, float] = {}
     for item in items:
         allowed = item.get_closest_marker("timeout")
         slowest[item.path] = max(slowest.get(item.path, 0.0), float(allowed.args[0]) if allowed else 0.0)
-    items.sort(key=lambda item: -slowest[item.path])
+    items.sort(key=lambda item: (-slowest[item.path], -longest.get(item.path, 0)))
 
 
 @pytest.hookimpl(hookwrapper=True)

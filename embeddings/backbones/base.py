@@ -43,6 +43,8 @@ class Backbone(ABC):
     # Regular expressions of keys: those that a checkpoint may hold unused, and those that random weights leave alone.
     ignorable: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
+    # Part -> the entry of its file that holds it, where one file holds several parts.
+    entries: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, variant: str | None = None, *, layers: tuple[str, ...] | None = None) -> None:
         chosen, _, small = (variant or "").partition(SMALL)
@@ -167,7 +169,7 @@ class Backbone(ABC):
             self.weights_sha256[name] = str(given)
             what = f"random weights for {self.card.name}"
         else:
-            state = read_checkpoint(given)
+            state = read_checkpoint(given, entry=self.entries.get(name, ""))
             self.weights_sha256[name] = sha256_of(given)
             what = f"{given} for backbone {self.card.name!r}"
         fill_strictly(part, self._adapted(state, part=name, what=what), ignorable=self.ignorable, what=what)

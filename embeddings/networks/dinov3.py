@@ -33,14 +33,20 @@ def layer_dimensions(size: str) -> dict[str, int]:
     return {**{f"l{block}": width for block in range(blocks - _UPPER_BLOCKS + 1, blocks + 1)}, LAST: width}
 
 
-def build(size: str) -> nn.Module:
-    """Return the transformer of one size with unset weights, for 224-pixel images and 4 register tokens."""
+def build(size: str, *, first_blocks: int | None = None) -> nn.Module:
+    """Return the transformer of one size with unset weights, for 224-pixel images and 4 register tokens.
+
+    Args:
+        size: for example ``vitl16``.
+        first_blocks: how many of the blocks to build, all when None; the final norm then stands behind the last of
+            them.
+    """
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
     width, blocks, heads, mlp, gated = _SIZES[size]
     config = DINOv3ViTConfig(
         hidden_size=width,
-        num_hidden_layers=blocks,
+        num_hidden_layers=first_blocks or blocks,
         num_attention_heads=heads,
         intermediate_size=mlp,
         use_gated_mlp=gated,

@@ -76,3 +76,20 @@ def _edges(square: Tensor) -> list[Tensor]:
     found = [square.clone() for _ in range(4)]
     found[0][3:, :] = found[1][:, :2] = found[2][:2, :] = found[3][:, 3:] = 0
     return found
+
+
+def clamped_high_frequencies(images: Tensor, *, size: int) -> Tensor:
+    """Return the high half of each channel's spectrum, clamped to [0, 1]: (N, C, size, size).
+
+    Frequencies further from zero than a disc of half the spectrum's area stay; the negative part of what they make is
+    cut off. Images of another size are resized first, bilinear. Source: Fleet (ICML 2026), ICTMCG/Fleet @ fab6b41.
+
+    Args:
+        images: (N, C, H, W) floating, values 0 to 1.
+    """
+    if images.shape[-2:] != (size, size):
+        images = torch.nn.functional.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+    offsets = torch.arange(size, dtype=torch.float64, device=images.device) - size // 2
+    distance = torch.hypot(offsets[:, None], offsets[None, :])
+    kept = torch.fft.ifftshift(distance > (size * size * 0.5 / torch.pi) ** 0.5)
+    return torch.fft.ifft2(torch.fft.fft2(images) * kept).real.clamp(0.0, 1.0)

@@ -1,7 +1,8 @@
 """Read a checkpoint without trusting it, and fill a network from it key by key.
 
 ``torch.load(weights_only=True)`` or safetensors only. The order of unwrapping and the prefixes are those of the public
-detectors' files: ``model`` in CNNDetection, SAFE and AIDE, ``netC`` in Gram-Net, ``module.`` after DataParallel.
+detectors' files: ``model`` in CNNDetection, SAFE and AIDE, ``netC`` in Gram-Net, ``model_state_dict`` in Fleet,
+``module.`` after DataParallel.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from fewshot.embeddings.weights.torch_file import TorchFileError, load_plain
 
 State = dict[str, Tensor]
 
-WRAPPERS = ("model", "state_dict", "netC", "net", "encoder")
+WRAPPERS = ("model", "state_dict", "model_state_dict", "netC", "net", "encoder")
 PREFIXES = ("module.", "_orig_mod.")
 DEEPEST = 8  # wrappers within wrappers; a mapping that holds itself has no end
 _SHOWN_KEYS = 4
@@ -34,11 +35,13 @@ _FILLING_THREADS = 4
 _HARMLESS: list[Any] = [argparse.Namespace, PosixPath]
 
 
-def read_checkpoint(path: Path) -> State:
+def read_checkpoint(path: Path, *, entry: str = "") -> State:
     """Return the tensors of a file, unwrapped and without the prefixes of wrappers, on the CPU.
 
     Args:
         path: a ``.safetensors`` file, a file of ``torch.save``, or a Hugging Face folder with ``model.safetensors``.
+        entry: what the wanted network stands under, where a file of ``torch.save`` holds several; files without such an
+            entry are read as others are.
 
     Raises:
         WeightsError: damaged, of no known form, a file that would need unpickling, or one with other tensors than plain
@@ -46,7 +49,10 @@ def read_checkpoint(path: Path) -> State:
     """
     if path.is_dir():
         path = _in_folder(path)
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else unwrap(_read_torch(path), path=path)
+    if path.suffix == ".safetensors":
+        content = _read_safetensors(path)
+    else:
+        content = unwrap(_under(entry, _read_torch(path)), path=path)
     state = strip(content, path=path)
     odd = [f"{key} is {found}" for key, value in state.items() if (found := oddity(value))]
     if odd:
@@ -58,7 +64,7 @@ def read_checkpoint(path: Path) -> State:
 
 
 def unwrap(content: Any, *, path: Path) -> State:
-    """Return the mapping of tensors inside ``model``, ``state_dict``, ``netC``, ``net`` or ``encoder``.
+    """Return the mapping of tensors inside one of ``WRAPPERS``.
 
     Raises:
         WeightsError: no mapping of tensors by text, or several networks beside each other.
@@ -192,6 +198,12 @@ def _in_folder(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise WeightsError(f"{folder} holds neither {' nor '.join(IN_FOLDER)}; name a weight file")
+
+
+def _under(entry: str, content: Any) -> Any:
+    """Return what stands under an entry of a file, or all of it where there is none such."""
+    found = content.get(entry) if entry and isinstance(content, Mapping) else None
+    return found if isinstance(found, Mapping) else content
 
 
 def _inner(content: Mapping[Any, Any], path: Path) -> Mapping[Any, Any] | None:

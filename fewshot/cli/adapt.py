@@ -5,20 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fewshot.cli import completers
 from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import (
     STORE,
-    backbones_option,
+    backbone_sets_option,
     counts_option,
     device_option,
+    fuse_options,
     group_option,
     heads_option,
     json_option,
     keep_scores_option,
     layers_option,
+    pairs_option,
     per_option,
     quiet_option,
     report_option,
+    scale_option,
     seed_option,
     trials_option,
     where_option,
@@ -46,6 +50,7 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     short_help="Fit a head on a few labelled images, measure the rest.",
     examples=(
         "fewshot adapt images.h5 --shots 1,5,10 --head svm,logistic -o report.json",
+        "fewshot adapt images.h5 --fuse -o report.json",
         "fewshot adapt images.h5 --query others.h5 --group group -o report.json",
     ),
 )
@@ -58,10 +63,12 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     "--support every image listed]",
 )
 @heads_option
+@scale_option
+@fuse_options
 @trials_option(default=100)
 @seed_option
 @where_option
-@backbones_option
+@backbone_sets_option
 @layers_option
 @group_option()
 @per_option
@@ -103,6 +110,21 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
     default="legacy",
     show_default=True,
     help="Vote of the head knn.",
+)
+@click.option(
+    "--replay-where",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    callback=pairs_option,
+    shell_complete=completers.columns_and_values,
+    help="Images of the old domain that the head route replays while it adapts; neither drawn nor queried. --where "
+    "holds for other columns.",
+)
+@click.option(
+    "--start",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Weights from which the head route begins: Fleet's checkpoint, or a saved head.",
 )
 @device_option(default="cpu")
 @click.option(

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 def command(reports: tuple[Path, ...], metric: str, source: str, interval: str, every: bool, as_json: bool) -> None:
     """Compare the best of one REPORT with those next to it at equal shots, or one REPORT with another.
 
-    Every backbone stands with its best head and layer. p-values are corrected for the number of pairs shown (Holm) and,
+    Every backbone stands with its best head and layer; a head fused of several is compared with each of them and with
+    the one chosen in the support. p-values are corrected for the number of pairs shown (Holm) and,
     unless the interval is two-way, for overlapping draws (Nadeau and Bengio).
     """
     if len(reports) > 2:
@@ -79,6 +80,12 @@ def _text(found: "list[Comparison]", shown: "list[Comparison]", *, every: bool) 
     width, pairs = terminal_width(), "1 pair" if len(shown) == 1 else f"the {len(shown)} pairs"
     hint = f"p is corrected (Holm) for {pairs} shown"
     if not every:
-        hint += ": the best, chosen on these queries, against those next to it; --all compares every pair"
+        fused = all(one.rows[0].members for one in shown)
+        against = (
+            "what was fused, against every other"
+            if fused
+            else "the best, chosen on these queries, against those next to it"
+        )
+        hint += f": {against}; --all compares every pair"
     sentence = "\n".join(wrapped(comparison_sentence(found), width=width))
     return "\n\n".join([sentence, comparison_table(shown, width=width), "\n".join(wrapped(hint, width=width))])

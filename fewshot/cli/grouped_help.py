@@ -16,12 +16,12 @@ _FLAT = 6  # so few options need no headings
 # In the order in which they are shown. Where one command means something else by a name, its own stands before it.
 HEADINGS: Mapping[str, str] = {
     "Input": """
-        --where --query --query-where --per-source --train --train-share --validation --support --cross --store
-        --report --root --naturals --naturals-where --synthetics --sources --from --add --check
+        --where --replay-where --query --query-where --per-source --train --train-share --validation --support --cross
+        --store --report --root --naturals --naturals-where --synthetics --sources --from --add --check
         --layout --limit --one-class --unlabelled --skip-unlabelled --expect-count --expect-sources""",
     "Backbones": "--backbone --layer --view --weights --match-format --combine --cache",
-    "Draw": "--shots --fractions --per --trials --seed --group --draw --stratified --count --tiles",
-    "Heads": "--head --fit-on --reference",
+    "Draw": "--shots --fractions --per --trials --ways --episodes --seed --group --draw --stratified --count --tiles",
+    "Heads": "--head --scale --fuse --fuse-weights --start --fit-on --reference",
     "Measures": "compare.--metric --source --tpr --interval --tolerance",
     "Search": "--k --metric --index --recall --index-file --unknown-rate --radius --score",
     "Thresholds": "--max-false-alarms --max-misses --accept-weaker fit.--unknown-rate --level --synthetic-share",

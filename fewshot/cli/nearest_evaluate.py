@@ -49,6 +49,8 @@ _TABLES = {
     },
 }
 
+_EPISODES = ("prototype_accuracy", "prototype_macro_f1")
+
 
 @click.command(
     cls=Command,
@@ -68,6 +70,22 @@ _TABLES = {
     help="Images of a new source.",
 )
 @trials_option(default=20)
+@click.option(
+    "--ways",
+    type=click.IntRange(2),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Synthetic sources among which an image is attributed by prototypes, drawn anew for every episode.",
+)
+@click.option(
+    "--episodes",
+    type=click.IntRange(0),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="Draws of sources, supports and queries of that attribution; 0 leaves it out.",
+)
 @search_options
 @report_option()
 @confusion_option
@@ -80,7 +98,8 @@ def command(store: Path, out: Path | None, confusion: Path | None, as_json: bool
     """Make every image of STORE the query in turn: accuracy, few-shot attribution, and open-set measures.
 
     Of each source: how often it is named rightly; how well it is found from a few of its images, as if it were new;
-    and, left out, how well its images are distinguished from known ones. Nothing is fitted; the search is exact.
+    and, left out, how well its images are distinguished from known ones. Of the synthetic sources: how well --ways of
+    them are told apart by the mean of a few images each. Nothing is fitted; the search is exact.
     """
     from fewshot.embeddings.store.reader import FeatureStore
 
@@ -103,14 +122,15 @@ def _run(store: Any, options: dict[str, Any]) -> "Result":
     from fewshot.protocols.base import RunContext
     from fewshot.protocols.nearest import Nearest
 
-    same = ("backbone", "layer", "where", "group", "metric", "k", "shots", "trials", "seed")
+    same = ("backbone", "layer", "where", "group", "metric", "k", "shots", "trials", "ways", "episodes", "seed")
     protocol = Nearest(rate=options["unknown_rate"], **{name: options[name] for name in same})
     return protocol.run(store, RunContext(quiet=options["quiet"], keep_scores=options["keep_scores"]))
 
 
 def _tables(report: "Report") -> list[str]:
     """Return what was searched and the tables: a line per source, and last the line of all of them."""
-    return [_searched(report), *(_table(report, title, metrics) for title, metrics in _TABLES.items())]
+    tables = [_table(report, title, metrics) for title, metrics in _TABLES.items()]
+    return [_searched(report), *tables, _episodes(report)]
 
 
 def _searched(report: "Report") -> str:
@@ -150,6 +170,32 @@ def _table(report: "Report", title: str, metrics: dict[str, str]) -> str:
         "images",
     ]
     return f"{title}\n\n{text_table(header, lines)}"
+
+
+def _episodes(report: "Report") -> str:
+    """Return the table of attribution by prototypes: a line per shot count, with intervals over the episodes."""
+    from fewshot.results.tables import text_table
+
+    of_shots: dict[int, dict[str, Row]] = {}
+    for row in report.rows:
+        if row.metric in _EPISODES and row.shots is not None:
+            of_shots.setdefault(row.shots, {})[row.metric] = row
+    lines = []
+    for shots, measured in of_shots.items():
+        first = measured[_EPISODES[0]]
+        ways = first.n_support // shots
+        cells = [cell for name in _EPISODES for cell in _with_interval(measured[name])]
+        lines.append([str(ways), str(shots), *cells, f"{1 / ways:.3f}", str(len(first.values))])
+    if not lines:
+        return ""
+    header = ["ways", "shots", "accuracy", "95 % interval", "macro F1", "95 % interval", "chance", "episodes"]
+    title = "Synthetic sources against each other, each known as the mean of a few images"
+    return f"{title}\n\n{text_table(header, lines)}"
+
+
+def _with_interval(row: "Row") -> tuple[str, str]:
+    found = row.summary()
+    return f"{found.mean:.3f}", f"{found.low:.3f}-{found.high:.3f}"
 
 
 def _cells(rows: Sequence["Row | None"], *, ranged: bool) -> list[str]:

@@ -79,6 +79,40 @@ def backbones_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def backbone_sets_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--backbone`` where sets of several may be named too."""
+    return click.option(
+        "--backbone",
+        "-b",
+        multiple=True,
+        callback=split_commas,
+        metavar="NAME[,NAME+NAME...]",
+        shell_complete=completers.backbones,
+        help="Backbones of the store; NAME+NAME fits one head on several.  [default: all]",
+    )(command)
+
+
+def fuse_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--fuse`` and ``--fuse-weights``: one head over several backbones."""
+    command = click.option(
+        "--fuse-weights",
+        type=click.Choice(["auroc", "alignment", "uniform"]),
+        default="auroc",
+        show_default=True,
+        help="What a fused head weighs backbones by, inside each support: cross-validated AUROC, or how well a kernel "
+        "fits the labels; uniform: all alike.",
+    )(command)
+    return click.option(
+        "--fuse",
+        type=click.Choice(["kernel", "scores"]),
+        is_flag=False,
+        flag_value="kernel",
+        metavar="[kernel|scores]",
+        help="Also one head over all backbones, beside each of them and one chosen in the support: by the sum of their "
+        "kernels in one SVM (kernel, the default), or by the scores of --head on each (scores).",
+    )(command)
+
+
 def backbone_option(*, text: str = "Backbone of the store; needed only where it has several.") -> Decorator:
     """``--backbone`` where one is read; ``text`` says what for."""
     return click.option("--backbone", "-b", metavar="NAME", shell_complete=completers.backbones, help=text)
@@ -112,6 +146,18 @@ def heads_option(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME[,NAME...]",
         shell_complete=completers.heads,
         help="Heads to fit; `fewshot list heads` names them.",
+    )(command)
+
+
+def scale_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--scale``: what features are divided by before a head is fitted."""
+    return click.option(
+        "--scale",
+        type=click.Choice(["unit", "standard", "auto", "pool"]),
+        default="unit",
+        show_default=True,
+        help="Features of unit length, or standardised by each support; auto: what each support prefers, layer by "
+        "layer; pool: standardised by the unlabelled query images, which is transductive.",
     )(command)
 
 

@@ -8,8 +8,9 @@ import click
 from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import (
     STORE,
-    backbones_option,
+    backbone_sets_option,
     device_option,
+    fuse_options,
     group_option,
     heads_option,
     json_option,
@@ -18,6 +19,7 @@ from fewshot.cli.options import (
     per_option,
     quiet_option,
     report_option,
+    scale_option,
     seed_option,
     split_commas,
     trials_option,
@@ -39,6 +41,8 @@ _HINT = "--full shows every generator and further measures"
 @click.argument("store", type=STORE, metavar="STORE")
 @report_option()
 @heads_option
+@scale_option
+@fuse_options
 @click.option(
     "--view",
     multiple=True,
@@ -56,7 +60,7 @@ _HINT = "--full shows every generator and further measures"
 )
 @trials_option(default=100)
 @per_option
-@backbones_option
+@backbone_sets_option
 @layers_option
 @group_option()
 @device_option(default="cpu")

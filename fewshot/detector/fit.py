@@ -38,7 +38,8 @@ from fewshot.embeddings.layouts.collection import Collection
 from fewshot.embeddings.search.query import image_files
 from fewshot.embeddings.store.layer_info import LayerInfo
 from fewshot.embeddings.store.reader import FeatureStore
-from fewshot.heads.base import HEADS, Head
+from fewshot.heads.base import Head
+from fewshot.heads.transductive import inductive_head
 
 PURPOSE = "a fit of a detector that is under way"
 FIXED, ALL = "fixed", "all"
@@ -163,7 +164,7 @@ def _loaded(heads: str | Sequence[str]) -> list[Head]:
     names = (heads,) if isinstance(heads, str) else tuple(dict.fromkeys(heads))
     if not names:
         raise OptionError("no head is named; give one by --head, for example svm")
-    return [HEADS.load(head)() for head in names]
+    return [inductive_head(head) for head in names]
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from fewshot.detector.fitting import FitSettings, fit_detector
 from fewshot.detector.fitting_inputs import Given, embedding_like
 from fewshot.detector.known_images import KnownImages, Role
 from fewshot.detector.thumbnails import thumbnails_of
-from fewshot.heads.base import HEADS, Head
+from fewshot.heads.base import Head
+from fewshot.heads.transductive import inductive_head
 
 GUIDED = (
     "the calibration naturals are its parent's; they took no part in fitting, but the threshold that they set may have "
@@ -140,7 +141,7 @@ def _choosable(old: Detector, names: Sequence[str]) -> list[Choosable]:
     infos = {(info.backbone, info.layer, info.view): info for info in old.layers}
     found = []
     for member, own in zip(old.description.members, old.heads, strict=True):
-        heads: list[Head] = [HEADS.load(name)() for name in names] or [own.unfitted()]
+        heads: list[Head] = [inductive_head(name) for name in names] or [own.unfitted()]
         for head in heads:
             if lacking := set(head.views) - set(member.views):
                 raise OptionError(

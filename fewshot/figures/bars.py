@@ -10,6 +10,7 @@ from fewshot.core.errors import ReportError
 from fewshot.figures.canvas import drawn
 from fewshot.figures.series import look
 from fewshot.results.answer import measure_title
+from fewshot.results.members import backbone_title
 from fewshot.results.row import Row
 
 POOLED = ("all", "macro")
@@ -99,10 +100,11 @@ def largest_support(rows: Sequence[Row]) -> list[Row]:
 
 def detector_name(row: Row, among: Sequence[Row]) -> str:
     """Return what tells a row's detector from the others: backbone, and layer, head or view where they differ."""
-    parts = [row.backbone]
+    parts = [backbone_title(row)]
     for name in ("layer", "selection", "head", "dataset", "view"):
-        same_backbone = name == "layer"
-        others = [other for other in among if other.backbone == row.backbone] if same_backbone else among
+        others = [other for other in among if other.backbone == row.backbone] if name == "layer" else among
+        if name in ("layer", "selection"):  # the title of what several backbones make says both
+            others = [other for other in others if not other.members and not row.members]
         if len({getattr(other, name) for other in others}) > 1:
             parts.append(str(getattr(row, name)))
     return " ".join(parts)

@@ -9,6 +9,7 @@ from fewshot.core.errors import ReportError
 from fewshot.figures.canvas import drawn, share_limits
 from fewshot.figures.series import COLOURS
 from fewshot.results.answer import measure_title
+from fewshot.results.members import backbone_title
 from fewshot.results.row import PRETRAINED
 from fewshot.results.standing import Standing
 
@@ -55,9 +56,9 @@ def standing_name(standing: Standing) -> str:
     'npr + svm, 10 shots, jpeg:50'
     """
     row = standing.row
-    chosen = "" if row.selection == "fixed" else f"layer by {row.selection}"
+    chosen = "" if row.selection == "fixed" or row.members else f"layer by {row.selection}"
     view = "" if row.view == "clean" else row.view
-    return ", ".join(part for part in (f"{row.backbone} + {row.head}", standing.size, chosen, view) if part)
+    return ", ".join(part for part in (f"{backbone_title(row)} + {row.head}", standing.size, chosen, view) if part)
 
 
 def _write_name(axes: Axes, place: int, name: str) -> None:

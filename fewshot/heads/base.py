@@ -31,6 +31,7 @@ class Head(Estimator, ABC):
     name: ClassVar[str]
     raw: ClassVar[bool] = False  # whether features are wanted as stored, not of unit length
     views: ClassVar[tuple[str, ...]] = ("clean",)  # what the head looks at; ``prepare`` makes one matrix of several
+    takes_replay: ClassVar[bool] = False  # whether it is fitted beside images of the old domain
     learned: ClassVar[Mapping[str, Learned]]  # attribute -> what is learned; all that the scores are computed from
 
     @abstractmethod
@@ -68,6 +69,14 @@ class Head(Estimator, ABC):
         """Return the parameters that a support of so many images does not allow as given, and what is applied."""
         return {}
 
+    def with_replay(self, features: FloatArray, synthetic: BoolArray) -> Self:
+        """Return an unfitted copy that is fitted beside images of the old domain; most heads take no notice of them.
+
+        Args:
+            features: (r, D) floating as the head wants them; synthetic: (r,) bool.
+        """
+        return self.unfitted()
+
     def converged(self) -> Self:
         """Return the same head, unfitted, whose single fits reach the optimum that ``score_draws`` solves for.
 
@@ -90,6 +99,16 @@ class Head(Estimator, ABC):
             (T, N) floating scores.
         """
         return self.score_draws_one_by_one(features, synthetic, supports)
+
+    def score_rows(
+        self, features: FloatArray, synthetic: BoolArray, supports: IntArray, rows: IntArray, *, device: str = "cpu"
+    ) -> FloatArray:
+        """Return the scores of some rows of the pool by one copy of this head per draw: rows (T, m) int64, (T, m).
+
+        Members override it where scoring the whole pool would cost much more than scoring a few rows of it.
+        """
+        scores = self.score_draws(features, synthetic, supports, device=device)
+        return np.asarray(np.take_along_axis(scores, rows, axis=1))
 
     def score_draws_one_by_one(self, features: FloatArray, synthetic: BoolArray, supports: IntArray) -> Float64Array:
         """Do what ``score_draws`` does, by one ``fit`` and one ``decision_function`` per draw."""

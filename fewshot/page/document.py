@@ -16,8 +16,10 @@ from fewshot.page.render import render
 from fewshot.page.shown import MOST_WARNINGS, shown_of
 from fewshot.page.table import Table, confound_rows, duplicate_rows, report_tables
 from fewshot.results.answer import answer
+from fewshot.results.members import backbone_title
 from fewshot.results.report import Report
 from fewshot.results.row import spread_in_words
+from fewshot.results.weights import weight_lines
 
 MOST_NAMES = 50  # of what was run
 MOST_TEXT = 200_000  # characters of configuration and provenance
@@ -32,6 +34,7 @@ class Section:
         report: with the rows and warnings that are shown.
         verdict: its answer, in one sentence.
         meaning: what its protocol does; empty where that is not known.
+        weights: what fused heads take of each backbone, a sentence each.
         ranked: the dots of what it ranks, a figure each for the first five and for those after them.
         parts: further figures, below the heading of each part.
         tables: its rows, by measure.
@@ -45,6 +48,7 @@ class Section:
     report: Report
     verdict: str
     meaning: str
+    weights: tuple[str, ...]
     ranked: tuple[Chart, ...]
     parts: Mapping[str, Sequence[Chart]]
     tables: tuple[Table, ...]
@@ -121,6 +125,7 @@ def _section(name: str, report: Report, beside: Iterable[Chart]) -> Section:
         report=shown.report,
         verdict=answer(report),
         meaning=protocol_meaning(report),
+        weights=weight_lines(report),
         ranked=tuple(ranked_charts(report)),
         parts=parts,
         tables=report_tables(shown.report),
@@ -154,7 +159,7 @@ def _run(report: Report) -> Iterator[tuple[str, str]]:
     """Yield what was run; a name without a value is left out."""
     run = {
         "Protocol": report.protocol,
-        "Backbones": _distinct(row.backbone for row in report.rows),
+        "Backbones": _distinct(backbone_title(row) for row in report.rows),
         "Heads": _distinct(row.head for row in report.rows),
         "Selection": _distinct(row.selection for row in report.rows),
         "Trials": _distinct(str(len(row.values)) for row in report.rows),

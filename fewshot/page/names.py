@@ -5,7 +5,7 @@ from itertools import chain
 
 from fewshot.core.registry import family
 from fewshot.results.report import Report
-from fewshot.results.row import PRETRAINED
+from fewshot.results.row import FUSED, ONE, PRETRAINED, WEIGHT
 
 # Names of reports that no registry has.
 _OWN = {
@@ -14,6 +14,9 @@ _OWN = {
     "rbf-svm": "a support vector machine on the features, fitted on the same images for comparison",
     "all": "every image that was queried, of all generators together",
     "macro": "the mean over the generators, each counted alike",
+    FUSED: "one head over all backbones, which it weighs by what the support alone shows",
+    ONE: "one of the backbones: chosen in every support, or (oracle) on query labels, which is no estimate",
+    WEIGHT: "how much a head over several backbones takes of one of them, by the support alone",
     "others": "the generators of no known family together",
 }
 MOST_NAMES = 50

@@ -7,6 +7,7 @@ from typing import Any
 
 from fewshot.audit import Audit
 from fewshot.results.answer import leading_metric, measure_title
+from fewshot.results.members import backbone_title
 from fewshot.results.report import Report
 from fewshot.results.row import Row
 from fewshot.stats.intervals import Summary
@@ -78,7 +79,7 @@ def entries(report: Report) -> list[dict[str, Any]]:
 def _entry(row: Row, summary: Summary) -> dict[str, Any]:
     keys = {name: getattr(row, name) for name in (*KEYS, "n_support", "n_query", "n_natural")}
     landed = dict(zip(("from", "to"), row.spread, strict=True))
-    return {"detector": f"{row.backbone} + {row.head}", **keys, **asdict(summary), **landed}
+    return {"detector": f"{backbone_title(row)} + {row.head}", **keys, **asdict(summary), **landed}
 
 
 def _of_measure(rows: Sequence[Mapping[str, Any]], metric: str) -> Table:

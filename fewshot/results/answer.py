@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from fewshot.results.curve_answer import curve_parts
 from fewshot.results.pairing import distance_in_words
-from fewshot.results.row import PRETRAINED
+from fewshot.results.row import FUSED, ONE, PRETRAINED
 from fewshot.results.source_answer import NEAREST, source_parts
 from fewshot.results.standing import CLEAN, ORACLE, Measured, Names, Standing, best_of, perturbed
 from fewshot.results.standing import leading_metric as leading_metric
@@ -45,7 +45,10 @@ def answer(report: Measured) -> str:
 
 def _few_shot_parts(ranked: Sequence[Standing]) -> list[str]:
     names, best, following = Names.of([one.row for one in ranked]), ranked[0], _next_best(ranked)
-    return [_verdict(names, ranked), best.landed, *_next(names, best, following), *_own(names, ranked, following)]
+    said = [best, *([] if following is None else [following])]
+    beside = _fused_and_chosen(names, ranked, said)
+    own = _own(names, ranked, following)
+    return [_verdict(names, ranked), best.landed, *_next(names, best, following), *beside, *own]
 
 
 def _verdict(names: Names, ranked: Sequence[Standing]) -> str:
@@ -79,10 +82,21 @@ def _next(names: Names, best: Standing, following: Standing | None) -> Iterator[
     elif row.backbone == best.row.backbone:
         name = f"head {row.head}"
     else:
-        name = f"backbone {names.backbone(row) if row.head == best.row.head else names.detector(row)}"
+        called = names.backbone(row) if row.head == best.row.head else names.detector(row)
+        name = called if row.members else f"backbone {called}"
     if following.size != best.size and following.size:
         name = f"{name} with {following.size}"
     yield f"next best {name}, {distance_in_words(best.row, row)}"
+
+
+def _fused_and_chosen(names: Names, ranked: Sequence[Standing], said: Sequence[Standing]) -> Iterator[str]:
+    """Yield how all backbones fused, and one of them chosen in the support, do beside the best, where not yet said."""
+    best = ranked[0]
+    for kind in (FUSED, ONE):
+        alike = (one for one in ranked if one.row.backbone == kind and one.row.members)
+        found = next((one for one in alike if (one.row.dataset, one.size) == (best.row.dataset, best.size)), None)
+        if found is not None and found not in said:
+            yield f"{names.backbone(found.row)}, {distance_in_words(best.row, found.row)}"
 
 
 def _own(names: Names, ranked: Sequence[Standing], following: Standing | None) -> Iterator[str]:

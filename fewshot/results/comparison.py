@@ -10,7 +10,7 @@ import numpy as np
 from fewshot.core.errors import ReportError
 from fewshot.results.pairing import paired_rows
 from fewshot.results.report import Report
-from fewshot.results.row import PRETRAINED, Row
+from fewshot.results.row import FUSED, ONE, PRETRAINED, Row
 from fewshot.results.scores import Arrays, Kept, kept_of_draws
 from fewshot.results.standing import ORACLE, share
 from fewshot.stats.intervals import Paired, holm
@@ -104,7 +104,8 @@ def compare_best(
 ) -> list[Comparison]:
     """Compare at every number of shots the best with those next to it: every backbone by its best head and layer.
 
-    Where there is one backbone, its heads and layers stand against each other. The best setting comes first, and in it
+    What was fused of several backbones stands against each of them and against the one chosen in the support. Where
+    there is one backbone, its heads and layers stand against each other. The best setting comes first, and in it
     the pair of the two best. What was chosen on query labels takes no part.
 
     Args:
@@ -221,6 +222,11 @@ def _by_backbone(field: Sequence[Row]) -> list[Row]:
 
 
 def _leader_with_others(contenders: Sequence[Row]) -> list[Pair]:
+    """Return the best with those next to it; what was fused, where there is such, with all that it was fused of."""
+    fused = [row for row in contenders if row.members and row.backbone != ONE]
+    if fused:
+        leader = next((row for row in fused if row.backbone == FUSED), fused[0])
+        return [(leader, other) for other in contenders if other is not leader]
     return [(contenders[0], other) for other in contenders[1 : RUNNERS_UP + 1]]
 
 

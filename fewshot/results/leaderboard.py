@@ -60,8 +60,12 @@ class LeaderboardEntry:
 
 
 def leaderboard(report: Report) -> list[LeaderboardEntry]:
-    """Return one entry per backbone, layer, head and shot count, the best first; oracle rows are left out."""
-    rows = [row for row in report.where(metric="auroc", source="all") if row.selection != "oracle"]
+    """Return one entry per backbone, layer, head and shot count, the best first.
+
+    Left out is what no single backbone has: what was chosen on query labels, fused, or chosen among backbones.
+    """
+    pooled = report.where(metric="auroc", source="all")
+    rows = [row for row in pooled if row.selection != "oracle" and not row.members]
     macro = {row.setting: row for row in report.where(metric="auroc", source="macro")}
     pretrained = {(row.backbone, row.dataset): row.summary().mean for row in rows if row.head == PRETRAINED}
     found = [

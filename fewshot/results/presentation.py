@@ -28,13 +28,14 @@ def warning_lines(warning: str, *, width: int = WIDTH) -> list[str]:
 
 
 def ranked_text(table: RankedTable, *, width: int = WIDTH, more: str) -> str:
-    """Return a ranking as text, with how many standings it leaves out.
+    """Return a ranking as text, with how many standings it leaves out and what stands below it.
 
     Args:
         more: what shows them.
     """
     left_out = [f"and {table.left_out} more: {more} shows them"] if table.left_out else []
-    return "\n".join([table.text(width=width), *left_out])
+    notes = [line for note in table.notes for line in ["", *wrapped(note, width=width, indent=_INDENT)]]
+    return "\n".join([table.text(width=width), *left_out, *notes])
 
 
 def as_html(report: Measured) -> str:
@@ -47,9 +48,10 @@ def as_html(report: Measured) -> str:
     lines = "".join(_line(cells, best=number == 0) for number, cells in enumerate(table.lines))
     left_out = f"<p>and {table.left_out} more: table(full=True) shows them</p>" if table.left_out else ""
     warnings = "".join(f"<li>warning: {_inert(warning)}</li>" for warning in report.warnings)
+    notes = "".join(f"<p>{_inert(note)}</p>" for note in table.notes)
     return (
         f"<p><strong>{_inert(answer(report))}</strong></p>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>{left_out}"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>{left_out}{notes}"
         f"{f'<ul>{warnings}</ul>' if warnings else ''}"
     )
 

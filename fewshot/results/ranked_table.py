@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from fewshot.results.members import backbone_title
 from fewshot.results.paragraph import WIDTH, narrowed
-from fewshot.results.row import FLIP_RATE, PRETRAINED, Row
+from fewshot.results.row import FLIP_RATE, ONE, PRETRAINED, Row
 from fewshot.results.source_answer import NEAREST
 from fewshot.results.standing import (
     CLEAN,
+    ORACLE,
     Measured,
     Standing,
     leading_metric,
@@ -23,6 +25,7 @@ from fewshot.results.standing import (
 )
 from fewshot.results.tables import number_text, range_text, text_table
 from fewshot.results.view_answer import under_views
+from fewshot.results.weights import weight_lines
 from fewshot.stats.intervals import ENOUGH_DRAWS
 
 MOST = 20  # standings that are shown
@@ -51,12 +54,14 @@ class RankedTable:
         lines: as many cells for every standing that is shown; the first is the best.
         names: numbers of the columns that hold names.
         left_out: how many standings are not shown.
+        notes: sentences below it.
     """
 
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
     names: frozenset[int]
     left_out: int
+    notes: tuple[str, ...] = ()
 
     def text(self, *, width: int = WIDTH) -> str:
         """Return aligned columns; names are shortened in the middle where the table would be wider."""
@@ -77,12 +82,16 @@ def ranked_table(report: Measured, metrics: Sequence[str] | None = None, *, most
     wanted = [name for name in metrics or () if name in present]
     ranked = _ranked(report, wanted[0] if wanted else None)
     beside = wanted[1:] if metrics else [name for name in _beside(report, ranked) if name in present]
-    columns = [*_about(ranked), *_measures(report, ranked), *(_mean_of(report, name) for name in beside), _QUERIED]
+    oracles = _oracles(report, ranked)
+    columns = [*_about([*ranked, *oracles]), *_measures(report, [*ranked, *oracles])]
+    columns += [*(_mean_of(report, name) for name in beside), _QUERIED]
+    shown = [*ranked[: max(1, most - len(oracles))], *oracles]
     return RankedTable(
         header=tuple(column.title for column in columns),
-        lines=tuple(tuple(column.cell(one) for column in columns) for one in ranked[:most]),
+        lines=tuple(tuple(column.cell(one) for column in columns) for one in shown),
         names=frozenset(number for number, column in enumerate(columns) if column.name),
-        left_out=max(0, len(ranked) - most),
+        left_out=len(ranked) + len(oracles) - len(shown),
+        notes=weight_lines(report),
     )
 
 
@@ -97,6 +106,16 @@ def _ranked(report: Measured, metric: str | None) -> list[Standing]:
     return list(chain.from_iterable((one.clean, *one.others) for one in under_views(found)))
 
 
+def _oracles(report: Measured, ranked: Sequence[Standing]) -> list[Standing]:
+    """Return the backbone chosen on query labels, which stands below all: it is no detector, but a bound for one."""
+    if not ranked:
+        return []
+    about = {(one.row.metric, one.row.view) for one in ranked}
+    rows = [row for row in report.rows if row.backbone == ONE and row.selection == ORACLE and row.source == "all"]
+    known = {one.row.key for one in ranked}
+    return [standing_of(report, row) for row in rows if (row.metric, row.view) in about and row.key not in known]
+
+
 def _beside(report: Measured, ranked: Sequence[Standing]) -> Sequence[str]:
     if report.protocol == NEAREST:
         return ("f1", "homophily")
@@ -108,8 +127,8 @@ def _about(ranked: Sequence[Standing]) -> list[Column]:
     rows = [one.row for one in ranked]
     short = short_names(rows)
     shown = [
-        (True, Column("backbone", lambda one: short[one.row.backbone], name=True)),
-        (several_layers(rows), Column("layer", lambda one: one.row.layer, name=True)),
+        (True, Column("backbone", lambda one: backbone_title(one.row, short), name=True)),
+        (several_layers(rows), Column("layer", lambda one: "" if one.row.members else one.row.layer, name=True)),
         (True, Column("head", lambda one: one.row.head, name=True)),
         (_vary(rows, "dataset"), Column("data set", lambda one: one.row.dataset, name=True)),
         (_vary(rows, "source"), Column("source", lambda one: one.row.source, name=True)),

@@ -201,7 +201,7 @@ class Report:
 
 def _keys(row: Row) -> dict[str, Any]:
     keys = {item.name: getattr(row, item.name) for item in fields(row)}
-    del keys["values"], keys["choices"], keys["interval"], keys["interval_kind"]
+    del keys["values"], keys["choices"], keys["interval"], keys["interval_kind"], keys["members"]
     del keys["fraction" if row.fraction is None else "shots"]
     if row.n_natural is None:
         del keys["n_natural"]
@@ -212,7 +212,8 @@ def _row_to_json(row: Row) -> dict[str, Any]:
     chosen = {"choices": list(row.choices)} if row.choices else {}
     interval = {"interval": list(row.interval)} if row.interval else {}
     kind = {"interval_kind": row.interval_kind} if row.interval_kind else {}
-    return {**_keys(row), "values": list(row.values), **chosen, **interval, **kind}
+    members = {"members": list(row.members)} if row.members else {}
+    return {**_keys(row), "values": list(row.values), **chosen, **interval, **kind, **members}
 
 
 def _row_of(entry: RowEntry) -> Row:
@@ -234,6 +235,7 @@ def _row_of(entry: RowEntry) -> Row:
         interval=None if entry.interval is None else (_number(entry.interval[0]), _number(entry.interval[1])),
         n_natural=entry.n_natural,
         interval_kind=entry.interval_kind,
+        members=entry.members,
     )
 
 

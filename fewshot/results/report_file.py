@@ -44,6 +44,7 @@ class RowEntry(Struct, frozen=True):
     interval: tuple[_Value, _Value] | None = None
     n_natural: _Count | None = None
     interval_kind: Literal["two-way", "delong"] | None = None
+    members: tuple[str, ...] = ()
 
 
 class ConfusionEntry(Struct, frozen=True):

@@ -9,6 +9,8 @@ import numpy as np
 from fewshot.stats.intervals import ENOUGH_DRAWS, Interval, Summary, draws_interval, summarise
 
 FLIP_RATE = "flip_rate"  # the metric: share of verdicts that a view changes
+WEIGHT = "weight"  # the metric: how much a head over several backbones takes of one of them, by the support alone
+FUSED, ONE = "fused", "one"  # the backbones of rows that several make: all of them together, and one of them chosen
 # How tables head the measures whose names are long.
 SHORT_TITLES = {"auroc": "AUROC", "average_precision": "AP", "tpr_at_5_fpr": "TPR@5%FPR"}
 PRETRAINED = "pretrained"  # the name, in a report, of the head that came with a checkpoint
@@ -34,7 +36,8 @@ class Row:
         values: one value per trial; NaN where a trial has none.
         interval: low and high of the mean where not Student's over the trials; NaN where none can be given.
         interval_kind: what that interval spans: ``two-way`` draws and images, ``delong`` the images of a single draw.
-        choices: what was chosen in every trial (layers, k) when it was not the same for all; else empty.
+        choices: what was chosen in every trial (layers, k, backbones) when it was not the same for all; else empty.
+        members: ``backbone/layer`` of everything that was fused, or among which one was chosen; else empty.
     """
 
     backbone: str
@@ -54,6 +57,7 @@ class Row:
     interval: tuple[float, float] | None = None
     n_natural: int | None = None
     interval_kind: ImageInterval | None = None
+    members: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fewshot.results.members import backbone_title, row_backbones
 from fewshot.results.row import FLIP_RATE, PRETRAINED, SHORT_TITLES, Row
 from fewshot.stats.intervals import ENOUGH_DRAWS, Summary
 
@@ -108,7 +109,7 @@ def short_names(rows: Sequence[Row]) -> dict[str, str]:
     >>> short_names([row, dataclasses.replace(row, backbone="npr:progan")])
     {'torchvision:vgg16': 'vgg16', 'npr:progan': 'npr:progan'}
     """
-    full = list(dict.fromkeys(row.backbone for row in rows))
+    full = list(dict.fromkeys(name for row in rows for name in row_backbones(row)))
     short = [_without_library(name) for name in full]
     taken = [*full, *short]
     return {name: one if one != name and taken.count(one) == 1 else name for name, one in zip(full, short, strict=True)}
@@ -120,10 +121,10 @@ def _without_library(name: str) -> str:
 
 
 def several_layers(rows: Sequence[Row]) -> bool:
-    """Whether some backbone stands with several layers, heads of checkpoints apart."""
+    """Whether some backbone stands with several layers, heads of checkpoints and fused ones apart."""
     seen: dict[str, set[str]] = {}
     for row in rows:
-        if row.head != PRETRAINED:
+        if row.head != PRETRAINED and not row.members:
             seen.setdefault(row.backbone, set()).add(row.layer)
     return any(len(layers) > 1 for layers in seen.values())
 
@@ -148,8 +149,8 @@ class Names:
 
     def backbone(self, row: Row) -> str:
         """Return the backbone as it is named here, with its layer where there are several."""
-        layer = f" ({row.layer})" if self.layers and row.head != PRETRAINED else ""
-        return f"{self.short.get(row.backbone, row.backbone)}{layer}"
+        layer = f" ({row.layer})" if self.layers and row.head != PRETRAINED and not row.members else ""
+        return f"{backbone_title(row, self.short)}{layer}"
 
     def detector(self, row: Row) -> str:
         """Return backbone and head, and the data set where there are several."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fewshot.core.control_characters import escape_control
-from fewshot.results.row import SHORT_TITLES, Row
+from fewshot.results.members import backbone_title
+from fewshot.results.row import SHORT_TITLES, WEIGHT, Row
 from fewshot.stats.intervals import Summary
 
 _SHORT = {**SHORT_TITLES, "natural_accuracy": "natural acc", "synthetic_accuracy": "synthetic acc"}
@@ -41,7 +42,7 @@ def report_table(rows: Sequence[Row], metrics: Sequence[str] | None = None, *, d
     settings: dict[tuple[Any, ...], dict[str, Row]] = {}
     for row in rows:
         settings.setdefault(row.setting, {})[row.metric] = row
-    present = list(dict.fromkeys(row.metric for row in rows))
+    present = list(dict.fromkeys(row.metric for row in rows if row.metric != WEIGHT or metrics))
     shown = [name for name in metrics or present if name in present]
     if not shown:
         return "(no rows)"
@@ -72,7 +73,7 @@ def _varies(rows: Sequence[Row], column: str) -> bool:
 
 
 def _cell(row: Row, column: str) -> str:
-    value = getattr(row, column)
+    value = backbone_title(row) if column == "backbone" else getattr(row, column)
     if value is None:
         return ""
     return f"{100 * value:g}%" if column == "fraction" else str(value)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray, spans
 from fewshot.core.errors import InputError
+from fewshot.stats.pairs_won import twice_pairs_won
 
 Tpr = Literal["at-most", "nearest"]
 FPR = 0.05
@@ -197,23 +198,23 @@ def auroc_without(scores: FloatArray, synthetic: BoolArray, left_out: IntArray) 
     _require_scores(scores)
 
     def one(trial: int) -> float:
-        out = left_out[trial]
-        inside = synthetic[out]
-        return _auroc_without(scores[trial], synthetic, scores[trial, out[~inside]], scores[trial, out[inside]])
+        inside = int(np.count_nonzero(synthetic[left_out[trial]]))
+        pairs = (positives - inside) * (len(synthetic) - positives - (left_out.shape[1] - inside))
+        return float(won(scores[trial], synthetic, left_out[trial]) / (2 * pairs))
 
+    positives = int(np.count_nonzero(synthetic))
+    won = twice_pairs_won if scores.dtype == np.float32 else _twice_won_without
     return _of_all(one, *scores.shape)
 
 
-def _auroc_without(
-    scores: FloatArray, synthetic: BoolArray, out_natural: FloatArray, out_synthetic: FloatArray
-) -> float:
+def _twice_won_without(scores: FloatArray, synthetic: BoolArray, left_out: IntArray) -> int:
     """Count the pairs won over all images, and take away those with an image that is left out."""
+    inside = synthetic[left_out]
+    out_natural, out_synthetic = scores[left_out[~inside]], scores[left_out[inside]]
     natural, positive = np.sort(scores[~synthetic]), np.sort(scores[synthetic])
-    pairs = (len(natural) - len(out_natural)) * (len(positive) - len(out_synthetic))
     won = _twice_won(natural, positive) - _twice_won(natural, out_synthetic)
     won -= 2 * len(positive) * len(out_natural) - _twice_won(positive, out_natural)
-    won += _twice_won(np.sort(out_natural), out_synthetic)
-    return won / (2 * pairs)
+    return won + _twice_won(np.sort(out_natural), out_synthetic)
 
 
 def _twice_won(ordered: FloatArray, scores: FloatArray) -> int:
@@ -228,7 +229,7 @@ def _sorted_auroc(scores: FloatArray, synthetic: BoolArray) -> float:
 
 
 def _require_scores(scores: FloatArray) -> None:
-    if np.isnan(scores).any():
+    if np.isnan(scores.min(initial=0)):  # NaN if one is; no array of booleans as large as the scores
         raise InputError(f"{int(np.isnan(scores).sum())} of {scores.size} scores are NaN; look at the features")
 
 

@@ -28,6 +28,9 @@ class SearchSettings:
     rate: float = 0.05
     most_queries: int = 1000
     seed: int = 0
+    ways: int = 5
+    queries: int = 5
+    episodes: int = 0
 
 
 @dataclass(frozen=True)

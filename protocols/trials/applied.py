@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fewshot.heads.base import Head
+from fewshot.protocols.trials.head_variants import Scale, not_scaled
 from fewshot.protocols.trials.selection import FOLDS, folds_of
 from fewshot.protocols.trials.trials import Trials
 from fewshot.stats.metrics import FEWEST_NATURAL, FPR, Tpr
@@ -58,13 +59,20 @@ def of_device(heads: Sequence[Head], device: str, *, one_by_one: bool) -> Iterat
             yield Applied(f"--device of the head {head.name}", device, "cpu", "it is fitted one support after another")
 
 
-def of_folds(layer: Sequence[str], trials: Trials, shots: Sequence[int]) -> Iterator[Applied]:
-    """Yield the cross-validations of a layer that have fewer folds than usual."""
-    for count in shots if "support-cv" in layer else ():
+def of_scale(heads: Sequence[Head], scale: Scale) -> Iterator[Applied]:
+    """Yield the heads to which a scale that is wanted does not apply."""
+    for name, reason in not_scaled(heads, scale):
+        yield Applied(f"--scale of the head {name}", scale, None, reason)
+
+
+def of_folds(layer: Sequence[str], trials: Trials, shots: Sequence[int], *, scale: Scale = "unit") -> Iterator[Applied]:
+    """Yield the cross-validations of a layer or scale that have fewer folds than usual."""
+    chosen = "--layer support-cv" if "support-cv" in layer else "--scale auto"
+    for count in shots if "support-cv" in layer or scale == "auto" else ():
         folds = folds_of(trials, count)
         if folds < FOLDS:
             yield Applied(
-                f"folds of --layer support-cv, {count} shots",
+                f"folds of {chosen}, {count} shots",
                 FOLDS,
                 folds,
                 "each fold holds an image of every class out",

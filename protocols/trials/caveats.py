@@ -16,6 +16,7 @@ from fewshot.protocols.trials.intervals import (
 )
 from fewshot.protocols.trials.measures import MACRO, POOLED, TPR_AT_5
 from fewshot.protocols.trials.trials import Trials
+from fewshot.results.members import backbone_title
 from fewshot.results.row import PRETRAINED, Row
 from fewshot.stats.intervals import ENOUGH_DRAWS
 from fewshot.stats.metrics import FEWEST_NATURAL
@@ -182,4 +183,5 @@ def _doubted_intervals(rows: Sequence[Row], *, draws: int) -> list[str]:
 
 
 def _what(row: Row) -> str:
-    return f"{row.backbone} {row.layer}, head {row.head}" + (f", {row.shots} shots" if row.shots else "")
+    what = backbone_title(row) if row.members else f"{row.backbone} {row.layer}"
+    return f"{what}, head {row.head}" + (f", {row.shots} shots" if row.shots else "")

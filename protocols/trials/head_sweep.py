@@ -1,7 +1,8 @@
 """Every head on every layer at every shot count, and the layer that is chosen in every trial: scores and rows."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from fewshot.core.progress import Progress
 from fewshot.embeddings.layer_key import LOGIT, LayerKey
 from fewshot.heads.base import Head
 from fewshot.protocols.trials.head_solver import BATCHED, HeadSolver
+from fewshot.protocols.trials.head_variants import HeadVariants, Scale, variants_of
 from fewshot.protocols.trials.intervals import IntervalKind, spans_images, with_intervals
 from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, keys_to_score
 from fewshot.protocols.trials.measures import Measures, RowFields, measure
-from fewshot.protocols.trials.selection import KNN, Candidate, Choice, choose, score_best_k
+from fewshot.protocols.trials.selection import KNN, Candidate, Choice, choose, chosen_scale, score_best_k
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import PRETRAINED, Row
 from fewshot.results.scores import name_of_scores
@@ -29,10 +31,20 @@ class MeasuredHeads:
     Args:
         rows: of the report.
         scores: (T, n) float32 of every layer by itself, under ``name_of_scores``; empty unless they are kept.
+        candidates: (head, shots) -> what a choice can be made among.
     """
 
     rows: tuple[Row, ...]
     scores: dict[str, NDArray[Any]]
+    candidates: Mapping[tuple[str, int], Sequence[Candidate]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _OnLayer:
+    """A head on one layer: a candidate and scores (T, n) for each of its scales."""
+
+    candidates: tuple[Candidate, ...]
+    scores: tuple[FloatArray, ...]
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,7 @@ class HeadSweep:
         solver: how heads are fitted.
         tpr, fewest_natural, interval, seed: how scores are measured, see ``measure`` and ``with_intervals``.
         best_k_up_to: measure the head ``knn`` also with the k that is best on query labels, up to this; None: not.
+        scale: of the features, see ``variants_of``; with ``auto`` every trial chooses, layer by layer.
     """
 
     trials: Trials
@@ -59,6 +72,7 @@ class HeadSweep:
     interval: IntervalKind = "auto"
     seed: int = 0
     best_k_up_to: int | None = None
+    scale: Scale = "unit"
 
     def on_backbone(self, backbone: str, *, keep_scores: bool, progress: Progress) -> MeasuredHeads:
         """Score and measure every head on one backbone, and its pretrained head where it brings one.
@@ -69,16 +83,22 @@ class HeadSweep:
         candidates: dict[tuple[str, int], list[Candidate]] = {}
         scores: dict[str, NDArray[Any]] = {}
         for key in self.keys(backbone):
-            for head, features in self._features(key):
+            shared = self.trials.pool.features(key)
+            for swept in self.swept:
                 for shots in self.shots:
-                    found = self.solver.score(head, self.trials, features, shots)
-                    candidate = self._candidate(key, head, shots, found, features)
-                    candidates.setdefault((head.name, shots), []).append(candidate)
+                    on_layer = self._on_layer(key, swept, shots, shared)
+                    candidates.setdefault((swept.label, shots), []).extend(on_layer.candidates)
                     if keep_scores:
-                        scores[name_of_scores(backbone, key.layer, head.name, shots)] = found.astype(np.float32)
+                        kept = self._taken(on_layer, shots).astype(np.float32)
+                        scores[name_of_scores(backbone, key.layer, swept.label, shots)] = kept
                 progress.advance()
         rows = [*self._pretrained_rows(backbone), *self._rows(backbone, candidates)]
-        return MeasuredHeads(tuple(rows), scores)
+        return MeasuredHeads(tuple(rows), scores, candidates)
+
+    @property
+    def swept(self) -> tuple[HeadVariants, ...]:
+        """The heads on the scale that is wanted."""
+        return tuple(variants_of(head, self.scale) for head in self.heads)
 
     def keys(self, backbone: str) -> tuple[LayerKey, ...]:
         """Return the layers of a backbone that are scored."""
@@ -90,22 +110,43 @@ class HeadSweep:
         seen = [read for key in layers for head in self.heads for read in self.trials.pool.keys_for_head(head, key)]
         return tuple(dict.fromkeys([*layers, *seen, LayerKey(backbone, LOGIT)]))
 
-    def _features(self, key: LayerKey) -> Iterator[tuple[Head, FloatArray]]:
-        """Yield every head with the features (n, D) that it wants; most want the same, which are read once."""
-        shared = self.trials.pool.features(key)
-        for head in self.heads:
+    def _on_layer(self, key: LayerKey, swept: HeadVariants, shots: int, shared: FloatArray) -> "_OnLayer":
+        """Score a head on a layer, on each of its scales.
+
+        Args:
+            shared: (n, D) unit length, which most heads want and which is read once.
+        """
+        candidates, scores = [], []
+        for variant in swept.variants:
+            head = variant.head
             like_others = not head.raw and len(head.views) == 1
-            yield head, shared if like_others else self.trials.pool.for_head(head, key)
+            features = shared if like_others else self.trials.pool.for_head(head, key)
+            head = self.trials.pool.with_replay(head, key)
+            found = self.solver.score(head, self.trials, features, shots)
+            best = self._best_k(key, head, shots, features)
+            label = swept.called(variant, key.layer)
+            candidates.append(Candidate(key, head, self.measured(found), best, label))
+            scores.append(found)
+        return _OnLayer(tuple(candidates), tuple(scores))
 
-    def _candidate(self, key: LayerKey, head: Head, shots: int, scores: FloatArray, features: FloatArray) -> Candidate:
-        return Candidate(key, head, self._measured(scores), self._best_k(key, head, shots, features))
+    def _taken(self, on_layer: "_OnLayer", shots: int) -> FloatArray:
+        """Return (T, n) the scores of the scale that every trial chooses."""
+        if len(on_layer.scores) == 1:
+            return on_layer.scores[0]
+        labels = self._chosen_scale(on_layer.candidates, shots).labels
+        by_label = dict(zip((each.called for each in on_layer.candidates), on_layer.scores, strict=True))
+        return np.stack([by_label[label][trial] for trial, label in enumerate(labels)])
 
-    def _measured(self, scores: FloatArray) -> Measures:
+    def _chosen_scale(self, candidates: Sequence[Candidate], shots: int) -> Choice:
+        """Return what every trial chooses among the scales of one layer, inside its support."""
+        return chosen_scale(candidates, self.trials, shots, solver=self.solver)
+
+    def measured(self, scores: FloatArray) -> Measures:
         """Return the measures of scores (T, n), with the scores where an interval over images needs them."""
         found = measure(self.trials, scores, tpr=self.tpr, fewest_natural=self.fewest_natural)
         return replace(found, scores=scores) if spans_images(found, self.trials, self.interval) else found
 
-    def _rows_of(self, measures: Measures, fields: RowFields) -> list[Row]:
+    def rows_of(self, measures: Measures, fields: RowFields) -> list[Row]:
         """Return the rows of some measures, with the intervals that are wanted."""
         if measures.scores is None:
             return measures.rows(fields)
@@ -117,33 +158,39 @@ class HeadSweep:
             return None
         largest, tpr = self.best_k_up_to, self.tpr
         scores, ks = score_best_k(head, self.trials, features, shots, largest=largest, tpr=tpr)
-        return Choice(self._measured(scores), tuple(f"{key.layer} k={k}" for k in ks))
+        return Choice(self.measured(scores), tuple(f"{key.layer} k={k}" for k in ks))
 
     def _rows(self, backbone: str, candidates: dict[tuple[str, int], list[Candidate]]) -> Iterator[Row]:
-        for head in self.heads:
+        for swept in self.swept:
             for shots in self.shots:
                 n_support = len(self.trials.draws[0].support(shots))
-                fields = RowFields(LayerKey(backbone, ""), head.name, n_support=n_support, shots=shots)
-                yield from self._fixed_rows(fields, candidates[head.name, shots])
-                yield from self._chosen_rows(fields, candidates[head.name, shots])
+                fields = RowFields(LayerKey(backbone, ""), swept.label, n_support=n_support, shots=shots)
+                yield from self._fixed_rows(fields, candidates[swept.label, shots])
+                yield from self._chosen_rows(fields, candidates[swept.label, shots])
 
     def _fixed_rows(self, fields: RowFields, candidates: Sequence[Candidate]) -> Iterator[Row]:
         """Yield the rows of every layer that was named, or of the default one beside a choice."""
         default = self._default(fields)
-        for candidate in candidates:
-            if is_reported_fixed(candidate.key.layer, self.layer, default=default):
-                own = replace(fields, key=candidate.key)
-                yield from self._rows_of(candidate.measures, own)
-                if candidate.best:
-                    best = replace(own, selection="oracle", choices=candidate.best.labels)
-                    yield from self._rows_of(candidate.best.measures, best)
+        for key, same in groupby(candidates, key=lambda candidate: candidate.key):
+            if is_reported_fixed(key.layer, self.layer, default=default):
+                yield from self._rows_of_layer(replace(fields, key=key), list(same))
+
+    def _rows_of_layer(self, fields: RowFields, candidates: Sequence[Candidate]) -> Iterator[Row]:
+        """Yield the rows of one layer: of its head, or of the scale that every support chooses."""
+        if len(candidates) > 1:
+            found = self._chosen_scale(candidates, fields.shots)
+            yield from self.rows_of(found.measures, replace(fields, selection="support-cv", choices=found.labels))
+            return
+        yield from self.rows_of(candidates[0].measures, fields)
+        if best := candidates[0].best:
+            yield from self.rows_of(best.measures, replace(fields, selection="oracle", choices=best.labels))
 
     def _chosen_rows(self, fields: RowFields, candidates: Sequence[Candidate]) -> Iterator[Row]:
         for selection in CHOSEN:
             if selection in self.layer:
                 default = self._default(fields)
                 found = choose(selection, candidates, self.trials, fields.shots, default=default, solver=self.solver)
-                yield from self._rows_of(found.measures, fields.chosen(selection, found.labels))
+                yield from self.rows_of(found.measures, fields.chosen(selection, found.labels))
 
     def _default(self, fields: RowFields) -> str:
         return self.trials.pool.support_store.default_layer(fields.key.backbone)
@@ -153,4 +200,4 @@ class HeadSweep:
         scores = self.trials.pretrained_scores(backbone)
         if scores is None:
             return []
-        return self._rows_of(self._measured(scores), RowFields(LayerKey(backbone, LOGIT), PRETRAINED))
+        return self.rows_of(self.measured(scores), RowFields(LayerKey(backbone, LOGIT), PRETRAINED))

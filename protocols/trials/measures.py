@@ -29,6 +29,7 @@ class RowFields:
         selection: how the layer was chosen.
         n_support: images that the head was fitted on. shots: of each class (or source).
         choices: what was chosen in every trial; empty when nothing was.
+        members: what was fused, or among which one was chosen; else empty.
     """
 
     key: LayerKey
@@ -37,6 +38,7 @@ class RowFields:
     n_support: int = 0
     shots: int = 0
     choices: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
 
     def chosen(self, selection: Selection, choices: Sequence[str]) -> "RowFields":
         """Return the same for the layer that a selection chose in every trial."""
@@ -54,6 +56,7 @@ class RowFields:
             "n_support": self.n_support,
             "shots": self.shots,
             "choices": self.choices,
+            "members": self.members,
         }
 
 

@@ -33,6 +33,7 @@ class EvaluationPool:
         dataset: (n,) the data set of every image.
         title: the name of the whole: the data set, or ``A -> B``.
         warnings: what the reader must know, for example rows left out.
+        replay: rows of the support's store that are neither drawn nor queried, for heads that replay an old domain.
     """
 
     parts: tuple[tuple[FeatureStore, IntArray], ...]
@@ -41,6 +42,7 @@ class EvaluationPool:
     dataset: NDArray[Any]
     title: str
     warnings: tuple[str, ...] = ()
+    replay: IntArray | None = None
 
     @property
     def support_store(self) -> FeatureStore:
@@ -71,14 +73,24 @@ class EvaluationPool:
             StoreError: a view that the head needs is not in the store; the message says how to add it.
             InputError: as ``features``.
         """
+        return self._prepared(head, key, self.parts)
+
+    def with_replay(self, head: Head, key: LayerKey) -> Head:
+        """Return the head with the images that it replays: itself where it takes none, or there are none."""
+        if self.replay is None or not head.takes_replay:
+            return head
+        features = self._prepared(head, key, ((self.support_store, self.replay),))
+        return head.with_replay(features, self.support_store.synthetic[self.replay])
+
+    def _prepared(self, head: Head, key: LayerKey, parts: Sequence[tuple[FeatureStore, IntArray]]) -> FloatArray:
         read = {}
         for wanted, needed in zip(head.views, self.keys_for_head(head, key), strict=True):
-            if any(needed.view not in store.views(key.backbone) for store, _ in self.parts):
+            if any(needed.view not in store.views(key.backbone) for store, _ in parts):
                 raise StoreError(
                     f"the head {head.name!r} needs the view {needed.view!r} of {key.backbone!r}, which is not in the "
                     f"store; add it with `fewshot embed ... --view {needed.view}`"
                 )
-            read[wanted] = self._read(needed)
+            read[wanted] = _features_of(parts, needed)
             self._require_finite(read[wanted], key)
         normalised = self._info(key).normalised
         return head.prepare(read, normalised=normalised, what=f"layer {key.layer!r} of {key.backbone!r}")
@@ -95,8 +107,7 @@ class EvaluationPool:
         return self.support_store.info(key.backbone, key.layer)
 
     def _read(self, key: LayerKey) -> Float32Array:
-        read = [store.read(rows, key.backbone, key.layer, view=key.view) for store, rows in self.parts]
-        return read[0] if len(read) == 1 else np.concatenate(read)
+        return _features_of(self.parts, key)
 
     def pretrained_scores(self, backbone: str, *, view: str = CLEAN) -> Float64Array | None:
         """Return (n,) the scores of the pretrained head that came with the checkpoint, or None when it has none."""
@@ -124,6 +135,11 @@ class EvaluationPool:
             )
 
 
+def _features_of(parts: Sequence[tuple[FeatureStore, IntArray]], key: LayerKey) -> Float32Array:
+    read = [store.read(rows, key.backbone, key.layer, view=key.view) for store, rows in parts]
+    return read[0] if len(read) == 1 else np.concatenate(read)
+
+
 def load_pool(
     store: FeatureStore,
     *,
@@ -131,6 +147,7 @@ def load_pool(
     where: Mapping[str, str] | None = None,
     group: str | None = None,
     query: FeatureStore | None = None,
+    held_back: IntArray | None = None,
 ) -> EvaluationPool:
     """Choose the images that take part.
 
@@ -142,6 +159,7 @@ def load_pool(
         where: columns and the values wanted; of two stores, one at least must hold each value.
         group: the column whose equal values never stand on both sides.
         query: another store whose images are all queried.
+        held_back: rows of ``store`` that take no part.
 
     Raises:
         InputError: nothing left, or one class only.
@@ -153,6 +171,7 @@ def load_pool(
     stores = (store, query) if query is not None else (store,)
     for one in stores:
         rows, notes = _chosen(one, backbones, where, also=[other for other in stores if other is not one])
+        rows = np.setdiff1d(rows, held_back) if held_back is not None and one is store else rows
         parts.append((one, rows))
         warnings += [*notes, *filter(None, [random_weights_warning(one, backbones), confound_warning(one, rows)])]
     columns = [_Columns.read(one, rows, group) for one, rows in parts]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fewshot.core.arrays import Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import EpisodeError
 from fewshot.embeddings.layer_key import LayerKey
 from fewshot.heads.base import Head
@@ -36,12 +36,19 @@ class Candidate:
         head: the head, its parameters fixed.
         measures: of its scores.
         best: the same head with the k that is best on query labels, where that is wanted.
+        label: what it is called where it is chosen; empty for the layer's name.
     """
 
     key: LayerKey
     head: Head
     measures: Measures
     best: Choice | None = None
+    label: str = ""
+
+    @property
+    def called(self) -> str:
+        """What it is called where it is chosen."""
+        return self.label or self.key.layer
 
 
 def score_best_k(
@@ -70,11 +77,11 @@ def score_best_k(
 def choose(
     selection: Chosen, candidates: Sequence[Candidate], trials: Trials, shots: int, *, default: str, solver: HeadSolver
 ) -> Choice:
-    """Choose a layer in every trial: by ``oracle``, or by ``support-cv``, cross-validation inside the support.
+    """Choose a layer or backbone in every trial: by ``oracle``, or by ``support-cv``, validated inside the support.
 
     Args:
         shots: of the supports.
-        default: the layer that ties go to.
+        default: the layer that ties go to; the first candidate where none has this name.
         solver: how heads are fitted in the folds.
     """
     if selection == "oracle":
@@ -88,7 +95,7 @@ def chosen_by_oracle(candidates: Sequence[Candidate]) -> Choice:
     FiSeR's evaluation does so (arXiv 2606.00606, evaluate.py); the number is not an estimate of what a user will see.
     """
     choices = [
-        candidate.best or Choice(candidate.measures, (candidate.key.layer,) * len(candidate.measures.pooled()))
+        candidate.best or Choice(candidate.measures, (candidate.called,) * len(candidate.measures.pooled()))
         for candidate in candidates
     ]
     chosen = np.argmax(np.stack([choice.measures.pooled() for choice in choices]), axis=0).astype(np.int64)
@@ -114,24 +121,52 @@ def chosen_by_cross_validation(
     )
     favour = np.array([candidate.key.layer == default for candidate in candidates]) * 1e-9
     chosen = np.argmax(validated + favour[:, None], axis=0).astype(np.int64)
-    labels = tuple(candidates[number].key.layer for number in chosen)
+    labels = tuple(candidates[number].called for number in chosen)
+    return Choice(pick([candidate.measures for candidate in candidates], chosen), labels)
+
+
+def chosen_scale(candidates: Sequence[Candidate], trials: Trials, shots: int, *, solver: HeadSolver) -> Choice:
+    """Choose in every trial among the scales of one layer by one AUROC over all images that were left out.
+
+    The folds are those of ``chosen_by_cross_validation``. A mean over folds of two and two images is coarse, and both
+    scales of one head give scores of one kind, which can be compared between folds: over the layers of
+    docs/concepts/scaling.md one AUROC over all chooses better. Ties go to the first.
+    """
+    validated = []
+    for candidate in candidates:
+        features = trials.pool.for_head(candidate.head, candidate.key)
+        left_out = _left_out(candidate.head, features, trials, shots, solver)
+        folds = len(left_out) // len(trials)
+        parts = [left_out[start : start + folds] for start in range(0, len(left_out), folds)]
+        validated.append([Ranked.of(*map(np.concatenate, zip(*part, strict=True))).auroc() for part in parts])
+    chosen = np.argmax(np.round(validated, 9), axis=0).astype(np.int64)
+    labels = tuple(candidates[number].called for number in chosen)
     return Choice(pick([candidate.measures for candidate in candidates], chosen), labels)
 
 
 def _validation_auroc(head: Head, features: FloatArray, trials: Trials, shots: int, solver: HeadSolver) -> Float64Array:
     """Return (T,) the mean AUROC over the folds of every support."""
+    found = [Ranked.of(*fold).auroc() for fold in _left_out(head, features, trials, shots, solver)]
+    return np.asarray(np.reshape(found, (len(trials), -1)).mean(1))
+
+
+def _left_out(
+    head: Head, features: FloatArray, trials: Trials, shots: int, solver: HeadSolver
+) -> list[tuple[FloatArray, BoolArray]]:
+    """Return the scores and classes of the images held out of every fold, trial by trial."""
     held_out, kept = _folds(trials, shots)
     union, columns = np.unique(np.concatenate([*held_out, *kept]), return_inverse=True)
     synthetic = trials.synthetic[union]
     held_out, kept = _split_as(columns, [*held_out, *kept], len(held_out))
-    found = np.empty(len(held_out))
-    for size in {len(rows) for rows in kept}:
-        same = [number for number, rows in enumerate(kept) if len(rows) == size]
-        fitted_on = np.stack([kept[number] for number in same])
-        scores = solver.score_supports(head, features[union], synthetic, fitted_on)
+    found: dict[int, tuple[FloatArray, BoolArray]] = {}
+    sizes = [(len(fitted), len(held)) for fitted, held in zip(kept, held_out, strict=True)]
+    for size in set(sizes):
+        same = [number for number, other in enumerate(sizes) if other == size]
+        fitted_on, validated = (np.stack([part[number] for number in same]) for part in (kept, held_out))
+        scores = solver.score_rows(head, features[union], synthetic, fitted_on, validated)
         for number, row in zip(same, scores, strict=True):
-            found[number] = Ranked.of(row[held_out[number]], synthetic[held_out[number]]).auroc()
-    return np.asarray(found.reshape(len(trials), -1).mean(1))
+            found[number] = row, synthetic[held_out[number]]
+    return [found[number] for number in range(len(sizes))]
 
 
 def folds_of(trials: Trials, shots: int) -> int:

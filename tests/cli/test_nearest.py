@@ -1,6 +1,7 @@
 """``fewshot nearest`` on stores made by hand."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,14 +156,22 @@ def test_gallery_and_confusion_are_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_experiment_prints_three_tables_and_writes_its_report(tmp_path: Path) -> None:
+def test_the_experiment_prints_four_tables_and_writes_its_report(tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.h5")
     result = fewshot("evaluate", store, "-o", tmp_path / "r.json", "--metric", "l2", "--shots", "1,2", "--trials", "3")
     assert result.exit_code == 0, result.output
     assert "net, layer pooled, l2, k 5; 3 sources, chance 0.333" in result.stdout
     assert "all 3 draws" in result.stdout
-    for title in ("Source of every image", "A new source from a few images", "A source that was left out"):
+    for title in (
+        "Source of every image",
+        "A new source from a few images",
+        "A source that was left out",
+        "Synthetic sources against each other",
+    ):
         assert title in result.stdout
+    assert re.search(
+        r"^   2      2     0\.\d{3}    0\.\d{3}-0\.\d{3} .* 0\.500       200$", result.stdout, re.MULTILINE
+    )
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["protocol"] == "nearest"
     assert report["config"]["shots"] == [1, 2]

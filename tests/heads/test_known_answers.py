@@ -9,6 +9,7 @@ from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import check_estimator
 
 from fewshot.core.errors import OptionError
+from fewshot.heads.euclid import Euclid
 from fewshot.heads.gmm import Gmm
 from fewshot.heads.knn import Knn
 from fewshot.heads.lda import Lda
@@ -96,6 +97,27 @@ def test_mahalanobis_equals_distances_by_the_inverse_covariance(dimension: int) 
     inverse = np.linalg.inv(shrunk)
     distance = [np.einsum("nd,de,ne->n", features - mean, inverse, features - mean) for mean in means]
     np.testing.assert_allclose(head.decision_function(features), distance[0] - distance[1], rtol=1e-8)
+
+
+def test_euclid_scores_differences_of_squared_distances_to_the_class_means() -> None:
+    # By hand: means (1, 0) and (5, 3); from (2, 1) the squared distances are 2 and 13
+    support = np.array([[0.0, 0.0], [2.0, 0.0], [5.0, 2.0], [5.0, 4.0]])
+    head = Euclid().fit(support, np.array([0, 0, 1, 1]))
+    assert head.decision_function(np.array([[2.0, 1.0], [5.0, 3.0], [1.0, 0.0]])).tolist() == [-11.0, 25.0, -25.0]
+
+
+def test_euclid_takes_features_as_they_are_stored() -> None:
+    features = {"clean": np.array([[3.0, 4.0]])}
+    assert Euclid().prepare(features, normalised=False).tolist() == [[3.0, 4.0]]
+
+
+def test_euclid_keeps_its_digits_far_from_the_origin_in_every_draw() -> None:
+    features, labels = _problem(dimension=6)
+    supports = np.array([[0, 1, 2, 3, 4, 5], [10, 11, 12, 13, 21, 22]])
+    near = Euclid().score_draws_one_by_one(features, labels == 1, supports)
+    far = features + 1e6
+    np.testing.assert_allclose(Euclid().score_draws_one_by_one(far, labels == 1, supports), near, atol=1e-7)
+    np.testing.assert_allclose(Euclid().score_draws(far, labels == 1, supports), near, atol=1e-7)
 
 
 def test_lda_of_round_clouds_looks_along_the_difference_of_means() -> None:

@@ -47,6 +47,7 @@ def write_images(folder: Path, *, file: str, sources: tuple[str, str], column: s
 
 @example(file="\n", sources=("cam", "gen"), column="", value="")
 @example(file="\x1b[2J", sources=("cam\x7f", "gen\u202e"), column="a\nfewshot: b", value="\x1b")
+@example(file="a", sources=("\u76f8\u673a", "\u5373\u68a6"), column="", value="")  # Chinese
 @given(file=FILES, sources=st.tuples(NAMES, NAMES), column=NAMES, value=NAMES)
 @settings(
     max_examples=4,

@@ -9,11 +9,11 @@ from sklearn.svm import SVC
 
 from fewshot.heads.knn import Knn
 from fewshot.heads.prototype import Prototype
-from fewshot.solvers import prepared_pool
+from fewshot.solvers import prepared_pool, tiles
 from fewshot.solvers.batched import logistic_scores, neighbour_scores, prototype_scores, svm_scores
 from fewshot.solvers.dual import solve_svm
 from fewshot.solvers.not_solved import NotSolvedError
-from fewshot.solvers.prepared_pool import Supports
+from fewshot.solvers.prepared_pool import PreparedPool, Supports
 
 
 def _supports(*, shots: int, signal: float = 1.0, offset: float = 0.0, images: int = 300, trials: int = 25) -> Supports:
@@ -93,8 +93,9 @@ def test_identical_support_images_are_solved() -> None:
 def test_small_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     supports = _supports(shots=5)
     whole = svm_scores(supports)
-    for name in ("POOL_BLOCK_BYTES", "TRIAL_BLOCK_BYTES", "SUPPORT_BLOCK_BYTES"):
-        monkeypatch.setattr(prepared_pool, name, 1)
+    monkeypatch.setattr(prepared_pool, "SUPPORT_BLOCK_BYTES", 1)
+    for name in ("TABLE_BYTES", "PICKED_BYTES"):
+        monkeypatch.setattr(tiles, name, 1)
     np.testing.assert_allclose(svm_scores(supports), whole, atol=1e-12)
 
 
@@ -134,3 +135,17 @@ def test_neighbours_equal_the_head_fitted_one_by_one(rule: str, k: int) -> None:
     exact = supports.features.astype(np.float64)
     expected = head.score_draws_one_by_one(exact, supports.synthetic, supports.rows)
     np.testing.assert_allclose(scores, expected, atol=1e-9)
+
+
+def test_several_pools_add_their_kernels_to_one_array_of_scores() -> None:
+    supports, other = _supports(shots=5, offset=0.5), _supports(shots=5, signal=3.0)
+    weights = torch.from_numpy(np.random.default_rng(0).normal(size=supports.rows.shape))
+    found = torch.zeros((len(supports.rows), len(supports.features)), dtype=torch.float64)
+    expected = np.zeros(found.shape)
+    for features, gamma in ((supports.features, 0.7), (other.features, 2000.0)):  # the larger one leaves no split
+        pool = PreparedPool.of(Supports(features, supports.synthetic, supports.rows))
+        pool.add_rbf_scores(found, pool.gammas(gamma), weights)
+        exact = features.astype(np.float64)
+        for trial, rows in enumerate(supports.rows):
+            expected[trial] += weights[trial].numpy() @ rbf_kernel(exact[rows], exact, gamma=gamma)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)

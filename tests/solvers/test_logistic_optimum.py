@@ -65,7 +65,9 @@ def test_logistic_scores_of_both_solvers_are_equal(name: str, C: float) -> None:
     np.testing.assert_allclose(auroc(single, synthetic), auroc(batched, synthetic), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["svm", "linear-svm", "logistic", "prototype", "ridge", "lda", "tip-adapter", "knn"])
+@pytest.mark.parametrize(
+    "name", ["svm", "linear-svm", "logistic", "prototype", "euclid", "ridge", "lda", "tip-adapter", "knn"]
+)
 def test_heads_rank_alike_under_both_solvers(name: str) -> None:
     features, synthetic, supports = problem(dimension=256)
     features /= np.linalg.norm(features, axis=1, keepdims=True)

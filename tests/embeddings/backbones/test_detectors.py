@@ -88,7 +88,7 @@ def test_clipdetection_equals_hugging_faces_clip_with_the_head_of_fiser(tmp_path
 
 
 @pytest.mark.parametrize(
-    "wrapper", ["", "model", "state_dict", "netC", "net", "encoder", "module.", "_orig_mod.module."]
+    "wrapper", ["", "model", "state_dict", "model_state_dict", "netC", "net", "encoder", "module.", "_orig_mod.module."]
 )
 def test_a_detector_loads_from_every_documented_wrapper(wrapper: str, tmp_path: Path) -> None:
     first = create("tiny-ladeda").load(device="cpu", weights=RandomWeights())

@@ -217,8 +217,12 @@ def test_links_in_a_circle_and_files_in_a_folders_place_are_survived(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "layout", ["folder", "cnndet", "genimage", "wildfake", "hf", "community", "table", "lmdb", "webdataset"]
-)
+    "layout",
+    [
+        "folder", "cnndet", "genimage", "genimage-fsd", "omnifake", "treasure", "aigenimages2026", "wildfake", "hf",
+        "community", "table", "lmdb", "webdataset",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("root", ["file", "pipe", "missing", "empty"])
 def test_every_layout_refuses_a_root_that_is_not_its_own(tmp_path: Path, layout: str, root: str) -> None:
     path = tmp_path / "root"

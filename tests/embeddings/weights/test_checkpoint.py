@@ -1,5 +1,6 @@
 """Checkpoints are read without trust, unwrapped in every documented form, and fitted key by key."""
 
+import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ def wrapped(name: str) -> Callable[[dict[str, Tensor]], Any]:
 
 WRAPPINGS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
     "plain": lambda state: state,
-    **{name: wrapped(name) for name in ("model", "state_dict", "netC", "net", "encoder")},
+    **{name: wrapped(name) for name in ("model", "state_dict", "model_state_dict", "netC", "net", "encoder")},
     "module.": lambda state: {f"module.{key}": value for key, value in state.items()},
     "_orig_mod.module.": lambda state: {f"_orig_mod.module.{key}": value for key, value in state.items()},
     "model > state_dict": lambda state: {"model": {"state_dict": state}},
@@ -40,6 +41,34 @@ def test_every_documented_wrapper_gives_the_same_tensors(wrapping: str, tmp_path
 
     assert list(read) == list(STATE)
     assert all(torch.equal(read[key], STATE[key]) for key in STATE)
+
+
+def test_an_entry_of_a_file_of_several_networks_is_read_and_other_files_as_ever(tmp_path: Path) -> None:
+    centre = {"center_real": torch.ones(3)}
+    torch.save({"model": STATE, "cl_model": centre}, tmp_path / "both.pth")
+    torch.save(centre, tmp_path / "alone.pth")
+
+    assert list(read_checkpoint(tmp_path / "both.pth")) == list(STATE)
+    for name in ("both.pth", "alone.pth"):
+        assert list(read_checkpoint(tmp_path / name, entry="cl_model")) == list(centre)
+
+
+def test_what_fsd_saves_beside_its_network_is_read_without_unpickling(tmp_path: Path) -> None:
+    """util/utils.py, save_model: through dill, which writes for these values the bytes that pickle writes."""
+    network = nn.Linear(1, 4)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
+    network(torch.ones(2, 1)).sum().backward()
+    optimiser.step()
+    schedule = torch.optim.lr_scheduler.StepLR(optimiser, step_size=80_000, gamma=0.5)
+    arguments = argparse.Namespace(model="resnet50", exclude_class="ADM", use_fp16=True, seed=None)
+    steps = {"step": 200_000, "effective_step": 200_000, "scaler": {"scale": 65536.0, "_growth_tracker": 5}}
+    states = {"model": network.state_dict(), "optimizer": optimiser.state_dict(), "scheduler": schedule.state_dict()}
+    torch.save({**steps, **states, "args": arguments}, tmp_path / "resnet50_step[200000].pth")
+
+    read = read_checkpoint(tmp_path / "resnet50_step[200000].pth")
+
+    assert list(read) == ["weight", "bias"]
+    assert torch.equal(read["weight"], network.weight)
 
 
 def test_safetensors_and_hugging_face_folders_are_read(tmp_path: Path) -> None:
