@@ -64,7 +64,7 @@ class Contest:
         new: (T,) AUROC on the new domain; interval: over draws and images.
         old: (T,) AUROC on the old generators afterwards; forgotten: how much lower than before, (T,) or None.
         balanced: (T,) balanced accuracy at a threshold chosen in the support. recall: (T,) at 5 % false alarms.
-        seconds: of one fit with the scores of all images, on this machine.
+        trained: numbers that a fit sets. seconds: of a processor, for one fit with the scores of all images.
     """
 
     method: Method
@@ -77,6 +77,7 @@ class Contest:
     recall: Float64Array
     support: int
     replay: int
+    trained: int
     seconds: float
 
 
@@ -113,17 +114,21 @@ class Arena:
             recall=self._measure(scores, masks.query, "tpr_at_5_fpr"),
             support=len(self.trials.supports(shots)[0]),
             replay=int(self.roles.replay.sum()) if method.replays else 0,
+            trained=method.trained(features, self.trials, self.trials.supports(shots)[0], self._replay),
             seconds=seconds,
         )
 
     def _scores(self, method: Method, features: FloatArray, supports: Sequence[IntArray]) -> FloatArray:
         """Return (T, n) scores; a method that replays sees the replay rows beside every support."""
-        replay = np.flatnonzero(self.roles.replay)
-        return method.scores(features, self.trials, np.stack(supports), replay)
+        return method.scores(features, self.trials, np.stack(supports), self._replay)
+
+    @property
+    def _replay(self) -> IntArray:
+        return np.flatnonzero(self.roles.replay)
 
     def _forgotten(self, method: Method, features: FloatArray, scores: FloatArray, query: BoolArray) -> float | None:
         """Return how much AUROC on the old generators the adaptation costs a method that knew them before."""
-        before = method.before(features, self.trials, np.flatnonzero(self.roles.replay))
+        before = method.before(features, self.trials, self._replay)
         if before is None:
             return None
         known = self._auroc(np.broadcast_to(before, scores.shape), query)
@@ -154,16 +159,16 @@ class Arena:
             found.append(float(np.mean(rates)))
         return np.array(found)
 
-    def _left_out(
-        self, method: Method, features: FloatArray, scores: FloatArray, supports: IntArray
-    ) -> Float64Array:
+    def _left_out(self, method: Method, features: FloatArray, scores: FloatArray, supports: IntArray) -> Float64Array:
         """Return (T, s) scores of support images by heads that did not see them; those of the fitted head itself
         where a method is too slow to be fitted again."""
         found = np.take_along_axis(np.asarray(scores, np.float64), supports, axis=1)
         if not method.refits:
             return found
-        classes = [np.sort(np.where(self.trials.synthetic[supports] == side, np.arange(supports.shape[1]), -1))
-                   for side in (False, True)]
+        classes = [
+            np.sort(np.where(self.trials.synthetic[supports] == side, np.arange(supports.shape[1]), -1))
+            for side in (False, True)
+        ]
         columns = [rows[:, (rows >= 0).argmax(1)[0] :] for rows in classes]
         for fold in range(FOLDS):
             held = np.concatenate([rows[:, fold::FOLDS] for rows in columns], axis=1)
@@ -193,6 +198,11 @@ class Standing:
     contests: tuple[Contest, ...]
 
     @property
+    def method(self) -> Method:
+        """Whose it is."""
+        return self.contests[0].method
+
+    @property
     def auroc(self) -> float:
         """The mean over draws and domains."""
         return float(np.mean([contest.new.mean() for contest in self.contests]))
@@ -213,7 +223,7 @@ class Standing:
             f"{np.mean(forgotten):+.3f}" if forgotten else "",
             str(first.support),
             str(round(np.mean([one.replay for one in found]))) if first.replay else "0",
-            first.method.parameters,
+            f"{first.trained:,}",
             first.method.steps,
             _seconds(float(np.mean([one.seconds for one in found]))),
         ]
@@ -251,3 +261,46 @@ def standings(store: FeatureStore, track: str, options: argparse.Namespace) -> l
             found[method].append(arena.contest(method, shots=options.shots, seed=options.seed))
             print(f"{track} {target} {method.name} {method.looks_at}: {found[method][-1].new.mean():.3f}", flush=True)
     return sorted((Standing(tuple(contests)) for contests in found.values()), key=lambda one: -one.auroc)
+
+
+def page(found: dict[str, list[Standing]], options: argparse.Namespace, command: str) -> str:
+    """Return the Markdown of the experiment."""
+    tables = []
+    for track, standing in found.items():
+        domains = ", ".join(contest.target for contest in standing[0].contests)
+        lines = [one.cells() for one in standing]
+        tables.append(f"## Track `{track}`\n\nNew domains: {domains}.\n\n```\n{text_table(HEADER, lines)}\n```")
+    text = PAGE.read_text().split(BEGIN)[0] if PAGE.is_file() else ""
+    made = f"{options.shots} shots, {options.draws} draws, seed {options.seed}; made by `{command}`."
+    return f"{text}{BEGIN}\n\n{made}\n\n" + "\n\n".join(tables) + "\n"
+
+
+PAGE = Path("docs/experiments/duel.md")
+BEGIN = "<!-- measured below by make duel -->"
+
+
+def main() -> None:
+    """Measure, print and, if wanted, write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("store", type=Path, help="features of ../shared/data, as make results embeds them")
+    parser.add_argument("--tracks", default=",".join(TRACKS))
+    parser.add_argument("--shots", type=int, default=10)
+    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE}")
+    options = parser.parse_args()
+    store = FeatureStore(options.store)
+    found = {track: standings(store, track, options) for track in options.tracks.split(",")}
+    for track, standing in found.items():
+        print(f"{track}\n{text_table(HEADER, [one.cells() for one in standing])}\n")
+    if options.write:
+        PAGE.write_text(page(found, options, "make duel"))
+    summary = {
+        track: {f"{one.method.name}: {one.method.looks_at}": round(one.auroc, 4) for one in standing}
+        for track, standing in found.items()
+    }
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,6 @@
 """Who takes part in the duel: heads on one layer, on two side by side, on all that a store holds; and what each trains."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,11 @@ CONTENT = "timm:vit_small_patch14_dinov2.lvd142m@224"  # stands in for the branc
 SIGNAL = "ferretnet"  # and this for its Xception on high frequencies
 STRONGEST = "torchvision:mobilenet_v2"  # of the single ones, on the published tables of docs/results.md
 SINGLE = ("svm", "linear-svm", "logistic", "lda", "prototype", "euclid", "knn", "tip-adapter")
-UNLABELLED = ("soft-kmeans", "laplacian")
+UNLABELLED = ("soft-k-means", "laplacian-shot")
 CLOSED, SOLVED = "closed form", "to the optimum"
+CLOSED_FORM = {"lda", "prototype", "euclid", "knn", "tip-adapter", *UNLABELLED}
+KEPT_IMAGES = {"support_vectors_", "support_", "positive_", "keys_", "values_", "unlabelled_", "counts_"}
+ROUTE_SIZES = (("width", 256), ("hidden", 256), ("embedding", 128))  # our two branches have 384 and 128 columns
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,7 @@ class Method:
     replays: bool = False
     refits: bool = True
     steps: str = SOLVED
-    parameters: str = ""
-    options: tuple[tuple[str, Any], ...] = field(default=())
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,10 +62,10 @@ class Method:
 
     def scores(self, features: FloatArray, trials: Trials, supports: IntArray, replay: IntArray) -> FloatArray:
         """Return (T, n) scores of heads fitted on supports (T, s), and on the rows of replay where it replays."""
-        head = self.head()
+        head = self._knowing(self.head(), features, trials, replay)
         if isinstance(head, TransductiveHead):
             return head.score_draws_with(features, trials.synthetic, supports, trials.query_mask())
-        if self.replays:
+        if self.replays and not head.takes_replay:
             supports = np.concatenate([supports, np.broadcast_to(replay, (len(supports), len(replay)))], axis=1)
         return BATCHED.score_supports(head, features, trials.synthetic, supports)
 
@@ -72,4 +73,54 @@ class Method:
         """Return (n,) scores of the method that knows the old domain alone; None where it never looked at it."""
         if not self.replays:
             return None
-        return BATCHED.score_supports(self.head(), features, trials.synthetic, replay[None])[0]
+        head = self._knowing(self.head(), features, trials, replay)
+        if head.takes_replay:
+            head.set_params(epochs=0)
+        return BATCHED.score_supports(head, features, trials.synthetic, replay[None])[0]
+
+    def trained(self, features: FloatArray, trials: Trials, support: IntArray, replay: IntArray) -> int:
+        """Return how many numbers a fit sets, without the images that it keeps as they are."""
+        head = self._knowing(self.head(), features, trials, replay)
+        rows = np.concatenate([support, replay]) if self.replays and not head.takes_replay else support
+        state = head.fit(features[rows], trials.synthetic[rows].astype(np.int64)).state()
+        return sum(array.size for name, array in state.arrays.items() if name not in KEPT_IMAGES)
+
+    def _knowing(self, head: Head, features: FloatArray, trials: Trials, replay: IntArray) -> Head:
+        """Return the head with the replay rows in hand, where it takes some."""
+        if not (self.replays and head.takes_replay):
+            return head
+        knowing: Head = head.with_replay(features[replay], trials.synthetic[replay])
+        return knowing
+
+
+def methods_of(store: FeatureStore) -> tuple[Method, ...]:
+    """Return who takes part, given what a store holds.
+
+    Raises:
+        InputError: a backbone of the duel is not in the store.
+    """
+    strongest = (_default(store, STRONGEST),)
+    both = (_default(store, CONTENT), _default(store, SIGNAL))
+    every = tuple(_default(store, name) for name in store.backbones)
+    found = []
+    for keys, looks_at in ((strongest, "mobilenet_v2"), (both, "ViT-S, ferretnet")):
+        found += [Method(name, keys, looks_at, steps=_steps(name)) for name in (*SINGLE, *UNLABELLED)]
+        found.append(Method("svm", keys, looks_at, replays=True))
+    found += [_fused(store, both, "ViT-S, ferretnet"), _fused(store, every, f"all {len(every)}")]
+    route = (*ROUTE_SIZES, ("signal_columns", store.info(both[1].backbone, both[1].layer).dimension))
+    steps = "200 before, 20 epochs"
+    found.append(Method("route", both, "ViT-S, ferretnet", replays=True, refits=False, steps=steps, options=route))
+    return tuple(found)
+
+
+def _fused(store: FeatureStore, keys: tuple[LayerKey, ...], looks_at: str) -> Method:
+    widths = tuple(store.info(key.backbone, key.layer).dimension for key in keys)
+    return Method("fused", keys, looks_at, options=(("widths", widths),))
+
+
+def _default(store: FeatureStore, backbone: str) -> LayerKey:
+    return LayerKey(backbone, store.default_layer(backbone))
+
+
+def _steps(head: str) -> str:
+    return CLOSED if head in CLOSED_FORM else SOLVED
