@@ -1,7 +1,7 @@
-"""What choosing on query labels is worth on pure noise, and on a weak signal.
+"""What choosing on query labels is worth on pure noise, and on a weak signal; what choosing and fusing inside is not.
 
-Nine layers of independent noise, ten shots, many draws: AUROC under ``fixed``, ``support-cv`` and ``oracle`` through
-``fewshot adapt`` itself. Prints a table and, last, one JSON line; ``--docs`` writes a page and a figure.
+Nine layers of independent noise, ten shots, many draws: AUROC under ``fixed``, ``support-cv`` and ``oracle``, and of
+one head over all nine, through ``fewshot adapt`` itself. Prints a table and, last, one JSON line; ``--docs`` writes a page and a figure.
 """
 
 import argparse
@@ -18,10 +18,12 @@ from scipy import integrate, stats
 
 from fewshot.embeddings.store.writer import LayerData, write_store
 from fewshot.protocols.fiser import adapt
+from fewshot.results.row import FUSED
 from fewshot.results.tables import text_table
 
 LAYERS = 9
 SELECTIONS = ("fixed", "support-cv", "oracle")
+MEASURED = (*SELECTIONS, FUSED)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def store(path: Path, *, query: int, shots: int, signal: float, seed: int) -> Pa
 
 def measure(*, name: str, query: int, signal: float, repetitions: int, trials: int, shots: int, seed: int) -> Finding:
     """Run the protocol on ``repetitions`` independent stores."""
-    found: dict[str, list[float]] = {selection: [] for selection in SELECTIONS}
+    found: dict[str, list[float]] = {name: [] for name in MEASURED}
     with tempfile.TemporaryDirectory() as folder:
         for repetition in range(repetitions):
             path = store(Path(folder) / "noise.h5", query=query, shots=shots, signal=signal, seed=[seed, repetition])  # type: ignore[arg-type]
@@ -78,6 +80,9 @@ def measure(*, name: str, query: int, signal: float, repetitions: int, trials: i
             for selection in SELECTIONS:
                 (row,) = report.where(selection=selection, source="all", metric="auroc")
                 found[selection].append(float(np.mean(row.values)))
+            fused = adapt(path, layer="all", fuse="kernel", **options)
+            (row,) = fused.where(backbone=FUSED, source="all", metric="auroc")
+            found[FUSED].append(float(np.mean(row.values)))
     mean = {selection: float(np.mean(values)) for selection, values in found.items()}
     error = {key: float(np.std(values, ddof=1) / np.sqrt(repetitions)) for key, values in found.items()}
     predicted = 0.5 + null_deviation(query) * expected_maximum(LAYERS) if signal == 0 else None
@@ -86,16 +91,16 @@ def measure(*, name: str, query: int, signal: float, repetitions: int, trials: i
 
 def table(findings: Sequence[Finding]) -> str:
     """Return the findings as text."""
-    header = ["features", "query per class", "fixed", "support-cv", "oracle", "oracle predicted"]
+    header = ["features", "query per class", *MEASURED, "oracle predicted"]
     lines = []
     for one in findings:
-        cells = [f"{one.mean[key]:.4f} ({one.error[key]:.4f})" for key in SELECTIONS]
+        cells = [f"{one.mean[key]:.4f} ({one.error[key]:.4f})" for key in MEASURED]
         lines.append([one.name, str(one.query), *cells, "" if one.predicted is None else f"{one.predicted:.4f}"])
     return text_table(header, lines)
 
 
 def figure(findings: Sequence[Finding], path: Path) -> None:
-    """Draw the three selections over the settings, with two standard errors, and the prediction."""
+    """Draw the three selections and the fused head over the settings, with two standard errors, and the prediction."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -103,7 +108,7 @@ def figure(findings: Sequence[Finding], path: Path) -> None:
     FigureCanvasAgg(drawing)
     axes = drawing.add_subplot()
     places = np.arange(len(findings))
-    for number, selection in enumerate(SELECTIONS):
+    for number, selection in enumerate(MEASURED):
         mean = [one.mean[selection] for one in findings]
         error = [2 * one.error[selection] for one in findings]
         axes.errorbar(places + 0.15 * (number - 1), mean, yerr=error, fmt="o", capsize=3, label=selection)
@@ -158,7 +163,8 @@ error over the sets.
 
 ![AUROC by selection](leakage.png)
 
-On noise nothing can be learnt and the true AUROC is 0.5. `fixed` and `support-cv` stay there. `oracle` rises to the
+On noise nothing can be learnt and the true AUROC is 0.5. `fixed`, `support-cv` and one head `fused` of all nine layers,
+weighed inside the support, stay there. `oracle` rises to the
 expected maximum of nine independent AUROCs, 0.5 + 1.485 sqrt((n0 + n1 + 1) / (12 n0 n1)) (dashed; the support adds next
 to nothing), and falls back as the query grows. With a weak signal in every layer it does not: what is chosen then is
 the layer on which *this* support happens to work, and no number of query images takes that away.

@@ -31,7 +31,7 @@ ANSWERS: Mapping[str, Callable[[Golden], Answer]] = {
 RECORDED = {"fsd": "fsd_network", "omnidfa": "omnidfa"}
 
 _BINNED = "average precision at ten thresholds, which is below the exact one; ours is exact"
-_UNDEFINED = "not a number in their code; ours leaves the one image of a class without a positive out"
+_UNDEFINED = "not a number in their code, where a class has one image"
 # what our code does not reproduce on purpose, by file and array
 LEFT_OUT = {
     ("fsd_scores", "eval_ap10"): _BINNED,

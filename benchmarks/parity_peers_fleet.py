@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.parity_peers_golden import Answer, Golden
+from benchmarks.parity_peers_positions import RescaledPositions
 from fewshot.embeddings.backbones.fleet import Fleet as FleetBackbone
 from fewshot.embeddings.backbones.fleet import (
     FleetNetwork,
@@ -193,7 +194,10 @@ def fleet_adapt(golden: Golden) -> Answer:
 
 
 def fleet_adapt_tiny(golden: Golden) -> Answer:
-    """The adaptation of the whole small network: two epochs of one batch, in train mode, without dropout."""
+    """The adaptation of the whole small network: two epochs of one batch, in train mode, without dropout.
+
+    The random scale of the trunk's positions, which the recording does not hold, is found from its losses.
+    """
     network = tiny_network(golden, blocks=3, dropout=0.0)
     labels = torch.tensor([0, 1, 0, 1])
     support, memory = (
@@ -201,7 +205,10 @@ def fleet_adapt_tiny(golden: Golden) -> Answer:
         for name in ("support", "memory")
     )
     before = reference_of(network, memory)
-    log = adapt(network, support, memory, AdaptationSettings(epochs=2, epochs_without_contrast=1))
+    module = RescaledPositions(
+        network, golden.arrays["log"][:, 1:], lambda *found: _step_losses(*found, labels, before)
+    )
+    log = adapt(module, support, memory, AdaptationSettings(epochs=2, epochs_without_contrast=1))
     with torch.no_grad():
         projected, weights = network(*memory.inputs)
     state = published_names(network.state_dict())
@@ -215,6 +222,16 @@ def fleet_adapt_tiny(golden: Golden) -> Answer:
             "lora_B": state["dinov3.model.layer.0.mlp.up_proj.lora_B"],
         }
     )  # fmt: skip
+
+
+def _step_losses(embeddings: Tensor, weights: Tensor, labels: Tensor, before: Reference) -> list[float]:
+    """Return the contrast, and the weighted distillation and avoidance, of support and memory of the same labels."""
+    anchors = {"synthetic_anchor": before.synthetic_anchor, "natural_anchor": before.natural_anchor}
+    return [
+        float(losses.contrast(embeddings, torch.cat([labels, labels]) == 0)),
+        float(10 * losses.distillation(embeddings[len(labels) :], before.embeddings)),
+        float(20 * losses.avoidance(weights[: len(labels)], labels == 0, **anchors)),
+    ]
 
 
 def _cached_arrays(images: Iterable[tuple[str, LabelledImages]]) -> dict[str, Tensor]:

@@ -67,7 +67,7 @@ def adapt(golden: Golden) -> Answer:
         embeddings = network(images).unflatten(1, (_TASKS, -1)).permute(1, 2, 0, 3)
         loss = prototypical_loss(embeddings, shots=_SHOTS)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         if step == 1:
             found |= {f"grad0/{key}": _copy(value.grad) for key, value in network.named_parameters()}
         optimiser.step()
@@ -91,7 +91,7 @@ def network(golden: Golden) -> Answer:
     of_each = []
     for side in _NOISE:
         batch = torch.from_numpy(np.stack([backbone.preprocess(image) for image in _images(golden, side)]))
-        embeddings = torch.cat([backbone.embed(part)["embedding"] for part in batch.split(_SHOWN)])
+        embeddings = torch.cat([backbone.embed(part)["embedding"] for part in torch.split(batch, _SHOWN)])
         of_each.append(embeddings)
         found |= {
             side: embeddings[:_SHOWN].numpy(),

@@ -85,11 +85,11 @@ class Golden:
         """
         generator = self._generator(f"image/{name}")
         if kind == "noise":
-            return generator.randint(0, 256, size=(height, width, 3)).astype(np.uint8)
+            return np.asarray(generator.randint(0, 256, size=(height, width, 3)), dtype=np.uint8)
         low = generator.randint(0, 256, size=(-(-height // _BLOCK), -(-width // _BLOCK), 3))
         blocks = low.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)[:height, :width]
         noise = generator.randint(-8, 9, size=(height, width, 3))
-        return np.clip(blocks + noise, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(blocks + noise, 0, 255), dtype=np.uint8)
 
     def image(self, name: str, kind: str, height: int, width: int) -> Image.Image:
         """Return the image of a name, as ``pixels`` draws it."""

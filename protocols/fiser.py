@@ -84,7 +84,7 @@ class Fiser(Protocol):
         fuse: also one head over all backbones, beside each of them and beside the choice of one: ``kernel`` sums their
             kernels in one SVM, ``scores`` weighs the scores of the same head on each of them. None: only over
             the sets that ``backbone`` names as ``a+b``, which are fused by kernels.
-        fuse_weights: by what a fused head weighs, in every support: ``auroc``, ``alignment`` or ``uniform``.
+        fuse_weights: by what a fused head weighs, in every support: ``alignment``, ``auroc`` or ``uniform``.
     """
 
     name: ClassVar[str] = "fiser"
@@ -113,7 +113,7 @@ class Fiser(Protocol):
     start: str = ""
     scale: Scale = "unit"
     fuse: FusionForm | None = None
-    fuse_weights: FusionWeights = "auroc"
+    fuse_weights: FusionWeights = "alignment"
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

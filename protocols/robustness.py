@@ -85,7 +85,7 @@ class Robustness(Protocol):
     fewest_natural: int = FEWEST_NATURAL
     scale: Scale = "unit"
     fuse: FusionForm | None = None
-    fuse_weights: FusionWeights = "auroc"
+    fuse_weights: FusionWeights = "alignment"
 
     def run(self, store: FeatureStore, context: RunContext = QUIET) -> Result:
         """Run the protocol on a store; the scores are (T, n) float32 per layer, head and view.

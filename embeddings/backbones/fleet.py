@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, cast, final
+from typing import Any, Self, cast, final
 
 import numpy as np
 import torch
@@ -117,6 +117,9 @@ class Fleet(Backbone):
 class FleetNetwork(nn.Module):
     """Both branches and what stands behind them (DualBranchContrastiveModel of ICTMCG/Fleet @ fab6b41).
 
+    The trunk stays in eval mode when the rest is trained: in train mode transformers scales its positions by a random
+    number in every pass, which moves the authors' targets of distillation away from what is compared with them.
+
     Args:
         trunk: a DINOv3 of transformers, cut behind the block that is read; every Linear layer of its MLPs gets an
             update of rank 8, which is trained where the trunk itself is frozen.
@@ -134,6 +137,12 @@ class FleetNetwork(nn.Module):
         self.xception = Xception()
         self.behind = RoutedEmbedding(sizes)
         self.final_norm = final_norm
+
+    def train(self, mode: bool = True) -> Self:
+        """Put all but the trunk in train mode, or all in eval mode."""
+        super().train(mode)
+        self.dinov3.eval()
+        return self
 
     def branches(self, whole: Tensor, crop: Tensor) -> tuple[Tensor, Tensor]:
         """Return the class tokens (N, D) and the Xception's pooled features (N, 2048).

@@ -26,6 +26,7 @@ PURPOSES = {
     "effort": "CLIP tuned in its smallest singular direction",
     "ferretnet": "low-level traces of files as they were made",
     "fiser": "few-shot adaptation: features trained for it",
+    "fleet": "few-shot adaptation by routing two branches",
     "freqnet": "high frequencies of files as they were made",
     "fsd": "episodes: made for means of a few images",
     "gramnet": "texture statistics (Gram matrices)",

@@ -92,4 +92,5 @@ def clamped_high_frequencies(images: Tensor, *, size: int) -> Tensor:
     offsets = torch.arange(size, dtype=torch.float64, device=images.device) - size // 2
     distance = torch.hypot(offsets[:, None], offsets[None, :])
     kept = torch.fft.ifftshift(distance > (size * size * 0.5 / torch.pi) ** 0.5)
-    return torch.fft.ifft2(torch.fft.fft2(images) * kept).real.clamp(0.0, 1.0)
+    filtered: Tensor = torch.fft.ifft2(torch.fft.fft2(images) * kept)
+    return filtered.real.clamp(0.0, 1.0)

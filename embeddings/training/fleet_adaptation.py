@@ -3,6 +3,9 @@
 Fleet (ICML 2026, arXiv 2606.31082), ICTMCG/Fleet @ fab6b41: 640 steps on a few labelled images of a new generator, each
 beside a batch of replayed images whose embeddings are held where they were. Whether the module is a whole network or
 what stands behind cached features is the caller's affair.
+
+At the first step the distillation is at its minimum, so what gets a gradient from it alone moves by the rounding of
+that gradient, which AdamW scales up.
 """
 
 from collections.abc import Iterator, Sequence
@@ -151,7 +154,7 @@ def adapt(
     log = []
     for epoch in range(settings.epochs):
         contrast = 0.0 if epoch < settings.epochs_without_contrast else settings.contrast
-        targets = before.embeddings.split(settings.batch_size)
+        targets = torch.split(before.embeddings, settings.batch_size)
         steps = [
             _adaptation_step(module, optimiser, _Step(support, batch, target, before, contrast), settings)
             for batch, target in zip(replay.batches(settings.batch_size), targets, strict=True)

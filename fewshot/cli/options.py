@@ -96,11 +96,11 @@ def fuse_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--fuse`` and ``--fuse-weights``: one head over several backbones."""
     command = click.option(
         "--fuse-weights",
-        type=click.Choice(["auroc", "alignment", "uniform"]),
-        default="auroc",
+        type=click.Choice(["alignment", "auroc", "uniform"]),
+        default="alignment",
         show_default=True,
-        help="What a fused head weighs backbones by, inside each support: cross-validated AUROC, or how well a kernel "
-        "fits the labels; uniform: all alike.",
+        help="What a fused head weighs backbones by, inside each support: how well a kernel fits the labels, or "
+        "cross-validated AUROC; uniform: all alike.",
     )(command)
     return click.option(
         "--fuse",

@@ -60,7 +60,7 @@ def to_svg(figure: Figure, *, label: str) -> str:
 
     _make_printable(figure)
     buffer = io.StringIO()
-    with _writing():
+    with _drawing():
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
     return lightened(text[text.index("<svg") :]).replace(
@@ -79,7 +79,7 @@ def save_png(figure: Figure, path: Path | str, *, dots_per_inch: int = 150, opti
         OutputError: the file cannot be written.
     """
     _make_printable(figure)
-    with atomic_write(path, option=option, kind=PNG) as stream, _writing():
+    with atomic_write(path, option=option, kind=PNG) as stream, _drawing():
         figure.savefig(stream, format="png", dpi=dots_per_inch, metadata=_METADATA["png"])
     return Path(path)
 
@@ -96,19 +96,16 @@ def save_figure(figure: Figure, path: Path | str, *, dots_per_inch: int = 200) -
         raise OptionError(f"a figure cannot be written as {path}; end its name in {', '.join(_METADATA)}")
     _make_printable(figure)
     make_folder(Path(path).parent)
-    with atomic_write(path, option="--figures", kind=FIGURES[kind]) as stream, _writing():
+    with atomic_write(path, option="--figures", kind=FIGURES[kind]) as stream, _drawing():
         figure.savefig(stream, format=kind, dpi=dots_per_inch, metadata=_METADATA[kind])
     return Path(path)
 
 
 @contextmanager
-def _writing() -> Iterator[None]:
-    """Write in our look, without a word on letters that matplotlib's font lacks.
-
-    A source named in Chinese, say: an SVG has it as text, which the reader's own fonts show; a PNG has a box for it.
-    """
-    with warnings.catch_warnings(), matplotlib.rc_context(_LOOK):
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+def _drawing() -> Iterator[None]:
+    """Draw in our look; a letter that the font lacks is a box in a PNG and itself in an SVG, and nothing to warn of."""
+    with matplotlib.rc_context(_LOOK), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
         yield
 
 

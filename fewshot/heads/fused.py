@@ -5,17 +5,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray, spans
-from fewshot.core.errors import OptionError, WeightsError, unknown_name
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.core.errors import OptionError, WeightsError
 from fewshot.heads.base import CONVERGED, Head
 from fewshot.heads.state import HeadState, Learned
-from fewshot.solvers.blocks import block_columns, stratified_folds
-from fewshot.solvers.fusion_weights import TIED, Weigh, kernel_weights, require_weigh
+from fewshot.solvers.block_kernels import add_scores, kernel_width, left_out_scores, rbf, require_gamma
+from fewshot.solvers.blocks import block_columns
+from fewshot.solvers.fusion_weights import (
+    Weigh,
+    alignment_evidence,
+    auroc_evidence,
+    block_weights,
+    kernel_spread,
+    require_weigh,
+)
 
 if TYPE_CHECKING:
     from fewshot.solvers.fused import Fusion
-
-_BLOCK_ROWS = 4096
 
 
 class Fused(Head):
@@ -27,9 +33,9 @@ class Fused(Head):
 
     Args:
         widths: columns of each block, side by side in the features; empty for a single block, which is ``svm``.
-        weigh: by what a block is weighed: ``auroc``, the cross-validated AUROC of its own machine inside the support;
-            ``alignment``, of its centred kernel with the labels (Cortes, Mohri and Rostamizadeh, JMLR 13, 2012), the
-            diagonal left out; ``uniform``, all alike.
+        weigh: by what a block is weighed: ``alignment`` of its kernel with the classes, centred and without its
+            diagonal; ``auroc``, cross-validated, of its own machine inside the support; ``uniform``, all alike. Evidence
+            is shrunk towards uniform as far as chance explains that blocks differ (docs/decisions/0016).
         C: penalty of margin violations.
         gamma: of every block; ``"scale"``, ``"auto"`` or a number.
 
@@ -46,7 +52,7 @@ class Fused(Head):
     intercept_: float
 
     def __init__(
-        self, widths: tuple[int, ...] = (), weigh: Weigh = "auroc", C: float = 1.0, gamma: float | str = "scale"
+        self, widths: tuple[int, ...] = (), weigh: Weigh = "alignment", C: float = 1.0, gamma: float | str = "scale"
     ) -> None:
         self.widths = widths
         self.weigh = weigh
@@ -60,8 +66,8 @@ class Fused(Head):
         rows, positive = self._check_support(features, y)
         exact = np.asarray(rows, dtype=np.float64)
         blocks = [exact[:, columns] for columns in block_columns(self.widths, rows.shape[1])]
-        gammas = [_width(block, self.gamma) for block in blocks]
-        kernels = np.stack([_kernel(block, block, gamma) for block, gamma in zip(blocks, gammas, strict=True)])
+        gammas = [kernel_width(block, self.gamma) for block in blocks]
+        kernels = np.stack([rbf(block, block, gamma) for block, gamma in zip(blocks, gammas, strict=True)])
         weights = self._weights(kernels, positive)
         total = np.tensordot(weights, kernels, axes=1)
         machine = SVC(C=self.C, kernel="precomputed", tol=CONVERGED).fit(total, positive)
@@ -81,12 +87,10 @@ class Fused(Head):
         rows = self._check_query(features)
         scores = np.full(len(rows), self.intercept_)
         for number, columns in enumerate(block_columns(self.widths, rows.shape[1])):
-            if self.weights_[number] == 0:
-                continue
-            vectors, gamma = self.support_vectors_[:, columns], float(self.gammas_[number])
-            for start, stop in spans(len(rows), _BLOCK_ROWS):
-                block = np.asarray(rows[start:stop, columns], dtype=np.float64)
-                scores[start:stop] += _kernel(block, vectors, gamma) @ (self.weights_[number] * self.dual_coef_)
+            weight, gamma = float(self.weights_[number]), float(self.gammas_[number])
+            if weight:
+                vectors, duals = self.support_vectors_[:, columns], weight * self.dual_coef_
+                add_scores(scores, rows[:, columns], vectors, gamma=gamma, weights=duals)
         return scores
 
     def parts(self) -> tuple[HeadState, ...]:
@@ -138,8 +142,7 @@ class Fused(Head):
     def _fusion(self) -> "Fusion":
         from fewshot.solvers.fused import Fusion
 
-        if isinstance(self.gamma, str) and self.gamma not in ("scale", "auto"):
-            raise unknown_name("gamma", self.gamma, ("scale", "auto"))
+        require_gamma(self.gamma)
         return Fusion(self.widths, self.weigh, self.C, self.gamma)
 
     def _weights(self, kernels: Float64Array, positive: BoolArray) -> Float64Array:
@@ -147,13 +150,11 @@ class Fused(Head):
         require_weigh(self.weigh)
         if self.weigh == "uniform" or len(kernels) == 1:
             return np.full(len(kernels), 1.0 / len(kernels))
-        between = ~np.eye(len(positive), dtype=bool)
-        entries = kernels[:, between]
         if self.weigh == "alignment":
-            signs = np.where(positive, 1.0, -1.0)
-            return kernel_weights(_alignment(entries, np.outer(signs, signs)[between]), entries.std(axis=1))
-        found = np.array([_validated_auroc(kernel, positive, self.C) for kernel in kernels])
-        return kernel_weights(2 * found - 1, entries.std(axis=1))
+            evidence = alignment_evidence(kernels, np.where(positive, 1.0, -1.0))
+        else:
+            evidence = auroc_evidence(left_out_scores(list(kernels), positive, C=self.C), positive)
+        return block_weights(evidence, kernel_spread(kernels))
 
     def _declared(self) -> Mapping[str, Learned]:
         try:
@@ -167,46 +168,3 @@ class Fused(Head):
             "dual_coef_": Learned("s"),
             "intercept_": Learned(""),
         }
-
-
-def _kernel(rows: Float64Array, vectors: Float64Array, gamma: float) -> Float64Array:
-    """Return (M, s) of rows (M, D) and vectors (s, D)."""
-    centre = vectors.mean(axis=0)  # changes no distance, and keeps the products' rounding small
-    rows, vectors = rows - centre, vectors - centre
-    distances = (rows**2).sum(axis=1)[:, None] + (vectors**2).sum(axis=1) - 2.0 * (rows @ vectors.T)
-    return np.asarray(np.exp(-gamma * np.maximum(distances, 0.0)))
-
-
-def _width(rows: Float64Array, gamma: float | str) -> float:
-    """Return scikit-learn's gamma of a block of the support (n, D)."""
-    if not isinstance(gamma, str):
-        return float(gamma)
-    if gamma not in ("scale", "auto"):
-        raise unknown_name("gamma", gamma, ("scale", "auto"))
-    variance = float(rows.var()) if gamma == "scale" else 1.0
-    return 1.0 / (rows.shape[1] * variance) if variance else 1.0
-
-
-def _alignment(entries: Float64Array, wanted: Float64Array) -> Float64Array:
-    """Return (B,) the correlation of kernels' entries (B, m) with those of the labels' kernel (m,)."""
-    centred, target = entries - entries.mean(axis=1, keepdims=True), wanted - wanted.mean()
-    lengths = np.linalg.norm(centred, axis=1) * np.linalg.norm(target)
-    return np.asarray((centred @ target) / np.where(lengths > 0, lengths, 1.0))
-
-
-def _validated_auroc(kernel: Float64Array, positive: BoolArray, C: float) -> float:
-    """Return the mean AUROC over the folds of the machine on one kernel (n, n); one half where there are none."""
-    from sklearn.svm import SVC
-
-    found = []
-    for held_out in stratified_folds(positive):
-        kept = np.setdiff1d(np.arange(len(positive)), held_out)
-        machine = SVC(C=C, kernel="precomputed", tol=CONVERGED).fit(kernel[np.ix_(kept, kept)], positive[kept])
-        scores = machine.decision_function(kernel[np.ix_(held_out, kept)])
-        found.append(_auroc(scores, positive[held_out]))
-    return float(np.mean(found)) if found else 0.5
-
-
-def _auroc(scores: Float64Array, positive: BoolArray) -> float:
-    lead = scores[positive][:, None] - scores[~positive]
-    return float(np.mean(np.where(np.abs(lead) <= TIED, 0.5, lead > 0)))

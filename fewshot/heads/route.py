@@ -202,7 +202,7 @@ class Route(Head):
         for name, least in {**dict.fromkeys(counts, 1), "epochs": 0, "pretraining_steps": 0}.items():
             if getattr(self, name) < least:
                 raise OptionError(f"{name} is {getattr(self, name)}; give {least} or more")
-        if self.width % (4 * self.segments) and self.width % self.segments:
+        if self.width % self.segments or self.width < 4:
             raise OptionError(f"a width of {self.width} cannot be cut into {self.segments} segments; change either")
         if not 0 <= self.signal_columns < self.n_features_in_:
             raise OptionError(

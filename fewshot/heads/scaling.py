@@ -15,6 +15,7 @@ from fewshot.heads.base import HEADS, Head
 from fewshot.heads.state import HeadState, Learned
 from fewshot.heads.transductive import TransductiveHead
 
+_SOFT = 16.0  # four images squared: with so many a deviation goes half of the way
 _BASE = "base."  # before the names of the base head's arrays
 
 
@@ -22,10 +23,11 @@ _BASE = "base."  # before the names of the base head's arrays
 class Scaling:
     """What standardises features: ``(features - mean) * factor``.
 
-    The deviation of n images in one dimension is raised by a share 1 / n of the average dimension's: two images say
-    little of a deviation, and a dimension in which they happen to lie together would outweigh all others. With ten
-    shots a twentieth is added (docs/concepts/scaling.md has the figures). A dimension that is constant in these images
-    is nought.
+    Two images say little of a deviation, and a dimension in which they happen to lie together would outweigh all
+    others. So the logarithm of a deviation of n images is drawn towards the mean logarithm of all dimensions, by the
+    share 16 / (16 + n^2): half of the way at two shots, a twenty-sixth of it at ten (docs/concepts/scaling.md has the
+    figures). On the logarithm, so that scales that really lie far apart stay apart. A dimension that is constant in
+    these images is nought.
 
     Args:
         mean, factor: (D,) float64; the factor is nought where the images do not differ.
@@ -38,10 +40,12 @@ class Scaling:
     def of(cls, features: FloatArray) -> "Scaling":
         """Return what standardises some images, by them alone: (n, D) floating."""
         rows = np.asarray(features, dtype=np.float64)
-        constant = rows.max(0) == rows.min(0)
-        deviation = np.where(constant, 0.0, rows.std(0))
-        raised = deviation + deviation.mean() / len(rows)
-        return cls(rows.mean(0), np.divide(1.0, raised, out=np.zeros_like(raised), where=~constant))
+        varies = rows.max(0) > rows.min(0)
+        deviation = np.where(varies, rows.std(0), 1.0)
+        logarithm, share = np.log(deviation), _SOFT / (_SOFT + len(rows) ** 2)
+        mean = logarithm[varies].mean() if varies.any() else 0.0
+        drawn = np.exp((1 - share) * logarithm + share * mean)
+        return cls(rows.mean(0), np.where(varies, 1.0 / drawn, 0.0))
 
     def apply(self, features: FloatArray) -> Float64Array:
         """Return standardised features: (n, D) float64."""

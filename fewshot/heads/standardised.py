@@ -11,8 +11,8 @@ class Standardised(ScaledHead):
 
     No query is looked at. Unit length is a matter of directions, and one dimension of large values decides it;
     standardising makes dimensions of unlike scales equals. It helps spectra and summaries of residuals, and costs
-    semantic features a little (docs/concepts/scaling.md). The deviation is raised a little where images are few, see
-    ``Scaling``.
+    semantic features a little (docs/concepts/scaling.md). Where images are few, deviations are
+    drawn towards each other, see ``Scaling``.
     """
 
     name: ClassVar[str] = "standardised"

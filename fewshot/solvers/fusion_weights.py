@@ -1,32 +1,116 @@
-"""The weights of several blocks of features in one head, from what the support alone shows of each."""
+"""The weights of several blocks of features in one head, from what the support alone shows of each.
 
-from typing import Literal, get_args
+Evidence is a statistic per block whose standard deviation is about 1 where the block tells the classes apart no better
+than chance, so that blocks of any dimension, and any number of shots, are on one scale. Why these statistics and this
+shrinkage: docs/decisions/0016-fusion-weights.md.
+"""
+
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fewshot.core.arrays import Float64Array
+from fewshot.core.arrays import BoolArray, Float64Array
 from fewshot.core.errors import unknown_name
+from fewshot.solvers.blocks import stratified_folds
 
-Weigh = Literal["auroc", "alignment", "uniform"]
-TIED = 1e-9  # scores of equal images differ by rounding, and by what a solver leaves
-_FLAT = 1e-12  # a kernel that varies less tells no two images apart
+Weigh = Literal["alignment", "auroc", "uniform"]
+POWER = 1.5  # between 1, right for evidence without noise, and 2, which silences blocks of noise
+FLAT = 1e-12  # a kernel or score that varies less tells no two images apart
+_TIED = 1e-9  # scores of equal images differ by rounding, and by what a solver leaves
 
 
-def kernel_weights(evidence: Float64Array, spread: Float64Array) -> Float64Array:
-    """Return the weights of kernels: the square of the evidence, divided by how much the kernel varies.
+def block_weights(evidence: Float64Array, spread: Float64Array) -> Float64Array:
+    """Return the weights of blocks: shrunk evidence to the power of 1.5, over how much the block varies.
 
     Args:
-        evidence: (..., B) float64, at most 1; 0 and less is none.
-        spread: (..., B) float64, standard deviation of the kernel's off-diagonal entries.
+        evidence: (..., B) float64, of standard deviation 1 under chance; 0 and less speaks for nothing.
+        spread: (..., B) float64, standard deviation of the block's kernel or scores.
 
     Returns:
         (..., B) float64, 0 or more, adding up to 1; all equal where no block shows anything.
     """
-    usable = spread > _FLAT
-    found = np.where(usable, np.maximum(evidence, 0.0) ** 2 / np.where(usable, spread, 1.0), 0.0)
+    usable = spread > FLAT
+    strength = np.maximum(_shrunk(np.where(usable, evidence, 0.0)), 0.0) ** POWER
+    found = np.where(usable, strength / np.where(usable, spread, 1.0), 0.0)
     total = found.sum(axis=-1, keepdims=True)
-    blocks = found.shape[-1]
-    return np.where(total > 0, found / np.where(total > 0, total, 1.0), 1.0 / blocks)
+    return np.where(total > 0, found / np.where(total > 0, total, 1.0), 1.0 / found.shape[-1])
+
+
+def _shrunk(evidence: Float64Array) -> Float64Array:
+    """Return evidence (..., B) moved towards its mean as far as chance explains the differences.
+
+    Efron and Morris (JASA 70, 1975), the part that would turn signs cut off: blocks that differ as much as equal ones
+    would are treated alike, and one that stands out keeps its lead. Three blocks and fewer stay as they are.
+    """
+    mean = evidence.mean(axis=-1, keepdims=True)
+    apart = ((evidence - mean) ** 2).sum(axis=-1, keepdims=True)
+    share = np.maximum(1.0 - max(evidence.shape[-1] - 3, 0) / np.maximum(apart, FLAT), 0.0)
+    return mean + share * (evidence - mean)
+
+
+def kernel_spread(kernels: Float64Array) -> Float64Array:
+    """Return (...) the standard deviation of the off-diagonal entries of kernels (..., s, s)."""
+    spread: Float64Array = kernels[..., ~np.eye(kernels.shape[-1], dtype=bool)].std(axis=-1)
+    return spread
+
+
+def alignment_evidence(kernels: Float64Array, signs: Float64Array) -> Float64Array:
+    """Return how well each kernel is aligned with the classes, in standard deviations of chance.
+
+    The correlation of the two matrices without their diagonals, rows and columns centred without bias (Szekely and
+    Rizzo, Annals of Statistics 42, 2014, U-centring; the centring of Cortes, Mohri and Rostamizadeh, JMLR 13, 2012,
+    counts an image's likeness to itself). Under chance its variance is 2 / (s (s - 3)) in s images.
+
+    Args:
+        kernels: (..., B, s, s) float64.
+        signs: (..., s) float64: 1 synthetic, -1 natural.
+
+    Returns:
+        (..., B) float64; 0 for a kernel that does not vary, and in fewer than four images.
+    """
+    shots = kernels.shape[-1]
+    if shots < 4:
+        return np.zeros(kernels.shape[:-2])
+    centred, wanted = _centred(kernels), _centred(signs[..., None, :, None] * signs[..., None, None, :])
+    lengths = np.sqrt((centred**2).sum(axis=(-2, -1)) * (wanted**2).sum(axis=(-2, -1)))
+    products = (centred * wanted).sum(axis=(-2, -1))
+    aligned = products / np.where(lengths > FLAT, lengths, 1.0)
+    return np.asarray(aligned * np.sqrt(shots * (shots - 3) / 2))
+
+
+def _centred(matrices: NDArray[Any]) -> Float64Array:
+    """Return symmetric matrices (..., s, s) with a zero diagonal, and zero sums of rows and columns."""
+    shots = matrices.shape[-1]
+    between = ~np.eye(shots, dtype=bool)
+    entries = np.where(between, matrices, 0.0)
+    rows = entries.sum(axis=-1)
+    whole = rows.sum(axis=-1)[..., None, None] / ((shots - 1) * (shots - 2))
+    return np.where(between, entries - (rows[..., :, None] + rows[..., None, :]) / (shots - 2) + whole, 0.0)
+
+
+def auroc_evidence(left_out: Float64Array, positive: BoolArray) -> Float64Array:
+    """Return twice the lead over 1/2 of the mean AUROC of the folds, in standard deviations of chance.
+
+    Args:
+        left_out: (..., s) float64, the score of every image by a head fitted on the other folds.
+        positive: (s,) bool.
+
+    Returns:
+        (...) float64; 0 where the support has no folds.
+    """
+    folds = stratified_folds(positive)
+    if not folds:
+        return np.zeros(left_out.shape[:-1])
+    mean = np.mean([_auroc(left_out[..., rows], positive[rows]) for rows in folds], axis=0)
+    natural, synthetic = int((~positive).sum()), int(positive.sum())
+    chance = np.sqrt((natural + synthetic + 1) / (12 * natural * synthetic))  # of Mann and Whitney's statistic
+    return np.asarray((mean - 0.5) / chance)
+
+
+def _auroc(scores: Float64Array, positive: BoolArray) -> Float64Array:
+    lead = scores[..., positive][..., :, None] - scores[..., ~positive][..., None, :]
+    return np.asarray(np.where(np.abs(lead) <= _TIED, 0.5, lead > 0).mean(axis=(-2, -1)))
 
 
 def require_weigh(weigh: str) -> None:

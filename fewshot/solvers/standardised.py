@@ -19,10 +19,12 @@ from torch import Tensor
 
 from fewshot.core.arrays import BoolArray, FloatArray, IntArray
 from fewshot.solvers.dual import Solution, solve_logistic, solve_svm
-from fewshot.solvers.prepared_pool import EXACT_OPERATIONS, PREPARE_ROWS, Supports
+from fewshot.solvers.prepared_pool import EXACT_OPERATIONS, Supports
+from fewshot.solvers.tiles import ROWS_AT_ONCE
 
 LARGEST_TABLE = 1 << 22  # products of a block of trials with the pool
 LARGEST_SUPPORT = 1 << 23  # entries of the support rows of a block of trials
+SOFT = 16.0  # as in fewshot.heads.scaling
 MOST_TRIALS = 32  # of a block
 
 
@@ -35,10 +37,14 @@ class Scales:
 
     @classmethod
     def of(cls, mean: Tensor, deviation: Tensor, constant: Tensor, images: Tensor | int) -> "Scales":
-        """Return the scales of means and deviations (t, D), raised as ``fewshot.heads.scaling.Scaling`` says."""
-        deviation = torch.where(constant, 0.0, deviation)
-        raised = deviation + (deviation.mean(1) / images)[:, None]
-        return cls(mean, torch.where(constant, 0.0, 1.0 / torch.where(constant, 1.0, raised)))
+        """Return the scales of means and deviations (t, D), drawn together as ``fewshot.heads.scaling`` says."""
+        varies = ~constant
+        logarithm = torch.where(constant, 1.0, deviation).log()
+        images = torch.as_tensor(images, dtype=torch.float64, device=mean.device)
+        share = (SOFT / (SOFT + images * images)).expand(len(mean))[:, None]
+        middle = (logarithm * varies).sum(1, keepdim=True) / varies.sum(1, keepdim=True).clamp_min(1)
+        drawn = torch.exp((1 - share) * logarithm + share * middle)
+        return cls(mean, torch.where(constant, 0.0, 1.0 / drawn))
 
 
 ScaleRule = Callable[[Tensor, Tensor, slice], Scales]  # (N, D) pool, (t, s, D) supports, which trials
@@ -58,8 +64,8 @@ def query_scales(queries: BoolArray) -> ScaleRule:
         images = chosen.sum(1)
         mean = torch.zeros((len(chosen), pool.shape[1]), dtype=torch.float64, device=pool.device)
         square = torch.zeros_like(mean)
-        for start in range(0, len(pool), PREPARE_ROWS):
-            rows, weights = pool[start : start + PREPARE_ROWS].double(), chosen[:, start : start + PREPARE_ROWS]
+        for start in range(0, len(pool), ROWS_AT_ONCE):
+            rows, weights = pool[start : start + ROWS_AT_ONCE].double(), chosen[:, start : start + ROWS_AT_ONCE]
             mean += weights @ rows
             square += weights @ (rows * rows)
         mean, square = mean / images[:, None], square / images[:, None]
@@ -174,16 +180,16 @@ class _Pool:
             return (self.features[self.queried[part]].square() @ weights[:, :, None])[:, :, 0]
         found = torch.empty((len(weights), len(self.features)), dtype=self.dtype, device=self.features.device)
         flat = weights.to(self.dtype)
-        for start in range(0, len(self.features), PREPARE_ROWS):
-            rows = slice(start, start + PREPARE_ROWS)
+        for start in range(0, len(self.features), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
             found[:, rows] = flat @ self.features[rows].square().T
         return found
 
 
 def _centred(raw: Tensor) -> Tensor:
     mean, rows = raw.mean(0, dtype=torch.float64), torch.empty(raw.shape, dtype=torch.float32, device=raw.device)
-    for start in range(0, len(raw), PREPARE_ROWS):
-        part = slice(start, start + PREPARE_ROWS)
+    for start in range(0, len(raw), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
         rows[part] = (raw[part].double() - mean).float()
     return rows
 

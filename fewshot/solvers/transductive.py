@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from fewshot.core.arrays import BoolArray, FloatArray
-from fewshot.solvers.prepared_pool import PREPARE_ROWS, Supports
+from fewshot.solvers.prepared_pool import Supports
+from fewshot.solvers.tiles import ROWS_AT_ONCE
 
 SAME = 1e-9  # cosines this near to 1 are those of one image
 NEAREST = 64  # neighbours that are kept of every image, among which a draw's own are sought first
@@ -117,7 +118,7 @@ def _of_trial(rows: Tensor, near: tuple[Tensor, Tensor], unlabelled: Tensor, k: 
 def _nearest(rows: Tensor, k: int, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the k most similar of all rows (or of those ``among``) for every row, and which are other images."""
     keys = rows if among is None else rows[among]
-    step = max(1, min(PREPARE_ROWS, TABLE_BYTES // (8 * len(keys))))
+    step = max(1, min(ROWS_AT_ONCE, TABLE_BYTES // (8 * len(keys))))
     found, other = [], []
     for start in range(0, len(rows), step):
         similar = rows[start : start + step] @ keys.T

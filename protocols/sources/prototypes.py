@@ -23,7 +23,7 @@ def prototype_answers(support: FloatArray, query: FloatArray) -> IntArray:
         (W, Q) int64, from 0 to W - 1.
     """
     prototypes = _unit(_unit(support).mean(axis=1))
-    return np.argmax(_unit(query) @ prototypes.T, axis=-1)
+    return np.asarray(np.argmax(_unit(query) @ prototypes.T, axis=-1), dtype=np.int64)
 
 
 def episode_measures(answers: IntArray) -> ClosedSet:

@@ -10,7 +10,7 @@ from fewshot.protocols.trials.layers import CHOSEN, keys_to_score
 from fewshot.results.row import FUSED, ONE
 
 FusionForm = Literal["kernel", "scores"]
-FusionWeights = Literal["auroc", "alignment", "uniform"]
+FusionWeights = Literal["alignment", "auroc", "uniform"]
 PLUS = "+"  # between the members of a set
 
 

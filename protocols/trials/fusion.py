@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +29,6 @@ from fewshot.solvers.not_solved import NotSolvedError
 SVM = "svm"  # the head whose kernels can be summed
 
 
-class _Weighing(Protocol):
-    """What a head over several blocks says of its weights."""
-
-    def draw_weights(self, features: FloatArray, synthetic: BoolArray, supports: IntArray) -> Float64Array:
-        """Return (T, B) float64: the weights of every draw, from the support alone."""
-        ...
-
-
 @dataclass(frozen=True)
 class Fusion:
     """How several backbones make one head.
@@ -48,7 +40,7 @@ class Fusion:
     """
 
     form: FusionForm | None = None
-    weigh: FusionWeights = "auroc"
+    weigh: FusionWeights = "alignment"
 
     def require_possible(self, heads: Sequence[str], shots: Sequence[int], wanted: BackboneSets) -> None:
         """Refuse heads that cannot be fused so, and supports in which nothing can be weighed or chosen.
@@ -68,15 +60,29 @@ class Fusion:
                 f"kernels are summed in one SVM, and --head names {other!r}; leave --head out, or weigh the scores of "
                 f"{other!r} with --fuse scores"
             )
-        if (wanted.choice or self.weigh == "auroc") and min(shots, default=2) < 2:
+        if self.validates(wanted) and min(shots, default=2) < 2:
             raise OptionError(
-                f"a fused head is weighed, and one backbone chosen, by cross-validation inside the support, which "
+                f"a fused head is weighed, or one backbone chosen, by cross-validation inside the support, which "
                 f"takes at least 2 shots, and --shots names {min(shots)}; raise it"
             )
 
+    def validates(self, wanted: BackboneSets) -> bool:
+        """Return whether images of the support are held out: to choose one backbone, to weigh, or to stack scores."""
+        return wanted.choice or self.weigh == "auroc" or self.form == "scores"
+
     def head(self, base: Head, widths: Sequence[int]) -> Head:
-        """Return the head over blocks of so many columns each, unfitted."""
+        """Return the head over blocks of so many columns each, unfitted.
+
+        Raises:
+            OptionError: scores of a head that has other parameters than its own defaults.
+        """
         if self.form == "scores":
+            usual = type(base)().get_params()
+            if changed := [name for name, value in base.get_params().items() if value != usual[name]]:
+                raise OptionError(
+                    f"--fuse scores fits the head {base.name!r} with its own defaults, and {', '.join(changed)} is set "
+                    f"otherwise; leave that out, or --fuse"
+                )
             stacked: Head = HEADS.load("stacked")(base=base.name, widths=tuple(widths), weigh=self.weigh)
             return stacked
         parameters = base.get_params()
@@ -126,10 +132,10 @@ def _weights(
     head: Any, features: FloatArray, synthetic: BoolArray, supports: IntArray, solver: HeadSolver
 ) -> Float64Array:
     """Return (T, B) the weights of supports (T, s): all at once, or one by one where that is wanted or needed."""
-    weighing: _Weighing = head
     if solver.solver == "batched":
         with suppress(NotSolvedError):
-            return weighing.draw_weights(features, synthetic, supports)
+            found: Float64Array = head.draw_weights(features, synthetic, supports)
+            return found
     labels = synthetic.astype(np.int64)
     return np.stack([head.unfitted().fit(features[rows], labels[rows]).weights_ for rows in supports])
 
@@ -272,7 +278,7 @@ def require_folds(wanted: BackboneSets, fusion: Fusion, trials: Trials, shots: S
 
 def of_fusion(wanted: BackboneSets, fusion: Fusion, trials: Trials, shots: Sequence[int]) -> Iterator[Applied]:
     """Yield the cross-validations behind weights and choice with fewer folds than usual, and weights of nothing."""
-    if not wanted.sets and fusion.weigh != "auroc":
+    if not wanted.sets and fusion.weigh != Fusion.weigh:
         yield Applied("--fuse-weights", fusion.weigh, None, "nothing is fused; add --fuse, or name a set with -b a+b")
     for count, fewest in _fewest_of_a_class(wanted, fusion, trials, shots):
         if fewest < FOLDS:
@@ -284,7 +290,7 @@ def _fewest_of_a_class(
     wanted: BackboneSets, fusion: Fusion, trials: Trials, shots: Sequence[int]
 ) -> Iterator[tuple[int, int]]:
     """Yield every shot count with the fewest images of a class in any support; none where nothing is validated."""
-    if wanted.sets and (wanted.choice or fusion.weigh == "auroc"):
+    if wanted.sets and fusion.validates(wanted):
         for count in shots:
             labels = [trials.synthetic[rows] for rows in trials.supports(count)]
             yield count, min(int(min(each.sum(), (~each).sum())) for each in labels)

@@ -19,6 +19,15 @@ from fewshot.heads.state import HeadState
 # Trained networks, in few steps; their own test files run scikit-learn's checks with a recipe that fits their toy data.
 QUICK: dict[str, dict[str, Any]] = {
     "acm": {"steps": 30},
+    "route": {
+        "width": 16,
+        "segments": 4,
+        "hidden": 12,
+        "embedding": 8,
+        "epochs": 2,
+        "pretraining_steps": 30,
+        "pretraining_learning_rate": 1e-2,
+    },
     "vib": {"steps": 20, "hidden": 16, "latent": 4, "learning_rate": 0.02},
 }
 

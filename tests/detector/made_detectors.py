@@ -15,6 +15,7 @@ from fewshot.heads.base import HEADS, Head
 DIMENSION = 6
 QUICK: Mapping[str, Mapping[str, Any]] = {
     "acm": {"steps": 5},
+    "route": {"width": 8, "segments": 2, "hidden": 8, "embedding": 4, "epochs": 1, "pretraining_steps": 5},
     "vib": {"steps": 5, "hidden": 8, "latent": 4},
 }
 JPEG = b"\xff\xd8\xff\xe0 a picture \xff\xd9"

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from fewshot.core.errors import OutputError, ReportError
 from fewshot.figures.bars import detector_name, generator_bars, largest_support
-from fewshot.figures.canvas import save_png, to_svg
+from fewshot.figures.canvas import save_figure, save_png, to_svg
 from fewshot.figures.confusion import confusion
 from fewshot.figures.curves import has_curve, support_curves
 from fewshot.figures.data_curve import data_curve
@@ -47,6 +47,14 @@ def test_bars_have_the_means_of_the_largest_support() -> None:
     assert [bar.get_label() for bar in bars] == ["npr", "unifd"]
     heights = [[patch.get_height() for patch in bar] for bar in bars]
     assert heights == [pytest.approx([0.8, 0.6]), pytest.approx([0.9, 0.95])]
+
+
+def test_a_letter_that_the_font_lacks_is_nothing_to_warn_of(tmp_path: Path) -> None:
+    figure = generator_bars([row("npr", "\u167e", (0.5, 0.7))])
+
+    assert "\u167e" in to_svg(figure, label="a figure")
+    for name in ("a.png", "a.svg", "a.pdf"):
+        assert save_figure(figure, tmp_path / name).stat().st_size
 
 
 def test_pooled_sources_stand_last() -> None:

@@ -98,7 +98,7 @@ def test_a_bottleneck_as_wide_as_the_features_separates_nothing() -> None:
 
 def test_deviation_is_the_absolute_residual_and_the_score_its_logit() -> None:
     train, held, labels = two_sets((0.02, 0), (0.2, 0))
-    head = Acm(**SMALL).fit(train, labels)
+    head = Acm(**{**SMALL, "steps": 20}).fit(train, labels)
     hidden = held
     assert head.trained_.autoencoder is not None
     for (weight, bias), relu in zip(head.trained_.autoencoder.layers(0), (True, False, True, False), strict=True):

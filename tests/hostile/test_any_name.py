@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner, Result
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -52,6 +52,7 @@ def write_images(folder: Path, *, file: str, sources: tuple[str, str], column: s
 @settings(
     max_examples=4,
     deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # making a failure smaller takes five minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 def test_no_name_leaves_its_folder_reaches_the_terminal_or_ends_in_a_traceback(

@@ -167,6 +167,7 @@ def test_uniform_weights_take_a_single_shot(path: Path) -> None:
         ),
         ({"backbone": "ferret+mobile", "head": "knn"}, OptionError, "kernels are summed in one SVM"),
         ({"fuse": "kernel", "shots": (1, 5)}, OptionError, "takes at least 2 shots, and --shots names 1; raise it"),
+        ({"fuse": "scores", "head": "knn", "k": 3}, OptionError, "with its own defaults, and k is set otherwise"),
         ({"fuse": "kernel", "layer": "support-cv"}, OptionError, "give --layer all to fuse every layer, or fixed"),
         ({"fuse": "kernel", "support": (SUPPORTS[0][:2],)}, EpisodeError, "needs at least 2 images of every class"),
     ],
@@ -185,7 +186,7 @@ def test_weights_of_nothing_are_said_not_to_be_applied(path: Path) -> None:
 
 
 def test_a_fused_report_comes_out_again_from_its_file(path: Path, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"backbone": "ferret,mobile+noise", "fuse": "kernel", "fuse_weights": "alignment"}
+    options: dict[str, Any] = {"backbone": "ferret,mobile+noise", "fuse": "kernel", "fuse_weights": "auroc"}
     adapt_and_save([path], out=tmp_path / "r.json", trials=2, shots=4, **options)
     saved = Report.load(tmp_path / "r.json")
 
@@ -198,7 +199,7 @@ def test_a_fused_report_comes_out_again_from_its_file(path: Path, tmp_path: Path
 def test_configurations_from_before_fusion_fuse_nothing() -> None:
     protocol = Fiser.from_config({"shots": [5], "backbone": ["npr"]})
 
-    assert (protocol.fuse, protocol.fuse_weights) == (None, "auroc")
+    assert (protocol.fuse, protocol.fuse_weights) == (None, "alignment")
 
 
 def test_one_store_supports_and_another_is_queried(path: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from fewshot.solvers.batched import logistic_scores, neighbour_scores, prototype
 from fewshot.solvers.dual import solve_svm
 from fewshot.solvers.not_solved import NotSolvedError
 from fewshot.solvers.prepared_pool import PreparedPool, Supports
+from fewshot.solvers.tiles import share_out, slices
 
 
 def _supports(*, shots: int, signal: float = 1.0, offset: float = 0.0, images: int = 300, trials: int = 25) -> Supports:
@@ -149,3 +150,42 @@ def test_several_pools_add_their_kernels_to_one_array_of_scores() -> None:
         for trial, rows in enumerate(supports.rows):
             expected[trial] += weights[trial].numpy() @ rbf_kernel(exact[rows], exact, gamma=gamma)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+
+
+def test_threads_share_every_block_once_and_leave_the_number_of_threads_as_it_was() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        seen = torch.zeros(1001, dtype=torch.int64)
+        inside: list[int] = []
+
+        def work(part: slice) -> None:
+            seen[part] += 1
+            inside.append(torch.get_num_threads())
+
+        share_out(slices(1001, 10), lambda: work, seen.device)
+        assert bool((seen == 1).all())
+        assert set(inside) == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_in_a_thread_reaches_the_caller_and_the_number_of_threads_is_put_back() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError):
+        share_out(slices(100, 10), lambda: lambda part: part.start // 0, torch.device("cpu"))
+    assert torch.get_num_threads() == before
+
+
+def test_one_thread_and_several_give_equal_scores() -> None:
+    supports, before = _supports(shots=5, images=700), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = [score(supports) for score in (svm_scores, logistic_scores, prototype_scores)]
+        torch.set_num_threads(3)
+        shared = [score(supports) for score in (svm_scores, logistic_scores, prototype_scores)]
+    finally:
+        torch.set_num_threads(before)
+    for one, several in zip(alone, shared, strict=True):
+        np.testing.assert_allclose(several, one, rtol=0, atol=1e-12)

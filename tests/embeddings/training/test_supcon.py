@@ -32,8 +32,7 @@ def test_similarities_beyond_the_range_of_exp_give_a_finite_loss_and_gradient() 
     features = torch.tensor([[1.0, 0.0], [1.0, 1e-3], [-1.0, 0.0]], requires_grad=True)
 
     loss = supcon_loss(features, torch.tensor([0, 0, 1]), temperature=1e-3)
-    loss.backward()
+    (gradient,) = torch.autograd.grad(loss, features)
 
     assert torch.isfinite(loss)
-    assert features.grad is not None
-    assert torch.isfinite(features.grad).all()
+    assert torch.isfinite(gradient).all()
