@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from fewshot.embeddings.backbones.fleet import FleetNetwork
 
 _LARGEST = 2.0  # ``pos_embed_rescale`` of the configuration: between its inverse and itself
-_FIRST, _THEN, _ROUNDS = 61, 21, 4  # factors tried over the whole range, and around the best so far
+_TRIED = 41  # factors over the whole range, before the search around the best of them
+_PRECISION = 1e-7  # of the factor
 
 Losses = Callable[[Tensor, Tensor], list[float]]
 
@@ -62,8 +64,7 @@ class RescaledPositions(nn.Module):
             with torch.no_grad():
                 return float(np.abs(self.losses(*self._behind(whole, signal)) - recorded).max())
 
-        tried = np.geomspace(1 / _LARGEST, _LARGEST, _FIRST)
-        for _ in range(_ROUNDS):
-            best = int(np.argmin([error(factor) for factor in tried]))
-            tried = np.linspace(tried[max(best - 1, 0)], tried[min(best + 1, len(tried) - 1)], _THEN)
-        return float(tried[int(np.argmin([error(factor) for factor in tried]))])
+        tried = np.geomspace(1 / _LARGEST, _LARGEST, _TRIED)
+        best = int(np.argmin([error(factor) for factor in tried]))
+        around = (tried[max(best - 1, 0)], tried[min(best + 1, len(tried) - 1)])
+        return float(minimize_scalar(error, bounds=around, method="bounded", options={"xatol": _PRECISION}).x)

@@ -16,6 +16,7 @@ from fewshot.solvers.fusion_weights import (
     alignment_evidence,
     auroc_evidence,
     block_weights,
+    kernel_coefficients,
     kernel_spread,
     require_weigh,
 )
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 
 
 class Fused(Head):
-    """A support vector machine on sum_b weight_b K_b, K_b the RBF kernel of one block of columns.
+    """A support vector machine on sum_b weight_b K_b / spread_b, K_b the RBF kernel of one block of columns.
 
-    Every block (a layer of a backbone) has its own width, scikit-learn's ``gamma="scale"`` of its own columns, and its
-    weight comes from the support alone: nothing of a query is looked at. A weighted sum of kernels is a kernel
+    Every block (a layer of a backbone) has its own width, scikit-learn's ``gamma="scale"`` of its own columns; its
+    kernel is brought to one spread, the standard deviation between different support images, so that the weights say
+    how much each block counts. They come from the support alone: nothing of a query is looked at. A weighted sum of kernels is a kernel
     (Goenen and Alpaydin, Multiple Kernel Learning Algorithms, JMLR 12, 2011).
 
     Args:
@@ -40,12 +42,15 @@ class Fused(Head):
         gamma: of every block; ``"scale"``, ``"auto"`` or a number.
 
     Attributes:
-        weights_: (B,) float64, 0 or more, adding up to 1. gammas_: (B,) float64.
+        weights_: (B,) float64, how much each block counts; 0 or more, adding up to 1.
+        coefficients_: (B,) float64, weights over spreads, adding up to 1: what kernels are multiplied with.
+        gammas_: (B,) float64.
         support_vectors_: (s, D) float64; dual_coef_: (s,) float64, label times dual variable; intercept_: the bias.
     """
 
     name: ClassVar[str] = "fused"
     weights_: Float64Array
+    coefficients_: Float64Array
     gammas_: Float64Array
     support_vectors_: Float64Array
     dual_coef_: Float64Array
@@ -68,12 +73,15 @@ class Fused(Head):
         blocks = [exact[:, columns] for columns in block_columns(self.widths, rows.shape[1])]
         gammas = [kernel_width(block, self.gamma) for block in blocks]
         kernels = np.stack([rbf(block, block, gamma) for block, gamma in zip(blocks, gammas, strict=True)])
-        weights = self._weights(kernels, positive)
-        total = np.tensordot(weights, kernels, axes=1)
+        spread = kernel_spread(kernels)
+        weights = block_weights(self._evidence(kernels, positive), spread)
+        coefficients = kernel_coefficients(weights, spread)
+        total = np.tensordot(coefficients, kernels, axes=1)
         machine = SVC(C=self.C, kernel="precomputed", tol=CONVERGED).fit(total, positive)
         self._learn(
             {
                 "weights_": weights,
+                "coefficients_": coefficients,
                 "gammas_": gammas,
                 "support_vectors_": exact[machine.support_],
                 "dual_coef_": machine.dual_coef_[0],
@@ -87,9 +95,9 @@ class Fused(Head):
         rows = self._check_query(features)
         scores = np.full(len(rows), self.intercept_)
         for number, columns in enumerate(block_columns(self.widths, rows.shape[1])):
-            weight, gamma = float(self.weights_[number]), float(self.gammas_[number])
-            if weight:
-                vectors, duals = self.support_vectors_[:, columns], weight * self.dual_coef_
+            coefficient, gamma = float(self.coefficients_[number]), float(self.gammas_[number])
+            if coefficient:
+                vectors, duals = self.support_vectors_[:, columns], coefficient * self.dual_coef_
                 add_scores(scores, rows[:, columns], vectors, gamma=gamma, weights=duals)
         return scores
 
@@ -103,7 +111,7 @@ class Fused(Head):
         for number, columns in enumerate(block_columns(self.widths, self.n_features_in_)):
             arrays = {
                 "support_vectors_": np.ascontiguousarray(self.support_vectors_[:, columns]),
-                "dual_coef_": self.weights_[number] * self.dual_coef_,
+                "dual_coef_": self.coefficients_[number] * self.dual_coef_,
                 "intercept_": np.asarray(self.intercept_ if number == 0 else 0.0),
                 "gamma_": np.asarray(self.gammas_[number]),
             }
@@ -145,16 +153,14 @@ class Fused(Head):
         require_gamma(self.gamma)
         return Fusion(self.widths, self.weigh, self.C, self.gamma)
 
-    def _weights(self, kernels: Float64Array, positive: BoolArray) -> Float64Array:
-        """Return (B,) the weights of kernels (B, n, n) on the support."""
+    def _evidence(self, kernels: Float64Array, positive: BoolArray) -> Float64Array:
+        """Return (B,) what kernels (B, n, n) show of the classes on the support."""
         require_weigh(self.weigh)
-        if self.weigh == "uniform" or len(kernels) == 1:
-            return np.full(len(kernels), 1.0 / len(kernels))
+        if self.weigh == "uniform":
+            return np.zeros(len(kernels))
         if self.weigh == "alignment":
-            evidence = alignment_evidence(kernels, np.where(positive, 1.0, -1.0))
-        else:
-            evidence = auroc_evidence(left_out_scores(list(kernels), positive, C=self.C), positive)
-        return block_weights(evidence, kernel_spread(kernels))
+            return alignment_evidence(kernels, np.where(positive, 1.0, -1.0))
+        return auroc_evidence(left_out_scores(list(kernels), positive, C=self.C), positive)
 
     def _declared(self) -> Mapping[str, Learned]:
         try:
@@ -162,8 +168,7 @@ class Fused(Head):
         except OptionError as error:
             raise WeightsError(f"the saved head 'fused' cannot be used: {error}; fit it and save it again") from error
         return {
-            "weights_": Learned(f"{blocks}"),
-            "gammas_": Learned(f"{blocks}"),
+            **dict.fromkeys(("weights_", "coefficients_", "gammas_"), Learned(f"{blocks}")),
             "support_vectors_": Learned("s D"),
             "dual_coef_": Learned("s"),
             "intercept_": Learned(""),

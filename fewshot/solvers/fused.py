@@ -20,6 +20,7 @@ from fewshot.solvers.fusion_weights import (
     alignment_evidence,
     auroc_evidence,
     block_weights,
+    kernel_coefficients,
     kernel_spread,
     require_weigh,
 )
@@ -39,36 +40,44 @@ class Fusion:
     def weights(self, supports: Supports) -> Float64Array:
         """Return (T, B) float64, the weight of every block in every trial; only the supports' rows are looked at."""
         support = SupportKernels.of(supports, self.widths)
-        gammas, weights = support.gammas(self.gamma), np.empty((len(supports.rows), len(support.columns)))
-        for part in support.parts():
-            weights[part] = self._weights(support.kernels(part, gammas), support.signs[part], support.positive(part))
-        return weights
+        gammas = support.gammas(self.gamma)
+        return np.concatenate([self._weighed(support, part, gammas).weights for part in support.parts()])
 
     def scores(self, supports: Supports) -> FloatArray:
         """Return (T, N) float32, or float64 where every block's pool is small; larger = more likely synthetic."""
         support = SupportKernels.of(supports, self.widths)
         gammas, duals, biases = support.gammas(self.gamma), [], []
         for part in support.parts():
-            kernels, signs = support.kernels(part, gammas), support.signs[part]
-            weights = torch.as_tensor(self._weights(kernels, signs, support.positive(part)), device=signs.device)
-            solution = solve_svm(torch.einsum("tb,btsr->tsr", weights, kernels), signs, C=self.C)
-            duals.append(weights.T[:, :, None] * solution.weights)
+            weighed, signs = self._weighed(support, part, gammas), support.signs[part]
+            coefficients = torch.as_tensor(weighed.coefficients, device=signs.device)
+            solution = solve_svm(torch.einsum("tb,btsr->tsr", coefficients, weighed.kernels), signs, C=self.C)
+            duals.append(coefficients.T[:, :, None] * solution.weights)
             biases.append(solution.bias)
         return support.pool_scores(gammas, torch.cat(duals, dim=1), torch.cat(biases))
 
-    def _weights(self, kernels: Tensor, signs: Tensor, positive: BoolArray) -> Float64Array:
-        """Return (t, B) from kernels (B, t, s, s)."""
+    def _weighed(self, support: SupportKernels, part: slice, gammas: Tensor) -> "_Weighed":
+        kernels, signs, positive = support.kernels(part, gammas), support.signs[part], support.positive(part)
         require_weigh(self.weigh)
-        blocks, trials = kernels.shape[:2]
-        if self.weigh == "uniform" or blocks == 1:
-            return np.full((trials, blocks), 1.0 / blocks)
         found: Float64Array = kernels.transpose(0, 1).cpu().numpy()
-        if self.weigh == "alignment":
+        spread = kernel_spread(found)
+        if self.weigh == "uniform":
+            evidence = np.zeros(spread.shape)
+        elif self.weigh == "alignment":
             evidence = alignment_evidence(found, signs.cpu().numpy())
         else:
             left_out = left_out_scores(kernels, signs, positive, C=self.C)
             evidence = auroc_evidence(left_out.transpose(0, 1).cpu().numpy(), positive)
-        return block_weights(evidence, kernel_spread(found))
+        weights = block_weights(evidence, spread)
+        return _Weighed(kernels, weights, kernel_coefficients(weights, spread))
+
+
+@dataclass(frozen=True)
+class _Weighed:
+    """Kernels (B, t, s, s) of some trials, the weights of their blocks (t, B), and what they are multiplied with."""
+
+    kernels: Tensor
+    weights: Float64Array
+    coefficients: Float64Array
 
 
 def left_out_scores(kernels: Tensor, signs: Tensor, positive: BoolArray, *, C: float) -> Tensor:

@@ -21,20 +21,31 @@ _TIED = 1e-9  # scores of equal images differ by rounding, and by what a solver 
 
 
 def block_weights(evidence: Float64Array, spread: Float64Array) -> Float64Array:
-    """Return the weights of blocks: shrunk evidence to the power of 1.5, over how much the block varies.
+    """Return the weights of blocks that were brought to one spread: shrunk evidence to the power of 1.5.
 
     Args:
         evidence: (..., B) float64, of standard deviation 1 under chance; 0 and less speaks for nothing.
         spread: (..., B) float64, standard deviation of the block's kernel or scores.
 
     Returns:
-        (..., B) float64, 0 or more, adding up to 1; all equal where no block shows anything.
+        (..., B) float64, 0 or more, adding up to 1: 0 for a block that does not vary, all others equal where none shows
+        anything.
     """
+    usable = (spread > FLAT).astype(np.float64)
+    strength = usable * np.maximum(_shrunk(evidence * usable), 0.0) ** POWER
+    even = np.where(usable.any(axis=-1, keepdims=True), usable, 1.0)
+    return _shares(np.where(strength.any(axis=-1, keepdims=True), strength, even))
+
+
+def kernel_coefficients(weights: Float64Array, spread: Float64Array) -> Float64Array:
+    """Return what kernels are multiplied with: weights over spreads, (..., B) float64, adding up to 1."""
     usable = spread > FLAT
-    strength = np.maximum(_shrunk(np.where(usable, evidence, 0.0)), 0.0) ** POWER
-    found = np.where(usable, strength / np.where(usable, spread, 1.0), 0.0)
-    total = found.sum(axis=-1, keepdims=True)
-    return np.where(total > 0, found / np.where(total > 0, total, 1.0), 1.0 / found.shape[-1])
+    found = np.where(usable, weights / np.where(usable, spread, 1.0), 0.0)
+    return _shares(np.where(found.any(axis=-1, keepdims=True), found, weights))
+
+
+def _shares(values: Float64Array) -> Float64Array:
+    return np.asarray(values / values.sum(axis=-1, keepdims=True))
 
 
 def _shrunk(evidence: Float64Array) -> Float64Array:

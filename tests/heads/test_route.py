@@ -42,6 +42,7 @@ def start_file(path: Path, **extra: torch.Tensor) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Estimator .* does not inherit from `sklearn.base.BaseEstimator`")  # decision 0008
 def test_head_passes_the_estimator_checks_of_scikit_learn() -> None:
     check_estimator(Route(**{**SMALL, "epochs": 1, "pretraining_steps": 12}), on_skip=None)
