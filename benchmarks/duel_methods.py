@@ -22,7 +22,12 @@ UNLABELLED = ("soft-k-means", "laplacian-shot")
 CLOSED, SOLVED = "closed form", "to the optimum"
 CLOSED_FORM = {"lda", "prototype", "euclid", "knn", "tip-adapter", *UNLABELLED}
 KEPT_IMAGES = {"support_vectors_", "support_", "positive_", "keys_", "values_", "unlabelled_", "counts_"}
-ROUTE_SIZES = (("width", 256), ("hidden", 256), ("embedding", 128))  # our two branches have 384 and 128 columns
+ROUTE_SIZES = (
+    ("width", 256),
+    ("hidden", 256),
+    ("embedding", 128),
+    ("replay_per_class", 200),
+)  # our two branches have 384 and 128 columns
 
 
 @dataclass(frozen=True)
