@@ -8,7 +8,6 @@ import click
 from fewshot.cli import completers
 from fewshot.cli.grouped_help import Command
 from fewshot.cli.options import (
-    backbones_option,
     device_options,
     given_of,
     heads_option,
@@ -48,11 +47,20 @@ _OF_BOTH = (
     short_help="A detector with a certified false-alarm rate, as one file.",
     examples=(
         "fewshot fit images.h5 -b spectrum --naturals my-photos/ -o mine.detector",
+        "fewshot fit images.h5 -b npr+ferretnet --naturals my-photos/ -o mine.detector",
         "fewshot fit --from mine.detector --add label-me.csv -o better.detector",
     ),
 )
 @click.argument("support", type=_PATH, required=False, metavar="[SUPPORT]")
-@backbones_option
+@click.option(
+    "--backbone",
+    "-b",
+    multiple=True,
+    callback=split_commas,
+    metavar="NAME[,NAME...]|NAME+NAME...",
+    shell_complete=completers.backbones,
+    help="Backbones; those joined by + are fused in one head, weighed inside the support.  [default: all of a store]",
+)
 @click.option(
     "--naturals", type=_PATH, metavar="FOLDER|STORE", help="Natural images of your own traffic, for the certificate."
 )
@@ -105,14 +113,14 @@ _OF_BOTH = (
     callback=split_commas,
     metavar="NAME[,NAME...]|fixed|all",
     shell_complete=completers.layers,
-    help="fixed: each backbone's default; of several, one is chosen inside the support.",
+    help="fixed: each backbone's default; of several, one is chosen inside the support, or all are fused.",
 )
 @click.option(
     "--combine",
-    type=click.Choice(["choose", "mean"]),
+    type=click.Choice(["choose", "mean", "fuse"]),
     default="choose",
     show_default=True,
-    help="Of several backbones, choose one inside the support, or take the mean of their scores.",
+    help="Of several backbones, choose one inside the support, take the mean of their scores, or fuse all in one head.",
 )
 @click.option(
     "--shots",
@@ -145,6 +153,9 @@ def command(support: Path | None, parent: Path | None, as_json: bool, **options:
     SUPPORT, --naturals, --synthetics and --sources are folders or tables of images, or stores. The threshold comes from
     --naturals, which took no part in fitting; the promise is for traffic that resembles them. Without them it is an
     estimate, and nothing is guaranteed.
+
+    Backbones that + joins, and all with --combine fuse, are fused: one support vector machine on the sum of their
+    kernels, each weighed by what it shows inside the support. One that shows nothing there is left out.
 
     --from OLD.detector --add LABELLED writes a successor instead: the old support with the added images, the old
     backbone, layer and head, thresholds set anew. The old file stays as it is, so that rolling back is using it.

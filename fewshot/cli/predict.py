@@ -102,7 +102,7 @@ class _Text(_Shown):
 
     def end(self, tally: "Tally") -> None:
         """Print what failed and was left out, the counts and the promise."""
-        from fewshot.detector.summary import promises
+        from fewshot.detector.summary import promises, weighed
 
         for what, count in tally.left_out.items():
             print_note(f"left out: {count} x {what}")
@@ -110,6 +110,8 @@ class _Text(_Shown):
             for line in tally.failure_lines():
                 print_line(line)
         print_line(tally.line())
+        if how := weighed(self.detector.description):
+            print_line(f"scores: {how}")
         print_line(promises(self.detector)[0])
 
     def _evidence(self, judged: "Judged") -> None:
@@ -142,10 +144,12 @@ class _Json(_Shown):
         from fewshot.detector.summary import promises
 
         described = self.detector.description
+        weights = {"weights": described.weights} if described.weights else {}
         return {
             "name": self.detector.name,
             "digest": self.detector.digest,
             "alarm": described.alarm.value,
             "clear": described.clear.value,
             "promises": promises(self.detector),
+            **weights,
         }

@@ -33,17 +33,17 @@ def is_detector(path: Path) -> bool:
         return False
 
 
-def pack(members: Mapping[str, bytes]) -> bytes:
+def pack(members: Mapping[str, bytes], *, version: int = 1) -> bytes:
     """Return the bytes of a detector file.
 
     Args:
-        members: name -> content.
+        members: name -> content; version: the first that can hold them.
     """
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(members):
             archive.writestr(zipfile.ZipInfo(name, _START), members[name])
-        archive.comment = f"{FORMAT} {VERSION} {'0' * _HEX}".encode()
+        archive.comment = f"{FORMAT} {version} {'0' * _HEX}".encode()
     sealed = stream.getvalue()[:-_HEX]
     return sealed + hashlib.sha256(sealed).hexdigest().encode()
 

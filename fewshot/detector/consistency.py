@@ -31,6 +31,7 @@ def require_consistent(
         ValueError: names, counts, thresholds, what they promise, or the AUROC do not follow.
     """
     _require_names(description)
+    _require_fusion(description)
     _require_counts(description, images)
     _require_apart(images)
     synthetic = images.synthetic[images.rows("support")]
@@ -47,16 +48,37 @@ def require_consistent(
 
 
 def _require_names(description: Description) -> None:
-    names = [member.name for member in description.members]
+    dropped = () if description.fusion is None else description.fusion.dropped
+    names = [*(each.name for each in description.members), *(each.name for each in dropped)]
     if len(set(names)) < len(names):
         raise ValueError("two of its members have one name")
-    named = chain.from_iterable((each.backbone, each.layer, *each.views, each.head) for each in description.members)
+    named = chain(
+        *((each.backbone, each.layer, *each.views, each.head) for each in description.members),
+        *((each.backbone, each.layer, each.view) for each in dropped),
+    )
     among = chain.from_iterable((each.backbone, each.layer, each.head) for each in description.candidates)
     if any(map(line_fault, (*named, *among))):
         raise ValueError("a backbone, layer, view or head has no name that fits a line")
     texts = (*(member.licence for member in description.members), *chain(*description.versions.items()))
     if not all(map(is_one_line, texts)):
         raise ValueError("a text has control characters")
+
+
+def _require_fusion(description: Description) -> None:
+    """Refuse members that are not the parts of one machine, and a version that is not the first that can hold them."""
+    fusion, members = description.fusion, description.members
+    if description.version != (2 if fusion is not None and fusion.dropped else 1):
+        raise ValueError(f"it describes itself as of version {description.version}")
+    if fusion is None:
+        if any(member.weight is not None for member in members):
+            raise ValueError("its members have weights, and none is fused")
+        return
+    weights = [member.weight or 0.0 for member in members]
+    if min(weights) <= 0 or abs(sum(weights) - 1) > _ROUNDING:
+        raise ValueError("the weights of its fused members do not add up to 1")
+    counted = {(member.head, member.centre, member.scale) for member in members}
+    if counted != {("svm", 0.0, 1 / len(members))}:
+        raise ValueError("its fused members are not parts of one score")
 
 
 def counts_of(images: KnownImages, role: Role) -> Counts:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot.core.arrays import Float64Array
+from fewshot.core.arrays import Float64Array, FloatArray
 from fewshot.core.errors import FewshotError, WeightsError
 from fewshot.core.names import is_one_line
 from fewshot.detector.consistency import require_consistent
@@ -42,6 +42,7 @@ class Content:
         probability: from a score to an interval.
         known: how near the images lie to each other.
         thumbnails: image number -> JPEG, of some images.
+        dropped: backbone, layer, view -> (n, D) features of the support, of layers that got no weight in a fusion.
     """
 
     description: Description
@@ -53,6 +54,7 @@ class Content:
     probability: VennAbers
     known: KnownScores
     thumbnails: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    dropped: Mapping[FeatureKey, FloatArray] = field(default_factory=dict, repr=False)
 
 
 class _Images(msgspec.Struct):
@@ -81,6 +83,8 @@ def encode(content: Content) -> dict[str, bytes]:
     }
     for number, key in enumerate(_feature_keys(content.description)):
         arrays[f"features_{number}"] = columns.features[key]
+    for number, key in enumerate(_dropped_keys(content.description)):
+        arrays[f"dropped_{number}"] = content.dropped[key]
     listed = _Images(
         key=[str(key) for key in columns.keys],
         id=[str(image) for image in columns.ids],
@@ -128,8 +132,8 @@ def _decoded(members: Mapping[str, bytes], where: str) -> Content:
     wanted = {_DESCRIPTION, _IMAGES, _ARRAYS, *map(_head_name, range(len(description.members)))}
     if set(members) - set(pictures) != wanted:
         raise ValueError(f"it holds {sorted(set(members) ^ wanted)[:3]} beside or instead of what a detector is")
-    arrays = _arrays(members[_ARRAYS], description, len(images.key))
     roles = np.array(images.role, dtype=object)
+    arrays = _arrays(members[_ARRAYS], description, images=len(roles), support=int((roles == "support").sum()))
     synthetic = np.array(images.synthetic, dtype=bool)
     for name, count in (
         ("support_scores", (roles == "support").sum()),
@@ -161,6 +165,7 @@ def _decoded(members: Mapping[str, bytes], where: str) -> Content:
         probability=_probability(*(arrays[name] for name in _PROBABILITY)),
         known=KnownScores(arrays["known_scores"]),
         thumbnails=_pictures(pictures, len(images.key)),
+        dropped={key: arrays[f"dropped_{number}"] for number, key in enumerate(_dropped_keys(description))},
     )
 
 
@@ -183,7 +188,12 @@ def _feature_keys(description: Description) -> list[FeatureKey]:
     return [(member.backbone, member.layer, view) for member in description.members for view in member.views]
 
 
-def _arrays(encoded: bytes, description: Description, images: int) -> dict[str, NDArray[Any]]:
+def _dropped_keys(description: Description) -> list[FeatureKey]:
+    fusion = description.fusion
+    return [] if fusion is None else [(each.backbone, each.layer, each.view) for each in fusion.dropped]
+
+
+def _arrays(encoded: bytes, description: Description, *, images: int, support: int) -> dict[str, NDArray[Any]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -191,15 +201,12 @@ def _arrays(encoded: bytes, description: Description, images: int) -> dict[str, 
         found = load(encoded)
     except SafetensorError as error:
         raise ValueError(str(error)) from error
-    widths = [(member.dimension, member.dtype) for member in description.members for _ in member.views]
-    features = {f"features_{number}": wanted for number, wanted in enumerate(widths)}
+    features = _feature_shapes(description, images=images, support=support)
     if set(found) != {*_SCORES, *_PROBABILITY, *features}:
         raise ValueError("its arrays are not those of a detector")
-    for name, (width, dtype) in features.items():
-        if found[name].shape != (images, width) or found[name].dtype.name != dtype:
-            raise ValueError(
-                f"{name} is {found[name].dtype} of shape {found[name].shape}, not {dtype} of {(images, width)}"
-            )
+    for name, (shape, dtype) in features.items():
+        if found[name].shape != shape or found[name].dtype.name != dtype:
+            raise ValueError(f"{name} is {found[name].dtype} of shape {found[name].shape}, not {dtype} of {shape}")
     for name in (*_SCORES, *_PROBABILITY):
         if found[name].ndim != 1 or found[name].dtype != np.float64:
             raise ValueError(f"{name} is not a list of float64")
@@ -208,6 +215,18 @@ def _arrays(encoded: bytes, description: Description, images: int) -> dict[str, 
     if not len(found["known_scores"]) or (np.diff(found["known_scores"]) < 0).any():
         raise ValueError("known_scores is empty or not ascending")
     return found
+
+
+def _feature_shapes(
+    description: Description, *, images: int, support: int
+) -> dict[str, tuple[tuple[int, int], Literal["float32", "float16"]]]:
+    """Return shape and type of every array of features: of all images, and of the support for what was dropped."""
+    members = [member for member in description.members for _ in member.views]
+    dropped = () if description.fusion is None else description.fusion.dropped
+    return {
+        **{f"features_{at}": ((images, each.dimension), each.dtype) for at, each in enumerate(members)},
+        **{f"dropped_{at}": ((support, each.dimension), each.dtype) for at, each in enumerate(dropped)},
+    }
 
 
 def _probability(scores: Float64Array, low: Float64Array, high: Float64Array) -> VennAbers:

@@ -1,5 +1,7 @@
 """Scores of support images by heads that did not see them, and what is chosen by them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
@@ -36,6 +38,41 @@ def choice_auroc(head: Head, features: FloatArray, synthetic: BoolArray) -> floa
     folds = _folds(synthetic, CHOICE_FOLDS)
     scores = _scores_by_folds(head, features, synthetic, folds)
     return float(np.mean([Ranked.of(scores[fold], synthetic[fold]).auroc() for fold in folds]))
+
+
+def support_cv_auroc(heads: Sequence[Head], features: Sequence[FloatArray], synthetic: BoolArray) -> float:
+    """Return the mean AUROC of choosing one of several heads, anew in each fold by ``choice_auroc`` inside the others.
+
+    The highest of their own AUROCs would flatter the choice, for it was taken on the very images that measure it. The
+    first of equals is taken, and where too few images are left to choose by.
+
+    Args:
+        heads: not fitted here; features: (n, D) of each, prepared; synthetic: (n,) bool.
+
+    Raises:
+        EpisodeError: a class has one image only.
+    """
+    found = []
+    for fold in _folds(synthetic, CHOICE_FOLDS):
+        rest = np.setdiff1d(np.arange(len(synthetic)), fold)
+        best = _best(heads, features, synthetic, rest)
+        scores = heads[best].converged().score_draws(features[best], synthetic, rest[None])[0]
+        found.append(Ranked.of(scores[fold], synthetic[fold]).auroc())
+    return float(np.mean(found))
+
+
+def class_spread(scores: Float64Array, synthetic: BoolArray) -> float:
+    """Return the spread of scores (n,) within a class, the mean over both; 1 where there is none."""
+    spread = float(np.sqrt(np.mean([np.var(scores[synthetic == label]) for label in (False, True)])))
+    return spread if spread > 0 else 1.0
+
+
+def _best(heads: Sequence[Head], features: Sequence[FloatArray], synthetic: BoolArray, rows: IntArray) -> int:
+    """Return which head has the highest cross-validated AUROC on some rows."""
+    labels = synthetic[rows]
+    if min(labels.sum(), (~labels).sum()) < 2:
+        return 0
+    return int(np.argmax([choice_auroc(head, own[rows], labels) for head, own in zip(heads, features, strict=True)]))
 
 
 def _scores_by_folds(head: Head, features: FloatArray, synthetic: BoolArray, folds: list[IntArray]) -> Float64Array:

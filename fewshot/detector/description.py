@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 FORMAT: Literal["fewshot-detector"] = "fewshot-detector"
-VERSION = 1
+VERSION = 2  # the latest that is read; files are written in the first version that can hold them
 
 Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
@@ -24,8 +24,10 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         dimension: of the layer; dtype: in which its features are computed and stored; normalised: of unit length.
         provenance: how the layer's features were produced, as a store records it; the path of further images.
         head: the head's name; centre, scale: of its cross-validated support scores, by which it counts among others.
-        auroc: cross-validated inside the support.
+        auroc: of it alone, cross-validated inside the support.
         licence: of the weights.
+        weight: of its kernel where members are fused, else None. Their scores add up to the detector's: ``centre`` is
+            0 and ``scale`` one over their number, so that readers that know of no fusion, and take the mean, agree.
     """
 
     backbone: str
@@ -40,11 +42,52 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     scale: Annotated[float, msgspec.Meta(gt=0.0, le=1e300)]
     auroc: Share
     licence: str = ""
+    weight: Share | None = None
 
     @property
     def name(self) -> str:
         """Backbone and layer, as messages call the member."""
         return f"{self.backbone}/{self.layer}"
+
+
+class Dropped(msgspec.Struct, frozen=True, kw_only=True):
+    """A layer that got no weight in a fusion: no network of it runs.
+
+    Args:
+        backbone, layer, view, dimension, dtype, normalised, auroc: as in ``Member``.
+    """
+
+    backbone: str
+    layer: str
+    view: str
+    dimension: Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
+    dtype: Literal["float32", "float16"]
+    normalised: bool
+    auroc: Share
+
+    @property
+    def name(self) -> str:
+        """Backbone and layer, as messages call it."""
+        return f"{self.backbone}/{self.layer}"
+
+
+class Fusion(msgspec.Struct, frozen=True, kw_only=True):
+    """One support vector machine over all members, of which each holds its part (the head ``fused``).
+
+    Args:
+        weigh: by what the kernels are weighed inside the support.
+        scale: spread of the support's scores, each image left out in turn with everything that is fitted.
+        auroc: cross-validated inside the support, the weights found anew in each fold.
+        choice_auroc: of one member alone, chosen anew in each fold by cross-validation inside it.
+        dropped: layers without weight; their features of the support are kept, for they count where images are left
+            out.
+    """
+
+    weigh: Literal["auroc", "alignment", "uniform"]
+    scale: Annotated[float, msgspec.Meta(gt=0.0, le=1e300)]
+    auroc: Share
+    choice_auroc: Share
+    dropped: Annotated[tuple[Dropped, ...], msgspec.Meta(max_length=100)] = ()
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -109,6 +152,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         created: when, UTC; parent: SHA-256 of the file it was refitted from, empty without one.
         members: at least one; with several the score is the mean of theirs, each centred and scaled.
+        fusion: how members were fitted together, None where each was fitted alone.
         candidates: what was chosen among inside the support; empty where nothing was.
         support, calibration, held_out_synthetic: how many images of which sources.
         alarm: above it ``synthetic`` is said; clear: below it ``natural``.
@@ -135,6 +179,19 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     versions: dict[str, str]
     seed: Annotated[int, msgspec.Meta(ge=0)]
+    fusion: Fusion | None = None
+
+    @property
+    def spread(self) -> float:
+        """How far the support's scores spread within a class, each image left out in turn; near 1 of a mean."""
+        if self.fusion is not None:
+            return self.fusion.scale
+        return self.members[0].scale if len(self.members) == 1 else 1.0
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each member of a fusion by its name; empty where none is."""
+        return {each.name: each.weight for each in self.members if each.weight is not None}
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -53,7 +53,7 @@ class Detector(Content):
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the detector's file."""
-        return archive.pack(content.encode(self))
+        return archive.pack(content.encode(self), version=self.description.version)
 
     def save(self, path: Path | str) -> Self:
         """Write the file, whole or not at all; return the detector that now has a digest and a path.
@@ -113,6 +113,7 @@ class Detector(Content):
                 unknown=found.unknown,
                 p_value=float(found.p_value),  # type: ignore[arg-type]  # there is one, for the known ones are at hand
                 reason=BETWEEN if said[number] == UNSURE else "",
+                weights=self.description.weights,
             )
             for number, found in enumerate(near)
         ]
@@ -123,8 +124,7 @@ class Detector(Content):
         A score counts as beyond a threshold only when it differs by more than an image's score does from one batch to
         another: the image that the threshold was taken from, and every copy of it, is not beyond.
         """
-        members = self.description.members
-        rounding = _ROUNDING * (members[0].scale if len(members) == 1 else 1.0)
+        rounding = _ROUNDING * self.description.spread
         found: list[Any] = verdicts(
             scores, alarm=self.description.alarm.value + rounding, clear=self.description.clear.value - rounding
         ).tolist()

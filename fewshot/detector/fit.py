@@ -15,7 +15,7 @@ from fewshot.core.errors import InputError, OptionError
 from fewshot.core.marked_folders import MARK, claim_folder
 from fewshot.core.outputs import DETECTOR, Output, require_outputs
 from fewshot.core.progress import Progress
-from fewshot.detector.choice import Choosable
+from fewshot.detector.choosable import Choosable
 from fewshot.detector.detector import Detector
 from fewshot.detector.fitting import FitSettings, fit_detector
 from fewshot.detector.fitting_inputs import (
@@ -26,23 +26,21 @@ from fewshot.detector.fitting_inputs import (
     chosen_rows,
     class_wanted,
     is_store,
-    known_as,
     listed,
     opened,
-    require_comparable,
 )
+from fewshot.detector.fused_names import fused_names
 from fewshot.detector.known_images import KnownImages, Role
+from fewshot.detector.layers_to_fit import FIXED, layers_to_fit, require_combinable
 from fewshot.detector.thresholds import require_enough
 from fewshot.detector.thumbnails import thumbnails_of
 from fewshot.embeddings.layouts.collection import Collection
 from fewshot.embeddings.search.query import image_files
-from fewshot.embeddings.store.layer_info import LayerInfo
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import Head
 from fewshot.heads.transductive import inductive_head
 
 PURPOSE = "a fit of a detector that is under way"
-FIXED, ALL = "fixed", "all"
 Where = Mapping[str, str | Sequence[str]]
 
 
@@ -112,7 +110,8 @@ def fit(  # noqa: PLR0913  # every option of the command, each with its default
 
     Args:
         support: labelled images of both classes: a folder, a table, or a store.
-        backbones: names or weight files; may be left out where something is given as a store: all of its own.
+        backbones: names or weight files, those joined by ``+`` fused in one head; may be left out where something is
+            given as a store: all of its own.
         naturals: natural images of the traffic that the detector will see; without them nothing is guaranteed.
         synthetics: synthetic images that took no part in fitting, which bound the rate of misses.
         sources: further known images.
@@ -136,18 +135,20 @@ def fit(  # noqa: PLR0913  # every option of the command, each with its default
     target = None if out is None else Path(out).expanduser()
     files = [Path(str(each)) for each in images.given.values() if not isinstance(each, FeatureStore)]
     require_outputs([Output(target, DETECTOR)], inputs=files)
+    groups = fused_names((backbones,) if isinstance(backbones, str) else backbones)
     loaded = _loaded(heads)
+    require_combinable(groups, loaded, combine=wanted.combine)
     _require_enough(images, _listed(images), wanted)
     with working_folder(target, quiet=quiet) as folder:
         embedding = Embedding(
             folder,
-            backbones=(backbones,) if isinstance(backbones, str) else tuple(backbones),
+            backbones=tuple(dict.fromkeys(name for group in groups for name in group)),
             weights=tuple(weights),
             options=dict(embed_options or {}),
             quiet=quiet,
         )
         stores = _stores(images, embedding, loaded)
-        choosable = _choosable(stores, embedding.backbones, layers, loaded)
+        choosable = layers_to_fit(stores, groups, layers, loaded, combine=wanted.combine)
         parts = _parts(images, stores, choosable, seed=wanted.seed)
         detector = fit_detector(
             KnownImages.joined([part.images(_keys(choosable), role=role) for role, part in parts.items()]),
@@ -217,48 +218,6 @@ def _stores(images: FitImages, embedding: Embedding, heads: Sequence[Head]) -> d
         if not embedding.like:
             embedding = embedding.beside(found[role])
     return {role: found[role] for role in images.given}
-
-
-def _choosable(
-    stores: Mapping[Role, FeatureStore], backbones: Sequence[str], layers: str | Sequence[str], heads: Sequence[Head]
-) -> list[Choosable]:
-    """Return the layers and heads among which is chosen, all of which every store has, produced alike."""
-    support = stores["support"]
-    names = list(dict.fromkeys(known_as(support, backbones))) if backbones else list(support.backbones)
-    if missing := [name for name in names if name not in support.backbones]:
-        raise OptionError(
-            f"{support.path} has the backbones {', '.join(support.backbones)} and not {', '.join(missing)}; name one "
-            f"that it has with --backbone, or embed with yours first"
-        )
-    found = []
-    for name in names:
-        for layer in _layers(support, name, (layers,) if isinstance(layers, str) else layers):
-            for head in heads:
-                info = support.info(name, layer, view=head.views[0])
-                found.append(Choosable(info, head, licence=_licence(info)))
-    needed = [
-        support.info(each.info.backbone, each.info.layer, view=view) for each in found for view in each.head.views
-    ]
-    for store in stores.values():
-        require_comparable(store, needed)
-    return found
-
-
-def _layers(store: FeatureStore, backbone: str, wanted: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    for layer in wanted:
-        if layer == FIXED:
-            found.append(store.default_layer(backbone))
-        elif layer == ALL:
-            found += store.layer_names(backbone)
-        else:
-            found.append(layer)
-    return list(dict.fromkeys(found))
-
-
-def _licence(info: LayerInfo) -> str:
-    card = info.provenance.get("card")
-    return str(card.get("licence") or "") if isinstance(card, Mapping) else ""
 
 
 def _keys(choosable: Sequence[Choosable]) -> list[tuple[str, str, str]]:

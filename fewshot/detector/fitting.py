@@ -11,10 +11,12 @@ from fewshot.core.arrays import Float64Array, IntArray
 from fewshot.core.control_characters import escape_control
 from fewshot.core.errors import InputError, OptionError, unknown_name
 from fewshot.core.provenance import stack_versions
-from fewshot.detector.choice import Choosable, Combine, FittedMember, choose
+from fewshot.detector.choice import Combine, choose
+from fewshot.detector.choosable import Choosable
 from fewshot.detector.consistency import counts_of
-from fewshot.detector.description import FORMAT, VERSION, Description, HeldOut
+from fewshot.detector.description import FORMAT, Description, HeldOut
 from fewshot.detector.detector import Detector
+from fewshot.detector.fitted_member import FittedMember
 from fewshot.detector.known_images import KnownImages, known_scores
 from fewshot.detector.scores import combined, member_scores
 from fewshot.detector.thresholds import alarm_threshold, clear_threshold
@@ -28,7 +30,8 @@ class FitSettings:
     """What is wanted of a fit, beside images and networks.
 
     Args:
-        combine: of several backbones, ``choose`` the best inside the support, or take the ``mean`` of their scores.
+        combine: of several backbones, ``choose`` the best inside the support, take the ``mean`` of their scores, or
+            ``fuse`` all in one machine, weighed inside the support.
         max_false_alarms: share of natural traffic that may be flagged; max_misses: of synthetic traffic like the
             held-out one that may be cleared.
         accept_weaker: the best share of false alarms that can be certified does.
@@ -82,7 +85,7 @@ def fit_detector(
         InputError: a class is missing in the support, an image is given as natural and as synthetic, or one of the
             support is among those that certify.
         EpisodeError: a class has one image only.
-        OptionError: too few naturals for the share of false alarms.
+        OptionError: too few naturals for the share of false alarms, or a head that cannot be fused.
     """
     _require_one_class_each(images)
     kept = _once(images)
@@ -93,20 +96,19 @@ def fit_detector(
     _require_apart(images)
     support = images.take(images.rows("support"))
     _require_classes(support)
-    found, candidates = choose(support, choosable, combine=settings.combine)
-    members = [each.member for each in found]
-    left_out = combined(members, {each.member.name: each.left_out for each in found})
+    chosen = choose(support, choosable, combine=settings.combine)
+    found, left_out = chosen.members, chosen.left_out
     calibration = _scores(found, images, images.rows("calibration", synthetic=False))
     held_out = _scores(found, images, images.rows("held-out", synthetic=True))
     return Detector(
         description=Description(
             format=FORMAT,
-            version=VERSION,
+            version=2 if chosen.dropped else 1,
             name=escape_control(name),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             parent=parent,
-            members=tuple(members),
-            candidates=candidates,
+            members=tuple(each.member for each in found),
+            candidates=chosen.candidates,
             support=counts_of(images, "support"),
             calibration=counts_of(images, "calibration"),
             held_out_synthetic=counts_of(images, "held-out"),
@@ -119,9 +121,10 @@ def fit_detector(
             clear=clear_threshold(held_out, left_out[support.synthetic], share=settings.max_misses),
             held_out=_told_apart(calibration, held_out, left_out, support),
             unknown_rate=settings.unknown_rate,
-            notes=(*notes, *_doubted_labels(calibration, left_out, support)),
+            notes=(*notes, *chosen.notes, *_doubted_labels(calibration, left_out, support)),
             versions=stack_versions(),
             seed=settings.seed,
+            fusion=chosen.fusion,
         ),
         heads=tuple(each.head for each in found),
         images=images,
@@ -131,6 +134,7 @@ def fit_detector(
         probability=VennAbers.fit(left_out, support.synthetic),
         known=known_scores(images, found[0].key, seed=settings.seed),
         thumbnails=pictures,
+        dropped=chosen.dropped,
     )
 
 

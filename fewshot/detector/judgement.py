@@ -16,11 +16,13 @@ class Judgement:
         verdict: ``synthetic``, ``natural`` or ``unsure``.
         score: larger = more likely synthetic.
         probability: (low, high) of being synthetic, among images of which as many are synthetic as in the support.
-        members: backbone/layer -> its own score, where several are combined each centred and scaled.
+        members: backbone/layer -> its own score; of several each centred and scaled, and the score is their mean, or
+            of fused ones its part of the score, and the score is their sum.
         sources: nearest known sources, best first; neighbours: the nearest known images.
         unknown: whether the image is unlike all known ones, at the detector's rate; p_value: of "it is like them".
         reason: why the verdict is ``unsure``, empty otherwise.
         under: view -> (verdict, score) of re-encodings of the same image, where they were asked for.
+        weights: backbone/layer -> weight of its kernel, of fused members; empty where none are.
     """
 
     verdict: Verdict
@@ -33,6 +35,7 @@ class Judgement:
     p_value: float
     reason: str = ""
     under: Mapping[str, tuple[Verdict, float]] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the judgement as JSON values."""
@@ -42,6 +45,7 @@ class Judgement:
             "score": self.score,
             "probability": list(self.probability),
             "members": dict(self.members),
+            **({"weights": dict(self.weights)} if self.weights else {}),
             "unknown": self.unknown,
             "p_value": self.p_value,
             "sources": [vars(source) for source in self.sources],

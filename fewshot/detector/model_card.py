@@ -12,6 +12,7 @@ from fewshot.core.control_characters import escape_control
 from fewshot.core.outputs import FileKind
 from fewshot.detector.description import Description, Member, Threshold
 from fewshot.detector.detector import Detector
+from fewshot.detector.summary import compared, weighed
 from fewshot.detector.thresholds import promise
 
 CARD = FileKind("a model card", b"# Model card: ")
@@ -91,6 +92,8 @@ def _identity(detector: Detector) -> Iterator[tuple[str, str]]:
     yield "successor of (SHA-256)", _text(described.parent) if described.parent else "none; it is the first"
     yield "fitted", _text(described.created)
     yield "looks at", ", ".join(f"{_text(each.name)} with the head {_text(each.head)}" for each in described.members)
+    if described.fusion is not None:
+        yield "fused", _text(weighed(described))
     natural_below, synthetic_above = described.bounds
     yield "`synthetic`", f"score above {synthetic_above:.6g}"
     yield "`natural`", f"score below {natural_below:.6g}"
@@ -114,7 +117,19 @@ def _fitted_on(detector: Detector) -> str:
         lines.append(
             f"| further known images, shown as evidence | {len(known) - synthetic} | {synthetic} | {sources} |"
         )
-    return "\n".join(lines) + f"\n\n{_chosen(described)}"
+    return "\n\n".join(["\n".join(lines), _chosen(described), *_fused(described)])
+
+
+def _fused(described: Description) -> Iterator[str]:
+    """Yield how a fusion came about, and whether it paid."""
+    if described.fusion is None:
+        return
+    yield (
+        "The layers are fused: one support vector machine on the weighted sum of their kernels. The weights come from "
+        "the support alone, by what each layer shows there."
+    )
+    lines = ["| inside the support | AUROC, mean over folds |", "|---|---:|"]
+    yield "\n".join([*lines, *(f"| {_text(name)} | {auroc:.3f} |" for name, auroc in compared(described))])
 
 
 def _chosen(described: Description) -> str:
@@ -124,7 +139,8 @@ def _chosen(described: Description) -> str:
             f"certifies took no part."
         )
     if described.parent:
-        return "Backbone and layer are those of the detector that it succeeds; nothing was chosen anew."
+        anew = "" if described.fusion is None else ", but for the weights, which were found again"
+        return f"Backbone and layer are those of the detector that it succeeds; nothing was chosen anew{anew}."
     return "Backbone, layer and head were given, and nothing was chosen on images."
 
 
@@ -175,6 +191,7 @@ def _member(member: Member) -> str:
         ("input rule", _text(recorded.get("input") or "not recorded")),
         ("decoder, precision", _text(f"{recorded.get('decoder', '')}, {recorded.get('precision', '')}")),
         ("AUROC inside the support, mean over folds", f"{member.auroc:.3f}"),
+        *([] if member.weight is None else [("weight of its kernel", f"{member.weight:.2g}")]),
     ]
     return f"### {_text(member.backbone)}\n\n{_table(rows)}"
 

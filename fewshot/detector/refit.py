@@ -9,13 +9,14 @@ from fewshot.core.errors import OptionError
 from fewshot.core.outputs import DETECTOR, Output, require_outputs
 from fewshot.detector import summary
 from fewshot.detector.additions import Added, Opened, joined, open_labelled, require_unseen
-from fewshot.detector.choice import Choosable
+from fewshot.detector.choosable import Choosable
 from fewshot.detector.comparison import Comparison, compare
 from fewshot.detector.description import Description
 from fewshot.detector.detector import Detector
 from fewshot.detector.fit import working_folder
 from fewshot.detector.fitting import FitSettings, fit_detector
 from fewshot.detector.fitting_inputs import Given, embedding_like
+from fewshot.detector.fusing import require_fusible
 from fewshot.detector.known_images import KnownImages, Role
 from fewshot.detector.thumbnails import thumbnails_of
 from fewshot.heads.base import Head
@@ -126,7 +127,7 @@ def _settings(described: Description, given: Mapping[str, Any]) -> FitSettings:
     """Return the settings of the parent, as far as others are not given."""
     alarm, clear, usual = described.alarm, described.clear, FitSettings()
     before = FitSettings(
-        combine="mean" if len(described.members) > 1 else "choose",
+        combine="fuse" if described.fusion is not None else "mean" if len(described.members) > 1 else "choose",
         max_false_alarms=alarm.wanted or alarm.share or usual.max_false_alarms,
         max_misses=clear.wanted or clear.share or usual.max_misses,
         accept_weaker=alarm.wanted is not None,
@@ -142,6 +143,8 @@ def _choosable(old: Detector, names: Sequence[str]) -> list[Choosable]:
     found = []
     for member, own in zip(old.description.members, old.heads, strict=True):
         heads: list[Head] = [inductive_head(name) for name in names] or [own.unfitted()]
+        if old.description.fusion is not None:
+            require_fusible(heads)
         for head in heads:
             if lacking := set(head.views) - set(member.views):
                 raise OptionError(

@@ -34,12 +34,17 @@ def member_scores(member: Member, head: Head, features: Mapping[FeatureKey, Floa
 
 
 def combined(members: Sequence[Member], own: Mapping[str, Float64Array]) -> Float64Array:
-    """Return the detector's scores: those of its only member, else the mean of centred and scaled ones."""
-    return np.asarray(np.mean(list(counted(members, own).values()), axis=0))
+    """Return the detector's scores: the sum of fused members' ones, else the mean as they count."""
+    scores = list(counted(members, own).values())
+    return np.asarray(np.sum(scores, axis=0) if _fused(members) else np.mean(scores, axis=0))
 
 
 def counted(members: Sequence[Member], own: Mapping[str, Float64Array]) -> dict[str, Float64Array]:
-    """Return members' scores as they count: that of an only member as it is, else each centred and scaled."""
-    if len(members) == 1:
+    """Return members' scores as they count: as they are of an only member or of fused ones, else centred and scaled."""
+    if len(members) == 1 or _fused(members):
         return dict(own)
     return {member.name: (own[member.name] - member.centre) / member.scale for member in members}
+
+
+def _fused(members: Sequence[Member]) -> bool:
+    return members[0].weight is not None

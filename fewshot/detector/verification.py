@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fewshot.core.arrays import Float64Array
+from fewshot.core.arrays import Float64Array, FloatArray
 from fewshot.core.errors import WeightsError
 from fewshot.detector.cross_validation import left_out_scores
 from fewshot.detector.detector import Detector
-from fewshot.detector.known_images import Role, known_scores
-from fewshot.detector.scores import combined, prepared_of
+from fewshot.detector.fusing import fused_head, side_by_side
+from fewshot.detector.known_images import KnownImages, Role, known_scores
+from fewshot.detector.scores import combined, prepared, prepared_of
 from fewshot.detector.venn_abers import VennAbers
+from fewshot.heads.fused import Fused
 
 TOLERANCE = 1e-6  # of scores, and relative to those beyond 1
 _FAR = 1e-3  # in spreads of the support's scores: more than heads trained by steps differ between machines
@@ -72,6 +74,7 @@ def verify_detector(path: Path | str) -> DetectorVerification:
     problems = [
         *_scores(detector),
         *([_unlike("the support's scores, cross-validated again,", gap)] if gap > _far(detector) else []),
+        *_weights(detector),
         *_derived(detector),
     ]
     notes = []
@@ -101,11 +104,41 @@ def _scores(detector: Detector) -> Iterator[str]:
 def _left_out(detector: Detector) -> Float64Array:
     """Return the support's scores, each image left out in turn, as the fit computed them."""
     support = detector.images.take(detector.images.rows("support"))
+    if detector.description.fusion is not None:
+        machine, features = _machine(detector, support)
+        return left_out_scores(machine, features, support.synthetic)
     own = {}
     for member, head in zip(detector.description.members, detector.heads, strict=True):
         features = prepared_of(member, head, support.features)
         own[member.name] = left_out_scores(head.unfitted(), features, support.synthetic)
     return combined(detector.description.members, own)
+
+
+def _machine(detector: Detector, support: KnownImages) -> tuple[Fused, FloatArray]:
+    """Return the unfitted machine of a fusion, those without weight included, and what it takes of the support."""
+    fusion = detector.description.fusion
+    assert fusion is not None
+    members = zip(detector.description.members, detector.heads, strict=True)
+    blocks = [prepared_of(member, head, support.features) for member, head in members]
+    head = detector.heads[0]
+    for each in fusion.dropped:
+        rows = detector.dropped[each.backbone, each.layer, each.view]
+        seen = {(each.backbone, each.layer, head.views[0]): rows}
+        blocks.append(prepared(head, seen, backbone=each.backbone, layer=each.layer, normalised=each.normalised))
+    return fused_head([head], [block.shape[1] for block in blocks], weigh=fusion.weigh), side_by_side(blocks)
+
+
+def _weights(detector: Detector) -> Iterator[str]:
+    """Yield whether the weights of a fusion are not those that its support gives."""
+    if detector.description.fusion is None:
+        return
+    support = detector.images.take(detector.images.rows("support"))
+    machine, features = _machine(detector, support)
+    found = machine.fit(features, support.synthetic.astype(np.int64)).weights_
+    stored = np.zeros(len(found))
+    stored[: len(detector.heads)] = list(detector.description.weights.values())
+    if (gap := _gap(found, stored)) > TOLERANCE:
+        yield _unlike("the weights of its members, found again inside the support,", gap)
 
 
 def _derived(detector: Detector) -> Iterator[str]:
@@ -132,7 +165,9 @@ def _gap(found: Float64Array, stored: Float64Array) -> float:
 
 
 def _far(detector: Detector) -> float:
-    return max(TOLERANCE, _FAR * max(member.scale for member in detector.description.members))
+    described = detector.description
+    scales = [described.spread] if described.fusion else [member.scale for member in described.members]
+    return max(TOLERANCE, _FAR * max(scales))
 
 
 def _unlike(what: str, gap: float) -> str:

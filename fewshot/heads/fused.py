@@ -30,14 +30,14 @@ class Fused(Head):
 
     Every block (a layer of a backbone) has its own width, scikit-learn's ``gamma="scale"`` of its own columns; its
     kernel is brought to one spread, the standard deviation between different support images, so that the weights say
-    how much each block counts. They come from the support alone: nothing of a query is looked at. A weighted sum of kernels is a kernel
-    (Goenen and Alpaydin, Multiple Kernel Learning Algorithms, JMLR 12, 2011).
+    how much each block counts. They come from the support alone: nothing of a query is looked at. A weighted sum of
+    kernels is a kernel (Goenen and Alpaydin, Multiple Kernel Learning Algorithms, JMLR 12, 2011).
 
     Args:
         widths: columns of each block, side by side in the features; empty for a single block, which is ``svm``.
         weigh: by what a block is weighed: ``alignment`` of its kernel with the classes, centred and without its
-            diagonal; ``auroc``, cross-validated, of its own machine inside the support; ``uniform``, all alike. Evidence
-            is shrunk towards uniform as far as chance explains that blocks differ (docs/decisions/0016).
+            diagonal; ``auroc``, cross-validated, of its own machine inside the support; ``uniform``, all alike. What is
+            found is shrunk towards uniform as far as chance explains it (docs/decisions/0016-fusion-weights.md).
         C: penalty of margin violations.
         gamma: of every block; ``"scale"``, ``"auto"`` or a number.
 

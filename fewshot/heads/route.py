@@ -2,8 +2,6 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,22 +10,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
-from fewshot.core.errors import OptionError, WeightsError
-from fewshot.embeddings.networks.routing import RoutedEmbedding, RoutingSizes
-from fewshot.embeddings.training.fleet_adaptation import (
-    AdaptationSettings,
-    LabelledImages,
-    PretrainingSettings,
-    adapt,
-    pretrain,
-    reference_of,
-)
+from fewshot.core.errors import OptionError
+from fewshot.embeddings.training.fleet_adaptation import AdaptationSettings, adapt
 from fewshot.heads.base import Head
+from fewshot.heads.routing_start import (
+    COLUMNS,
+    LEARNED,
+    PROTOTYPES,
+    Replay,
+    StartSettings,
+    arrays_of,
+    module_of,
+    require_columns,
+    split,
+    widths,
+)
 from fewshot.heads.state import Learned
-
-_PARTS = ("xception_fc.", "routing.", "projection.")
-_PROTOTYPES = ("fake_prototype", "real_prototype")
-_COLUMNS = ("offset", "scale")
 
 
 class Route(Head):
@@ -65,30 +63,9 @@ class Route(Head):
     name: ClassVar[str] = "route"
     raw: ClassVar[bool] = True
     takes_replay: ClassVar[bool] = True
-    learned: ClassVar[Mapping[str, Learned]] = {
-        "offset": Learned("D"),
-        "scale": Learned("D"),
-        "xception_fc.weight": Learned("w s"),
-        "xception_fc.bias": Learned("w"),
-        "routing.q_proj.0.weight": Learned("h w"),
-        **{f"routing.q_proj.{name}": Learned("h") for name in ("0.bias", "1.weight", "1.bias")},
-        "routing.q_proj.4.weight": Learned("q h"),
-        "routing.q_proj.4.bias": Learned("q"),
-        "routing.k_proj.weight": Learned("w f"),
-        "routing.k_proj.bias": Learned("w"),
-        "routing.v_proj.weight": Learned("w f"),
-        "routing.v_proj.bias": Learned("w"),
-        "routing.out_proj.weight": Learned("w w"),
-        "routing.out_proj.bias": Learned("w"),
-        "projection.0.weight": Learned("p w"),
-        **{f"projection.{name}": Learned("p") for name in ("0.bias", "1.weight", "1.bias")},
-        "projection.4.weight": Learned("e p"),
-        "projection.4.bias": Learned("e"),
-        "fake_prototype": Learned("e"),
-        "real_prototype": Learned("e"),
-    }
+    learned: ClassVar[Mapping[str, Learned]] = LEARNED
     arrays_: Mapping[str, NDArray[Any]]
-    _replay: "_Replay | None" = None
+    _replay: "Replay | None" = None
 
     def __init__(  # noqa: PLR0913  # scikit-learn: one parameter per choice
         self,
@@ -136,7 +113,7 @@ class Route(Head):
     def with_replay(self, features: FloatArray, synthetic: BoolArray) -> Self:
         """Return an unfitted copy that replays rows (r, D) of both classes whenever it is fitted."""
         head = self.unfitted()
-        head._replay = _Replay(np.asarray(features, dtype=np.float32), np.asarray(synthetic, dtype=bool))
+        head._replay = Replay(np.asarray(features, dtype=np.float32), np.asarray(synthetic, dtype=bool))
         return head
 
     def unfitted(self) -> Self:
@@ -156,13 +133,13 @@ class Route(Head):
         """
         rows, positive = self._check_support(features, y, dtype=np.float32)
         self._require_usable()
-        replayed = self._replay or _Replay(rows, positive)
+        replayed = self._replay or Replay(rows, positive)
         if replayed.features.shape[1] != rows.shape[1]:
             raise OptionError(
                 f"the replay has {replayed.features.shape[1]} columns, and the support {rows.shape[1]}; give both of "
                 f"one layer"
             )
-        begun = replayed.begun(self)
+        begun = replayed.begun(self._start())
         module = copy.deepcopy(begun.module)
         settings = AdaptationSettings(
             **{name: getattr(self, name) for name in AdaptationSettings.__dataclass_fields__ if name in vars(self)}
@@ -170,7 +147,7 @@ class Route(Head):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)  # of dropout
             adapt(module, begun.images(rows, positive), begun.replay, settings)
-        self._learn({**begun.kept, **_arrays_of(module)})
+        self._learn({**begun.kept, **arrays_of(module)})
         return self
 
     def decision_function(self, features: FloatArray) -> Float64Array:
@@ -181,21 +158,25 @@ class Route(Head):
             embeddings, _ = self._module(*self._branches(rows))
             cosines = [
                 torch.nn.functional.cosine_similarity(embeddings, torch.from_numpy(self.arrays_[name]).double()[None])
-                for name in _PROTOTYPES
+                for name in PROTOTYPES
             ]
         return np.asarray((cosines[0] - cosines[1]).numpy())
 
     def _branches(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        offset, scale = (torch.from_numpy(self.arrays_[name]).double() for name in _COLUMNS)
-        return _split((rows - offset) / scale, *_widths(self.arrays_))
+        offset, scale = (torch.from_numpy(self.arrays_[name]).double() for name in COLUMNS)
+        return split((rows - offset) / scale, *widths(self.arrays_))
 
     def _arrays(self) -> Mapping[str, NDArray[Any]]:
         return self.arrays_
 
     def _learn(self, arrays: Mapping[str, Any]) -> None:
         self.arrays_ = {name: np.array(arrays[name], np.float32, order="C") for name in self.learned}
-        _require_columns(self.arrays_, self.n_features_in_, what=f"the saved head {self.name!r}")
-        self._module = _module_of(self.arrays_, what=f"the saved head {self.name!r}").double()
+        require_columns(self.arrays_, self.n_features_in_, what=f"the saved head {self.name!r}")
+        self._module = module_of(self.arrays_, what=f"the saved head {self.name!r}").double()
+
+    def _start(self) -> StartSettings:
+        own = {name: getattr(self, name) for name in StartSettings.__dataclass_fields__ if name in vars(self)}
+        return StartSettings(**own, columns=self.n_features_in_)
 
     def _require_usable(self) -> None:
         counts = ("width", "segments", "hidden", "embedding", "batch_size", "replay_per_class")
@@ -208,140 +189,3 @@ class Route(Head):
             raise OptionError(
                 f"signal_columns is {self.signal_columns}, of {self.n_features_in_} columns; give 0 up to one less"
             )
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """A module before it is adapted, with what is replayed to it.
-
-    Args:
-        module: what learns; replay: images as it takes them.
-        kept: offset and scale of the columns, and both prototypes.
-    """
-
-    module: RoutedEmbedding
-    replay: LabelledImages
-    kept: Mapping[str, NDArray[Any]]
-
-    def images(self, rows: FloatArray, synthetic: BoolArray) -> LabelledImages:
-        """Return rows (n, D) as the module takes them."""
-        return _images(rows, synthetic, self.kept, _widths(_arrays_of(self.module)))
-
-
-@dataclass(frozen=True)
-class _Replay:
-    """What heads of the same parameters are fitted beside; what they begin from is made once."""
-
-    features: FloatArray
-    synthetic: BoolArray
-    made: dict[str, _Begun] = field(default_factory=dict, compare=False)
-
-    def begun(self, head: Route) -> _Begun:
-        key = repr(sorted(head.get_params().items()))
-        if key not in self.made:
-            self.made[key] = _begin(head, self._drawn(head))
-        return self.made[key]
-
-    def _drawn(self, head: Route) -> "_Replay":
-        """Return at most so many rows of each class, in a random order."""
-        generator = np.random.default_rng([head.random_state, 1])
-        shuffled = generator.permutation(len(self.synthetic))
-        sides = [shuffled[self.synthetic[shuffled] == side][: head.replay_per_class] for side in (False, True)]
-        rows = generator.permutation(np.concatenate(sides))
-        return replace(self, features=self.features[rows], synthetic=self.synthetic[rows], made={})
-
-
-def _begin(head: Route, replay: _Replay) -> _Begun:
-    """Return the module that the adaptation starts from, read or pretrained."""
-    kept = _read_start(head.start) if head.start else _standardisation(replay.features)
-    if head.start:
-        _require_columns(kept, head.n_features_in_, what=f"the start {head.start}")
-        kept = {"offset": np.zeros(head.n_features_in_), "scale": np.ones(head.n_features_in_), **kept}
-        module = _module_of(kept, what=f"the start {head.start}", dropout=head.dropout)
-        images = _images(replay.features, replay.synthetic, kept, _widths(kept))
-    else:
-        signal = head.signal_columns or head.n_features_in_
-        sizes = RoutingSizes(
-            feature=head.n_features_in_ - head.signal_columns,
-            signal=signal,
-            width=head.width,
-            heads=head.segments,
-            hidden=head.hidden,
-            embedding=head.embedding,
-            dropout=head.dropout,
-        )
-        images = _images(replay.features, replay.synthetic, kept, (sizes.feature, sizes.signal))
-        module = _pretrained(sizes, images, head)
-    before = reference_of(module, images)
-    means = zip(_PROTOTYPES, (before.synthetic_prototype, before.natural_prototype), strict=True)
-    own = {name: value.numpy() for name, value in means}
-    wanted = (*_COLUMNS, *_PROTOTYPES)
-    return _Begun(module, images, {name: np.asarray({**own, **kept}[name], np.float32) for name in wanted})
-
-
-def _pretrained(sizes: RoutingSizes, images: LabelledImages, head: Route) -> RoutedEmbedding:
-    settings = PretrainingSettings(steps=head.pretraining_steps, learning_rate=head.pretraining_learning_rate)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(head.random_state)
-        module = RoutedEmbedding(sizes)
-        pretrain(module, images, settings, generator=torch.Generator().manual_seed(int(head.random_state)))
-    return module
-
-
-def _read_start(start: str) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a start by the names of the head's own, without those of the branches."""
-    from fewshot.embeddings.weights.checkpoint import read_checkpoint
-
-    state = read_checkpoint(Path(start).expanduser())
-    wanted = (*_COLUMNS, *_PROTOTYPES)
-    return {key: value.numpy() for key, value in state.items() if key.startswith(_PARTS) or key in wanted}
-
-
-def _standardisation(features: FloatArray) -> dict[str, NDArray[Any]]:
-    deviation = features.std(axis=0, dtype=np.float64)
-    return {"offset": features.mean(axis=0, dtype=np.float64), "scale": np.where(deviation > 0, deviation, 1.0)}
-
-
-def _images(
-    rows: FloatArray, synthetic: BoolArray, kept: Mapping[str, NDArray[Any]], widths: tuple[int, int]
-) -> LabelledImages:
-    columns = torch.from_numpy(np.asarray((rows - kept["offset"]) / kept["scale"], np.float32))
-    return LabelledImages(_split(columns, *widths), torch.from_numpy(np.array(synthetic, bool)))
-
-
-def _split(columns: Tensor, feature: int, signal: int) -> tuple[Tensor, Tensor]:
-    """Return the columns of both branches, which are the first and the others, or all of them twice."""
-    return columns[:, :feature], columns[:, -signal:]
-
-
-def _widths(arrays: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
-    """Return how many columns the feature and the signal have."""
-    return arrays["routing.k_proj.weight"].shape[1], arrays["xception_fc.weight"].shape[1]
-
-
-def _require_columns(arrays: Mapping[str, NDArray[Any]], dimension: int, *, what: str) -> None:
-    if missing := [name for name in Route.learned if name.startswith(_PARTS) and name not in arrays]:
-        raise WeightsError(f"{what} lacks {missing[0]} and {len(missing) - 1} more; give Fleet's own checkpoint")
-    feature, signal = _widths(arrays)
-    if dimension not in (feature + signal, feature if feature == signal else 0):
-        raise WeightsError(
-            f"{what} reads {feature} + {signal} columns, and the features have {dimension}; of the backbone fleet "
-            f"choose --layer branches"
-        )
-
-
-def _module_of(arrays: Mapping[str, NDArray[Any]], *, what: str, dropout: float = 0.0) -> RoutedEmbedding:
-    feature, signal = _widths(arrays)
-    width, query = arrays["routing.out_proj.weight"].shape[0], arrays["routing.q_proj.4.weight"].shape[0]
-    embedding, hidden = arrays["projection.4.weight"].shape
-    sizes = RoutingSizes(feature, signal, width, width // query, hidden, embedding, dropout)
-    try:
-        module = RoutedEmbedding(sizes)
-        module.load_state_dict({name: torch.from_numpy(arrays[name]) for name in arrays if name.startswith(_PARTS)})
-    except (RuntimeError, ValueError) as error:
-        raise WeightsError(f"{what} has layers that do not fit together ({error}); give Fleet's own") from error
-    return module.eval()
-
-
-def _arrays_of(module: RoutedEmbedding) -> dict[str, NDArray[Any]]:
-    return {name: value.numpy(force=True) for name, value in module.state_dict().items()}

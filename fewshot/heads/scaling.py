@@ -1,7 +1,7 @@
 """Features standardised dimension by dimension, and the contract of heads that stand on such features."""
 
 import copy
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -74,6 +74,10 @@ class ScaledHead(Head, ABC):
         self.base = base
         self.parameters = parameters
 
+    @abstractmethod
+    def fit(self, features: FloatArray, y: Any) -> Self:
+        """Fit the other head on the support: features (n, D) floating as stored, (n,) two classes."""
+
     def base_head(self) -> Head:
         """Return the other head, unfitted.
 
@@ -117,7 +121,7 @@ class ScaledHead(Head, ABC):
         of_base = {name.removeprefix(_BASE): v for name, v in arrays.items() if name.startswith(_BASE)}
         base = self._unlearned_base()
         base.classes_ = np.array([0, 1])
-        self.base_ = Head.from_state(HeadState(of_base, {**_settings(base)}))
+        self.base_ = Head.from_state(HeadState(of_base, _settings(base)))
 
     def _unlearned_base(self) -> Head:
         base = self.base_head()

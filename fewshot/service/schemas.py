@@ -29,6 +29,7 @@ _JUDGED = {
         "score": _NUMBER,
         "probability": {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2},
         "members": {"type": "object", "additionalProperties": _NUMBER},
+        "weights": {"type": "object", "additionalProperties": _NUMBER},
         "unknown": {"type": "boolean"},
         "p_value": _NUMBER,
         "sources": {"type": "array", "items": {"type": "object"}},

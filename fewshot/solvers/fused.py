@@ -1,8 +1,8 @@
 """One RBF machine over several blocks of features, on all trials at once: kernels, their weights, scores.
 
 The kernels of every block between the support images of a trial are small: (s, s). Machines on the folds of a support
-are solved on parts of these, for all blocks and trials in one call a fold, and the weighted sum is one kernel more. Only
-the scores of the pool are large; the blocks add theirs to one array.
+are solved on parts of these, for all blocks and trials in one call a fold, and the weighted sum is one kernel more.
+Only the scores of the pool are large; the blocks add theirs to one array.
 """
 
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ def block_weights(evidence: Float64Array, spread: Float64Array) -> Float64Array:
         (..., B) float64, 0 or more, adding up to 1: 0 for a block that does not vary, all others equal where none shows
         anything.
     """
-    usable = (spread > FLAT).astype(np.float64)
+    usable = np.asarray(spread > FLAT, dtype=np.float64)
     strength = usable * np.maximum(_shrunk(evidence * usable), 0.0) ** POWER
     even = np.where(usable.any(axis=-1, keepdims=True), usable, 1.0)
     return _shares(np.where(strength.any(axis=-1, keepdims=True), strength, even))
@@ -57,7 +57,7 @@ def _shrunk(evidence: Float64Array) -> Float64Array:
     mean = evidence.mean(axis=-1, keepdims=True)
     apart = ((evidence - mean) ** 2).sum(axis=-1, keepdims=True)
     share = np.maximum(1.0 - max(evidence.shape[-1] - 3, 0) / np.maximum(apart, FLAT), 0.0)
-    return mean + share * (evidence - mean)
+    return np.asarray(mean + share * (evidence - mean))
 
 
 def kernel_spread(kernels: Float64Array) -> Float64Array:

@@ -28,8 +28,9 @@ class ScoreStack:
     def of(cls, left_out: Float64Array, positive: BoolArray, *, weigh: Weigh) -> "ScoreStack":
         """Stack by left-out scores, as of normal scores of equal variance in both classes (Fisher's discriminant).
 
-        A block's evidence is Student's t of its left-out scores, or their AUROC; its weight, as of kernels. The weighted score's log
-        odds are its lead over its variance, with Student's correction for the few images that the variance is from.
+        A block's evidence is Student's t of its left-out scores, or their AUROC; its weight, as of kernels. The log
+        odds of the weighted score are its lead over its variance, with Student's correction for the few images that
+        the variance is from.
 
         Args:
             left_out: (..., B, s) float64, scores by machines that did not see the image.

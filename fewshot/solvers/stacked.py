@@ -1,4 +1,4 @@
-"""Scores of one RBF machine per block, stacked on all trials at once: left-out scores, weights, log odds of the pool."""
+"""Scores of one RBF machine per block, stacked on all trials at once: left-out scores, weights, log odds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

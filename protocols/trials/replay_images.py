@@ -63,7 +63,7 @@ def unreplayed(heads: Sequence[Head], pool: EvaluationPool) -> tuple[str, ...]:
 
 def _apart(store: FeatureStore, rows: IntArray, pool: EvaluationPool, group: str | None) -> IntArray:
     """Return the rows whose group and content are none of the pool's."""
-    apart = ~np.isin(store.column("id")[rows], pool.images.id)
+    apart = ~np.isin(store.column("id")[rows], np.asarray(pool.images.id))
     if group is not None:
         apart &= ~np.isin(store.column(group)[rows].astype(str), np.asarray(pool.images.group).astype(str))
     return rows[apart]

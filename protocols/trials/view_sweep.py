@@ -13,7 +13,7 @@ from fewshot.heads.base import Head
 from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.protocols.trials.head_variants import HeadVariants
 from fewshot.protocols.trials.intervals import IntervalKind, with_intervals
-from fewshot.protocols.trials.layers import CHOSEN, Chosen, is_reported_fixed, keys_to_score
+from fewshot.protocols.trials.layers import CHOSEN, is_reported_fixed, keys_to_score
 from fewshot.protocols.trials.measures import POOLED, RowFields, measure
 from fewshot.protocols.trials.selection import Candidate, choose, chosen_scale
 from fewshot.protocols.trials.trials import Trials
@@ -134,8 +134,9 @@ class ViewSweep:
         return self.solver.score_supports(head, both, labels, supports, queries=queries)[:, len(clean) :]
 
     def _chosen_rows(self, fields: RowFields, every: Sequence[tuple[Candidate, ByView]]) -> Iterator[Row]:
-        wanted: list[Chosen] = [selection for selection in CHOSEN if selection in self.layer]
-        for selection in wanted:
+        for selection in CHOSEN:
+            if selection not in self.layer:
+                continue
             default = self._default(fields.key.backbone)
             candidates = [candidate for candidate, _ in every]
             found = choose(selection, candidates, self.trials, fields.shots, default=default, solver=self.solver)

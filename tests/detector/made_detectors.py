@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fewshot.detector.choice import Choosable
+from fewshot.detector.choosable import Choosable
 from fewshot.detector.detector import Detector
 from fewshot.detector.fitting import FitSettings, fit_detector
 from fewshot.detector.known_images import KnownImages, Role

@@ -85,8 +85,8 @@ def test_images_that_certify_change_no_choice_and_no_array_of_a_head(combine: st
 def test_the_mean_takes_one_layer_and_head_of_each_backbone() -> None:
     among = [made.choosable(head, backbone=name) for name in ("one", "two") for head in ("prototype", "knn")]
     images = made.images("support", 8, 8, among)
-    mean, _ = choose(images, among, combine="mean")
-    best, _ = choose(images, among, combine="choose")
+    mean = choose(images, among, combine="mean").members
+    best = choose(images, among, combine="choose").members
     assert [each.member.backbone for each in mean] == ["one", "two"]
     assert len(best) == 1
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fewshot.detector.choice import Choosable
+from fewshot.detector.choosable import Choosable
 from fewshot.detector.detector import Detector
 from fewshot.detector.fitting import FitSettings, fit_detector
 from fewshot.detector.known_images import KnownImages

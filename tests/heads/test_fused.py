@@ -134,7 +134,7 @@ def test_widths_bases_and_ways_that_do_not_fit_are_refused() -> None:
         Fused(WIDTHS, gamma="scales").fit(FEATURES[:20], LABELS[:20])
     with pytest.raises(OptionError, match="the base of stacked scores is 'stacked' itself"):
         Stacked(WIDTHS, base="stacked").fit(FEATURES[:20], LABELS[:20])
-    with pytest.raises(OptionError, match="the head 'minder' looks at clean, .*, and a block is one view"):
+    with pytest.raises(OptionError, match=r"the head 'minder' looks at clean, .*, and a block is one view"):
         Stacked(WIDTHS, base="minder").fit(FEATURES[:20], LABELS[:20])
     with pytest.raises(OptionError, match="the scores of the head 'knn' cannot be scaled; stack one of svm"):
         Stacked(WIDTHS, base="knn").fit(FEATURES[:20], LABELS[:20]).parts()

@@ -28,7 +28,7 @@ def _pool(seed: int = 0, *, images: int = 150, signal: float = 1.0) -> tuple[np.
     return features, synthetic
 
 
-def _supports(synthetic: np.ndarray, *, shots: int = 5, trials: int = 9) -> np.ndarray:
+def _supports(synthetic: np.ndarray, *, shots: int = 5, trials: int = 5) -> np.ndarray:
     generator = np.random.default_rng(1)
     sides = [np.flatnonzero(synthetic == side) for side in (False, True)]
     return np.stack([np.concatenate([generator.permutation(rows)[:shots] for rows in sides]) for _ in range(trials)])

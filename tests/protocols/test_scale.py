@@ -25,7 +25,7 @@ def _features(synthetic: np.ndarray, *, large: bool, seed: int) -> np.ndarray:
     """Return features whose class stands in a small dimension beside a large one, or in equal ones."""
     generator = np.random.default_rng(seed)
     rows = generator.normal(size=(len(synthetic), 8)) + np.where(synthetic, 1.5, -1.5)[:, None] * np.eye(8)[0]
-    return (rows * np.where(large, [1, 1, 1, 1, 1, 1, 1, 60], 1)).astype(np.float32)
+    return np.asarray(rows * np.where(large, [1, 1, 1, 1, 1, 1, 1, 60], 1), dtype=np.float32)
 
 
 def _store(path: Path, *, shuffled: bool = False) -> Path:

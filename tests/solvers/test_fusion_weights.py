@@ -19,7 +19,7 @@ SIGNS = np.repeat([-1.0, 1.0], 6)
 
 def kernels(seed: int, dimension: int, count: int = 1) -> np.ndarray:
     rows = np.random.default_rng(seed).normal(size=(count, 12, dimension))
-    return np.exp(-((rows[:, :, None] - rows[:, None]) ** 2).sum(-1) / (2 * dimension))
+    return np.asarray(np.exp(-((rows[:, :, None] - rows[:, None]) ** 2).sum(-1) / (2 * dimension)))
 
 
 def test_alignment_is_the_unbiased_centred_correlation_written_out() -> None:

@@ -74,9 +74,12 @@ def test_nothing_is_held_back_without_the_option(store: FeatureStore) -> None:
 def test_the_head_route_is_given_what_is_replayed(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
     monkeypatch.setattr(fiser, "_head", lambda name, protocol: Route(**QUICK))
-    monkeypatch.setattr(
-        Route, "with_replay", lambda head, rows, synthetic: given.append((rows, synthetic)) or head.unfitted()
-    )
+
+    def note(head: Route, rows: Any, synthetic: Any) -> Route:
+        given.append((rows, synthetic))
+        return head.unfitted()
+
+    monkeypatch.setattr(Route, "with_replay", note)
     report = fewshot.adapt(store, head="route", shots=3, trials=2, replay_where=OLD)
 
     ((rows, synthetic),) = given
