@@ -10,7 +10,7 @@ from fewshot.embeddings.layer_key import LayerKey
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.heads.transductive import TransductiveHead
-from fewshot.protocols.trials.head_solver import BATCHED
+from fewshot.protocols.trials.head_solver import BATCHED, HeadSolver
 from fewshot.protocols.trials.pool import EvaluationPool
 from fewshot.protocols.trials.trials import Trials
 
@@ -19,6 +19,7 @@ SIGNAL = "ferretnet"  # and this for its Xception on high frequencies
 STRONGEST = "torchvision:mobilenet_v2"  # of the single ones, on the published tables of docs/results.md
 SINGLE = ("svm", "linear-svm", "logistic", "lda", "prototype", "euclid", "knn", "tip-adapter")
 UNLABELLED = ("soft-k-means", "laplacian-shot")
+MOST_AT_ONCE = 60
 CLOSED, SOLVED = "closed form", "to the optimum"
 CLOSED_FORM = {"lda", "prototype", "euclid", "knn", "tip-adapter", *UNLABELLED}
 KEPT_IMAGES = {"support_vectors_", "support_", "positive_", "keys_", "values_", "unlabelled_", "counts_"}
@@ -26,7 +27,7 @@ ROUTE_SIZES = (
     ("width", 256),
     ("hidden", 256),
     ("embedding", 128),
-    ("replay_per_class", 200),
+    ("replay_per_class", 100),
 )  # our two branches have 384 and 128 columns
 
 
@@ -72,7 +73,7 @@ class Method:
             return head.score_draws_with(features, trials.synthetic, supports, trials.query_mask())
         if self.replays and not head.takes_replay:
             supports = np.concatenate([supports, np.broadcast_to(replay, (len(supports), len(replay)))], axis=1)
-        return BATCHED.score_supports(head, features, trials.synthetic, supports)
+        return _solver(supports).score_supports(head, features, trials.synthetic, supports)
 
     def before(self, features: FloatArray, trials: Trials, replay: IntArray) -> FloatArray | None:
         """Return (n,) scores of the method that knows the old domain alone; None where it never looked at it."""
@@ -81,7 +82,7 @@ class Method:
         head = self._knowing(self.head(), features, trials, replay)
         if head.takes_replay:
             head.set_params(epochs=0)
-        return BATCHED.score_supports(head, features, trials.synthetic, replay[None])[0]
+        return _solver(replay[None]).score_supports(head, features, trials.synthetic, replay[None])[0]
 
     def trained(self, features: FloatArray, trials: Trials, support: IntArray, replay: IntArray) -> int:
         """Return how many numbers a fit sets, without the images that it keeps as they are."""
@@ -116,6 +117,11 @@ def methods_of(store: FeatureStore) -> tuple[Method, ...]:
     steps = "200 before, 20 epochs"
     found.append(Method("route", both, "ViT-S, ferretnet", replays=True, refits=False, steps=steps, options=route))
     return tuple(found)
+
+
+def _solver(supports: IntArray) -> HeadSolver:
+    """Return what fits quickest: few images of many draws all at once, hundreds of images one draw after another."""
+    return BATCHED if supports.shape[1] <= MOST_AT_ONCE else HeadSolver("sklearn")
 
 
 def _fused(store: FeatureStore, keys: tuple[LayerKey, ...], looks_at: str) -> Method:
