@@ -1,7 +1,8 @@
 """What choosing on query labels is worth on pure noise, and on a weak signal; what choosing and fusing inside is not.
 
 Nine layers of independent noise, ten shots, many draws: AUROC under ``fixed``, ``support-cv`` and ``oracle``, and of
-one head over all nine, through ``fewshot adapt`` itself. Prints a table and, last, one JSON line; ``--docs`` writes a page and a figure.
+one head over all nine, through ``fewshot adapt`` itself. Prints a table and, last, one JSON line; ``--docs`` writes a
+page and a figure.
 """
 
 import argparse

@@ -5,6 +5,7 @@ Fleet labels fakes 0 and reals 1; ours are told apart by masks.
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -182,10 +183,10 @@ def fleet_adapt(golden: Golden) -> Answer:
         "fake_prototype": before.synthetic_prototype, "real_prototype": before.natural_prototype,
         "memory_original": before.embeddings, "query_before": _their_score(module, query, before),
     }  # fmt: skip
-    settings = {"epochs_without_contrast": 3, "learning_rate": 3e-3, "batch_size": 32}
+    settings = AdaptationSettings(epochs_without_contrast=3, learning_rate=3e-3, batch_size=32)
     for epochs in (1, 6):
         adapted = copy.deepcopy(module)
-        log = adapt(adapted, support, memory, AdaptationSettings(epochs=epochs, **settings))
+        log = adapt(adapted, support, memory, replace(settings, epochs=epochs))
         found |= {f"epoch{epochs}/{key}": value for key, value in adapted.state_dict().items()}
     with torch.no_grad():
         found |= {"log": np.array(log), "query_after": _their_score(adapted, query, before)}
@@ -205,9 +206,8 @@ def fleet_adapt_tiny(golden: Golden) -> Answer:
         for name in ("support", "memory")
     )
     before = reference_of(network, memory)
-    module = RescaledPositions(
-        network, golden.arrays["log"][:, 1:], lambda *found: _step_losses(*found, labels, before)
-    )
+    recorded = golden.arrays["log"][:, 1:]
+    module = RescaledPositions(network, recorded, lambda found, weights: _step_losses(found, weights, labels, before))
     log = adapt(module, support, memory, AdaptationSettings(epochs=2, epochs_without_contrast=1))
     with torch.no_grad():
         projected, weights = network(*memory.inputs)
@@ -264,7 +264,8 @@ def tiny_network(golden: Golden, *, blocks: int, final_norm: bool = True, dropou
 
     def trunk(count: int) -> nn.Module:
         shape = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_register_tokens": 4}
-        made: Any = DINOv3ViTModel(DINOv3ViTConfig(num_hidden_layers=count, image_size=224, patch_size=16, **shape))
+        config = DINOv3ViTConfig(num_hidden_layers=count, image_size=224, patch_size=16, **shape)
+        made: nn.Module = DINOv3ViTModel(config)
         return made
 
     network = FleetNetwork(trunk(blocks), RoutingSizes(dropout=dropout), final_norm=final_norm)
@@ -281,7 +282,8 @@ def _inputs(golden: Golden, whole: str, crop: str, images: int) -> tuple[Tensor,
 
 
 def _unit(rows: Tensor) -> Tensor:
-    return rows / rows.norm(dim=1, keepdim=True)
+    unit: Tensor = rows / rows.norm(dim=1, keepdim=True)
+    return unit
 
 
 def _stats(images: NDArray[Any]) -> NDArray[np.float64]:

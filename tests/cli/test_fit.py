@@ -16,6 +16,8 @@ from PIL import Image
 from fewshot.cli import group
 from fewshot.detector.detector import Detector
 
+FUSED = ("-b", "tiny-ladeda", "--weights", "tiny-ladeda=random", "--combine", "fuse")
+
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(group, [str(argument) for argument in arguments])
@@ -89,9 +91,12 @@ def test_a_share_that_is_none_is_refused(share: str, given: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("end", "status", "fused"),
+    [(signal.SIGINT, 130, ()), (signal.SIGTERM, 130, ()), (signal.SIGKILL, -9, ()), (signal.SIGKILL, -9, FUSED)],
+)
 def test_a_fit_that_was_ended_goes_on_where_it_was(
-    end: signal.Signals, status: int, given: Path, tmp_path: Path
+    end: signal.Signals, status: int, fused: tuple[str, ...], given: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "a.detector"
     command = [
@@ -99,6 +104,7 @@ def test_a_fit_that_was_ended_goes_on_where_it_was(
         "-m",
         "fewshot",
         *map(str, arguments(given, out)),
+        *fused,
         "--max-false-alarms",
         "30%",
         "--quiet",
@@ -120,5 +126,6 @@ def test_a_fit_that_was_ended_goes_on_where_it_was(
     again = subprocess.run(command, check=False, capture_output=True, text=True)
 
     assert again.returncode == 0, again.stderr
-    assert Detector.load(out).description.alarm.images == 12
+    found = Detector.load(out).description
+    assert (found.alarm.images, found.fusion is not None) == (12, bool(fused))
     assert not parts.exists()
