@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from duel_methods import Method, methods_of
+from benchmarks.duel_methods import Method, methods_of
+from benchmarks.results import embed
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.protocols.trials.pool import EvaluationPool, load_pool
@@ -154,7 +155,7 @@ class Arena:
     def _balanced(
         self, method: Method, features: FloatArray, scores: FloatArray, query: BoolArray, shots: int
     ) -> Float64Array:
-        """Return (T,) balanced accuracy at the threshold that the support's own images choose, each left out in turn."""
+        """Return (T,) balanced accuracy at the threshold that the support's images choose, each left out in turn."""
         synthetic, supports = self.trials.synthetic, np.stack(self.trials.supports(shots))
         left_out = self._left_out(method, features, scores, supports)
         found = []
@@ -206,6 +207,11 @@ class Standing:
     def method(self) -> Method:
         """Whose it is."""
         return self.contests[0].method
+
+    @property
+    def called(self) -> str:
+        """Its name with what it looks at."""
+        return f"{self.method.name}: {self.method.looks_at}"
 
     @property
     def auroc(self) -> float:
@@ -289,24 +295,28 @@ BEGIN = "<!-- measured below by make duel -->"
 def main() -> None:
     """Measure, print and, if wanted, write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("store", type=Path, help="features of ../shared/data, as make results embeds them")
+    parser.add_argument("--data", type=Path, help="../shared/data, to be embedded as make results does")
+    parser.add_argument("--weights", type=Path, help="the folder of weight files")
+    parser.add_argument(
+        "--store", type=Path, default=Path("build/results.h5"), help="features that are there, or will be"
+    )
     parser.add_argument("--tracks", default=",".join(TRACKS))
     parser.add_argument("--shots", type=int, default=10)
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE}")
     options = parser.parse_args()
+    if options.data is not None:
+        embed(options.data, options.weights, options.store)
     store = FeatureStore(options.store)
     found = {track: standings(store, track, options) for track in options.tracks.split(",")}
     for track, standing in found.items():
         print(f"{track}\n{text_table(HEADER, [one.cells() for one in standing])}\n")
     if options.write:
         PAGE.write_text(page(found, options, "make duel"))
-    summary = {
-        track: {f"{one.method.name}: {one.method.looks_at}": round(one.auroc, 4) for one in standing}
-        for track, standing in found.items()
-    }
-    print(json.dumps(summary))
+    print(
+        json.dumps({track: {one.called: round(one.auroc, 4) for one in standing} for track, standing in found.items()})
+    )
 
 
 if __name__ == "__main__":

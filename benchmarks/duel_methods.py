@@ -1,4 +1,4 @@
-"""Who takes part in the duel: heads on one layer, on two side by side, on all that a store holds; and what each trains."""
+"""Who takes part in the duel: heads on one layer, on two side by side, on all that a store holds."""
 
 from dataclasses import dataclass
 from typing import Any
