@@ -166,23 +166,26 @@ class Arena:
         return np.array(found)
 
     def _left_out(self, method: Method, features: FloatArray, scores: FloatArray, supports: IntArray) -> Float64Array:
-        """Return (T, s) scores of support images by heads that did not see them; those of the fitted head itself
-        where a method is too slow to be fitted again."""
-        found = np.take_along_axis(np.asarray(scores, np.float64), supports, axis=1)
+        """Return (T, s) scores of support images by heads that did not see them.
+
+        Where a method is too slow to be fitted again, they are those of the fitted head itself.
+        """
+        trials = np.arange(len(supports))[:, None]
+        found = np.asarray(scores, np.float64)[trials, supports]
         if not method.refits:
             return found
-        classes = [
-            np.sort(np.where(self.trials.synthetic[supports] == side, np.arange(supports.shape[1]), -1))
-            for side in (False, True)
-        ]
-        columns = [rows[:, (rows >= 0).argmax(1)[0] :] for rows in classes]
+        columns = [_places(self.trials.synthetic[supports] == side) for side in (False, True)]
         for fold in range(FOLDS):
-            held = np.concatenate([rows[:, fold::FOLDS] for rows in columns], axis=1)
-            kept = np.concatenate([np.delete(rows, np.s_[fold::FOLDS], axis=1) for rows in columns], axis=1)
-            fitted = self._scores(method, features, list(np.take_along_axis(supports, kept, axis=1)))
-            of_held = np.take_along_axis(supports, held, axis=1)
-            np.put_along_axis(found, held, np.take_along_axis(np.asarray(fitted, np.float64), of_held, axis=1), axis=1)
+            held = np.concatenate([places[:, fold::FOLDS] for places in columns], axis=1)
+            kept = np.concatenate([np.delete(places, np.s_[fold::FOLDS], axis=1) for places in columns], axis=1)
+            fitted = self._scores(method, features, list(supports[trials, kept]))
+            found[trials, held] = fitted[trials, supports[trials, held]]
         return found
+
+
+def _places(member: BoolArray) -> IntArray:
+    """Return (T, k) the places of the images of one class in every support (T, s), which all have k."""
+    return np.nonzero(member)[1].reshape(len(member), -1).astype(np.int64)
 
 
 def _share_of_group(pool: EvaluationPool, seed: int) -> Float64Array:

@@ -82,7 +82,8 @@ class Method:
         head = self._knowing(self.head(), features, trials, replay)
         if head.takes_replay:
             head.set_params(epochs=0)
-        return _solver(replay[None]).score_supports(head, features, trials.synthetic, replay[None])[0]
+        (scores,) = _solver(replay[None]).score_supports(head, features, trials.synthetic, replay[None])
+        return np.asarray(scores)
 
     def trained(self, features: FloatArray, trials: Trials, support: IntArray, replay: IntArray) -> int:
         """Return how many numbers a fit sets, without the images that it keeps as they are."""
