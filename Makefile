@@ -21,7 +21,7 @@ export OMP_WAIT_POLICY ?= passive
 unexport PYTHONDONTWRITEBYTECODE
 export DRY WHEELS GPU_OUT
 
-.PHONY: demo test test-slow fuzz cards check check-mypy check-pyright gpu gpu-tests parity results experiments notebooks docs clean
+.PHONY: demo test test-slow fuzz cards check check-mypy check-pyright gpu gpu-tests parity results duel experiments notebooks docs clean
 
 demo: $(DEMO_READY)
 	$(BIN)/fewshot demo
@@ -71,6 +71,10 @@ SHARED ?= ../shared
 results: $(READY)
 	$(BIN)/python benchmarks/results.py --data $(SHARED)/data --weights $(SHARED)/weights --docs docs/results.md
 	$(BIN)/python benchmarks/results_picture.py --out docs/images/results.png
+
+# Few-shot methods side by side on the same images and supports; writes docs/experiments/duel.md. About an hour.
+duel: $(READY)
+	$(BIN)/python -m benchmarks.duel --data $(SHARED)/data --weights $(SHARED)/weights --write
 
 # The leakage experiment, the coverage of every interval and the certificate of detectors, by simulation, the last one
 # on real images as well; writes three pages and their figures.

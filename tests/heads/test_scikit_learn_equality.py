@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge as RidgeRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.svm import SVC
 
+from fewshot.core.errors import OptionError
 from fewshot.heads.gmm import Gmm
 from fewshot.heads.lda import Lda
 from fewshot.heads.linear_svm import LinearSvm
@@ -70,6 +71,25 @@ def test_linear_heads_score_as_scikit_learn_s() -> None:
         np.testing.assert_allclose(
             head.fit(features, labels).decision_function(features), expected(features), rtol=1e-12, atol=1e-12
         )
+
+
+@pytest.mark.parametrize("shrinkage", ["auto", 0.3, 1.0])
+def test_lda_of_few_images_and_many_columns_is_scikit_learn_s(shrinkage: Any) -> None:
+    generator = np.random.default_rng(0)
+    labels = np.arange(20) % 3 == 0
+    features = generator.normal(size=(20, 200)) * generator.uniform(0.01, 3, 200) + labels[:, None]
+    features[:, 7] = 5.0  # a column without variance
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(features, labels)
+    head = Lda(shrinkage=shrinkage).fit(features, labels)
+    expected = theirs.decision_function(features)
+    np.testing.assert_allclose(head.decision_function(features), expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("shrinkage", [-0.1, 1.5, "much"])
+def test_lda_refuses_a_shrinkage_that_is_none(shrinkage: Any) -> None:
+    features, labels = problem()
+    with pytest.raises(OptionError, match="between 0 and 1"):
+        Lda(shrinkage=shrinkage).fit(features, labels)
 
 
 def test_linear_svm_far_from_the_origin_differs_by_the_rounding_of_libsvm_s_products() -> None:
