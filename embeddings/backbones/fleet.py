@@ -76,7 +76,7 @@ class Fleet(Backbone):
             gflops=117.21,
             paper="Fleet: few-shot adaptation of detectors by routing, ICML 2026, arXiv 2606.31082",
             reference="ICTMCG/Fleet @ fab6b41",
-            licence="Apache-2.0 (code), DINOv3 licence (trunk)",
+            licence="Apache-2.0 (code), DINOv3 (trunk)",
             note="the weights could not be had here, so their hash and key names are not known to us",
         )
 

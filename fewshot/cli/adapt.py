@@ -123,7 +123,7 @@ def _neighbours(_: click.Context, parameter: click.Parameter, value: str) -> int
 @click.option(
     "--start",
     type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE",
+    metavar="WEIGHTS",
     help="Weights from which the head route begins: Fleet's checkpoint, or a saved head.",
 )
 @device_option(default="cpu")

@@ -94,7 +94,7 @@ def test_blocks_and_single_precision_change_no_score_by_a_thousandth(monkeypatch
     exact = head.score_draws(features, synthetic, supports)
     monkeypatch.setattr(solver, "EXACT_OPERATIONS", 0)
     monkeypatch.setattr(solver, "MOST_TRIALS", 2)
-    monkeypatch.setattr(solver, "PREPARE_ROWS", 40)
+    monkeypatch.setattr(solver, "ROWS_AT_ONCE", 40)
     found = head.score_draws(features.astype(np.float32), synthetic, supports)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-3)

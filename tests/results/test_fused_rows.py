@@ -132,7 +132,7 @@ def test_pages_and_figures_call_them_so() -> None:
 def test_the_commands_measure_print_and_compare_fused_heads(tmp_path: Path) -> None:
     store, out = fusion_store(tmp_path / "toy.h5"), tmp_path / "r.json"
     words = ["adapt", store, "--fuse", "--trials", 10, "--shots", 4, "--keep-scores", "-q", "-o", out]
-    adapted = CliRunner().invoke(group, list(map(str, words)))
+    adapted = CliRunner().invoke(group, list(map(str, words)), env={"COLUMNS": "100"})
     assert adapted.exit_code == 0, adapted.output
     assert "one of 3 (chosen in the support)" in adapted.stdout
     for kind in ("draws", "two-way"):

@@ -471,7 +471,7 @@ def test_every_registered_layout_is_named_as_its_file_and_travels_to_workers() -
     for name in LAYOUTS.names():
         layout = LAYOUTS.load(name)()
         assert layout.name == name
-        assert LAYOUTS.load(name).__module__.endswith(f".layouts.{name}")
+        assert LAYOUTS.load(name).__module__.endswith(f".layouts.{name.replace('-', '_')}")
         assert len(ForkingPickler.dumps(layout)) < 1000
 
 
