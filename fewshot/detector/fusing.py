@@ -17,6 +17,8 @@ from fewshot.heads.fused import Fused
 from fewshot.heads.svm import Svm
 from fewshot.solvers.fusion_weights import Weigh
 
+WEIGH: Weigh = "alignment"  # docs/decisions/0016-fusion-weights.md
+
 
 @dataclass(frozen=True)
 class FusedMembers:
@@ -59,7 +61,7 @@ def require_fusible(heads: Sequence[Head]) -> None:
         raise OptionError("heads of different C or gamma cannot be fused in one machine; give all of them the same")
 
 
-def fused_head(heads: Sequence[Head], widths: Sequence[int], *, weigh: Weigh = "alignment") -> Fused:
+def fused_head(heads: Sequence[Head], widths: Sequence[int], *, weigh: Weigh = WEIGH) -> Fused:
     """Return the unfitted machine over several layers, with the settings of their own heads.
 
     Args:
@@ -104,7 +106,7 @@ def fuse(
     )
     dropped = [at for at in range(len(choosable)) if at not in kept]
     fusion = Fusion(
-        weigh=whole.weigh,
+        weigh=WEIGH,
         scale=class_spread(left_out, synthetic),
         auroc=auroc,
         choice_auroc=support_cv_auroc(heads, blocks, synthetic),
