@@ -71,6 +71,19 @@ def test_placements_average_to_the_auroc() -> None:
     assert ranked.placements.mean() == pytest.approx(ranked.auroc())
 
 
+@pytest.mark.parametrize("digits", [1, 12])  # with ties, and without
+def test_published_measures_are_scikit_learns_to_the_last_bit(digits: int) -> None:
+    generator = np.random.default_rng(digits)
+    for images in generator.integers(2, 300, 60):
+        synthetic = np.arange(images) % 5 < generator.integers(1, 5)
+        synthetic[:2] = False, True
+        scores = np.round(generator.normal(size=images) + synthetic, digits)
+        rates, found, _ = reference.roc_curve(synthetic, scores)
+        ranked = Ranked.of(scores, synthetic)
+        assert ranked.measure("auroc", tpr="nearest") == reference.roc_auc_score(synthetic, scores)
+        assert ranked.measure("tpr_at_5_fpr", tpr="nearest") == found[np.argmin(np.abs(rates - 0.05))]
+
+
 def test_nearest_roc_point_may_lie_above_the_limit() -> None:
     scores = np.array([9.0, 8.0, 1.0, 0.0] + [0.5] * 8)  # naturals 9, 1, 0.5 x 8: FPR 0.1 after the first
     synthetic = np.array([False, True, False, True] + [False] * 8)
