@@ -80,12 +80,10 @@ class _Covariance:
             target = (centred**2).mean()
             share = float(shrinkage)
             return cls(np.full(rows.shape[1], share * target), np.sqrt((1 - share) / len(rows)) * centred)
-        from sklearn.covariance import ledoit_wolf_shrinkage
-
         deviation = centred.std(axis=0)
         scale = np.where(deviation > 0, deviation, 1.0)
         standard = centred / scale
-        share = float(ledoit_wolf_shrinkage(standard))
+        share = _ledoit_wolf_share(standard)
         factor = np.sqrt((1 - share) / len(rows)) * centred
         return cls(share * (standard**2).mean() * scale**2, factor)
 
@@ -105,3 +103,17 @@ class _Covariance:
         inner = np.eye(len(self.factor)) + scaled @ self.factor.T
         found: Float64Array = vector / self.diagonal - scaled.T @ np.linalg.solve(inner, scaled @ vector)
         return found
+
+
+def _ledoit_wolf_share(rows: Float64Array) -> float:
+    """Return how far Ledoit and Wolf draw the covariance of centred rows (n, D) to a multiple of the identity, 0 to 1.
+
+    What scikit-learn's ``ledoit_wolf_shrinkage`` sums over pairs of columns is summed over pairs of rows.
+    """
+    images, columns = rows.shape
+    squares = rows**2
+    mean = squares.sum() / (images * columns)
+    products = ((rows @ rows.T) ** 2).sum() / images**2
+    distance = (products - columns * mean**2) / columns
+    noise = min(((squares.sum(axis=1) ** 2).sum() / images - products) / (columns * images), distance)
+    return float(noise / distance) if noise else 0.0
