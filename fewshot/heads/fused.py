@@ -61,7 +61,7 @@ class Fused(Head):
         self, widths: tuple[int, ...] = (), weigh: Weigh = "alignment", C: float = 1.0, gamma: float | str = "scale"
     ) -> None:
         self.widths = widths
-        self.weigh = weigh
+        self.weigh: Weigh = weigh
         self.C = C
         self.gamma = gamma
 
