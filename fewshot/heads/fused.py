@@ -12,6 +12,7 @@ from fewshot.heads.state import HeadState, Learned
 from fewshot.solvers.block_kernels import add_scores, kernel_width, left_out_scores, rbf, require_gamma
 from fewshot.solvers.blocks import block_columns
 from fewshot.solvers.fusion_weights import (
+    Evidence,
     Weigh,
     alignment_evidence,
     auroc_evidence,
@@ -60,7 +61,7 @@ class Fused(Head):
         self, widths: tuple[int, ...] = (), weigh: Weigh = "alignment", C: float = 1.0, gamma: float | str = "scale"
     ) -> None:
         self.widths = widths
-        self.weigh = weigh
+        self.weigh: Weigh = weigh
         self.C = C
         self.gamma = gamma
 
@@ -153,11 +154,11 @@ class Fused(Head):
         require_gamma(self.gamma)
         return Fusion(self.widths, self.weigh, self.C, self.gamma)
 
-    def _evidence(self, kernels: Float64Array, positive: BoolArray) -> Float64Array:
-        """Return (B,) what kernels (B, n, n) show of the classes on the support."""
+    def _evidence(self, kernels: Float64Array, positive: BoolArray) -> Evidence:
+        """Return what kernels (B, n, n) show of the classes on the support."""
         require_weigh(self.weigh)
         if self.weigh == "uniform":
-            return np.zeros(len(kernels))
+            return Evidence.none(len(kernels))
         if self.weigh == "alignment":
             return alignment_evidence(kernels, np.where(positive, 1.0, -1.0))
         return auroc_evidence(left_out_scores(list(kernels), positive, C=self.C), positive)

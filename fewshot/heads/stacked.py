@@ -48,7 +48,7 @@ class Stacked(Head):
     def __init__(self, widths: tuple[int, ...] = (), base: str = "svm", weigh: Weigh = "alignment") -> None:
         self.widths = widths
         self.base = base
-        self.weigh = weigh
+        self.weigh: Weigh = weigh
 
     def fit(self, features: FloatArray, y: Any) -> Self:
         """Fit on the support: features (n, D) floating, y (n,) two classes."""

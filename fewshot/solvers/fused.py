@@ -16,6 +16,7 @@ from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.solvers.blocks import stratified_folds
 from fewshot.solvers.dual import solve_svm
 from fewshot.solvers.fusion_weights import (
+    Evidence,
     Weigh,
     alignment_evidence,
     auroc_evidence,
@@ -61,7 +62,7 @@ class Fusion:
         found: Float64Array = kernels.transpose(0, 1).cpu().numpy()
         spread = kernel_spread(found)
         if self.weigh == "uniform":
-            evidence = np.zeros(spread.shape)
+            evidence = Evidence.none(*spread.shape)
         elif self.weigh == "alignment":
             evidence = alignment_evidence(found, signs.cpu().numpy())
         else:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array
-from fewshot.solvers.fusion_weights import FLAT, Weigh, auroc_evidence, block_weights, require_weigh
+from fewshot.solvers.blocks import stratified_folds
+from fewshot.solvers.fusion_weights import FLAT, Evidence, Weigh, auroc_evidence, block_weights, require_weigh
 
 _LEAST = 0.01  # of the lead, in standard deviations: a support that shows nothing gives probabilities near 1/2
 
@@ -41,14 +42,24 @@ class ScoreStack:
         lead, middle, spread = _moments(left_out, positive)
         usable = spread > FLAT
         scaled = np.where(usable, spread, 1.0)
-        chance = np.sqrt(1.0 / positive.sum() + 1.0 / (~positive).sum())
-        evidence = auroc_evidence(left_out, positive) if weigh == "auroc" else lead / (scaled * chance)
-        weights = block_weights(np.zeros(lead.shape) if weigh == "uniform" else evidence, spread)
+        weights = block_weights(_evidence(left_out, positive, lead / scaled, weigh=weigh), spread)
         each = np.where(usable, weights / scaled, 0.0)
         lead, _, spread = _moments((each[..., None] * left_out).sum(axis=-2), positive)
         steepness = _steepness(lead, spread, images=len(positive))
         slopes = steepness[..., None] * np.where(usable.any(axis=-1, keepdims=True), each, weights)
         return cls(weights, slopes, -(slopes * middle).sum(axis=-1))
+
+
+def _evidence(left_out: Float64Array, positive: BoolArray, lead: Float64Array, *, weigh: Weigh) -> Evidence:
+    """Return what left-out scores (..., B, s) show; lead (..., B) of the means in standard deviations."""
+    if weigh == "uniform":
+        return Evidence.none(*lead.shape)
+    if weigh == "auroc":
+        return auroc_evidence(left_out, positive)
+    folds = max(len(stratified_folds(positive)), 2)
+    overlap = 1.0 + folds / (folds - 1)  # of the folds' training images: Nadeau and Bengio, Machine Learning 52, 2003
+    student = lead / np.sqrt(overlap * (1.0 / positive.sum() + 1.0 / (~positive).sum()))
+    return Evidence(student, 1.0 + student**2 / (2 * max(len(positive) - 2, 1)))  # of Student's t where there is a lead
 
 
 def _moments(scores: Float64Array, positive: BoolArray) -> tuple[Float64Array, Float64Array, Float64Array]:

@@ -60,7 +60,7 @@ class SupportKernels:
 
     def parts(self) -> Iterator[slice]:
         """Yield slices of trials with equally many synthetic images, whose kernels fit into memory together."""
-        shots, widest = self.signs.shape[1], max(pool.rows.shape[1] for pool in self.pools)
+        shots, widest = self.signs.shape[1], max(block.stop - block.start for block in self.columns)
         step = max(1, KERNEL_BYTES // (8 * shots * (2 * len(self.pools) * shots + widest)))
         counts = (self.signs > 0).sum(1).cpu().numpy()
         changes = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
@@ -74,7 +74,7 @@ class SupportKernels:
         for number, block in enumerate(self.columns):
             pool = PreparedPool.of(replace(self.supports, features=self.supports.features[:, block]))
             if found is None:
-                found = biases.to(pool.dtype)[:, None].repeat(1, len(pool.rows))
+                found = biases.to(pool.dtype)[:, None].repeat(1, len(self.supports.features))
             pool.add_rbf_scores(found, gammas[number], weights[number])
         assert found is not None
         scores: FloatArray = found.cpu().numpy()

@@ -49,7 +49,7 @@ def test_fused_scores_are_those_of_one_machine_on_the_weighted_sum_of_kernels() 
     support = SUPPORTS[0]
     head = Fused(WIDTHS).fit(FEATURES[support], LABELS[support])
 
-    total = sum(
+    total: Any = sum(
         weight * kernel(FEATURES[:, block], FEATURES[support][:, block], FEATURES[support][:, block])
         for weight, block in zip(head.coefficients_, COLUMNS, strict=True)
     )

@@ -76,12 +76,12 @@ def test_five_backbones_of_noise_beside_a_good_one_cost_at_most_a_hundredth_of_a
     assert uniform < together - 0.02  # what the weights are for
 
 
-@pytest.mark.parametrize(("shots", "lost"), [(10, 0.07), (40, 0.01)])
+@pytest.mark.parametrize(("shots", "lost"), [(10, 0.07), (40, 0.04)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_independent_weak_backbones_approach_their_best_combination_in_closed_form(
     kind: type[Any], shots: int, lost: float
 ) -> None:
-    worlds = [world([(16, 1.2)] * 6, seed=seed, shots=shots, trials=5, images=600) for seed in range(4)]
+    worlds = [world([(16, 1.2)] * 6, seed=seed, shots=shots, trials=3, images=500) for seed in range(4)]
     alone = [float(np.mean([one.auroc(Svm(), block=block) for one in worlds])) for block in range(6)]
     together = float(np.mean([one.auroc(kind(one.widths)) for one in worlds]))
     assert max(alone) < 0.8
@@ -91,16 +91,16 @@ def test_independent_weak_backbones_approach_their_best_combination_in_closed_fo
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_that_mean_nothing_give_one_half(kind: type[Any]) -> None:
     found = []
-    for seed in range(12):
-        given = world([(16, 3.0), (8, 2.0), (32, 0.0)], seed=seed, trials=12, images=240)
+    for seed in range(10):
+        given = world([(16, 3.0), (8, 2.0), (32, 0.0)], seed=seed, trials=6, images=240)
         shuffled = np.random.default_rng([seed, 1]).permutation(given.synthetic)
         sides = [np.flatnonzero(shuffled == side) for side in (False, True)]
         generator = np.random.default_rng([seed, 2])
-        rows = [np.concatenate([generator.permutation(side)[:10] for side in sides]) for _ in range(12)]
+        rows = [np.concatenate([generator.permutation(side)[:10] for side in sides]) for _ in range(6)]
         found.append(World(given.features, shuffled, given.widths, np.stack(rows)).auroc(kind(given.widths)))
     error = np.std(found, ddof=1) / sqrt(len(found))
-    assert error < 0.02
-    assert abs(np.mean(found) - 0.5) < 3.1 * error  # Student, 11 degrees of freedom, 99 %
+    assert error < 0.03
+    assert abs(np.mean(found) - 0.5) < 3.25 * error  # Student, 9 degrees of freedom, 99 %
 
 
 @pytest.mark.parametrize("weigh", ["alignment", "auroc"])
