@@ -34,7 +34,7 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/pytest -n $(JOBS) --no-loadscope-reorder -m "slow and not gpu"
 
-# Damaged files at every door, SECONDS each; `make test-slow` does the same for 30 or 10 seconds.
+# Damaged files at every door, SECONDS each; `make test-slow` does the same for 20 or 10 seconds.
 SECONDS ?= 600
 fuzz: $(READY)
 	FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -m slow --timeout 1200 tests/hostile/test_fuzz.py

@@ -86,7 +86,7 @@ def test_no_flipped_bit_of_some_in_a_store_changes_anything_silently(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("only_metadata", "count"), [(False, 1000), (True, 500)])
+@pytest.mark.parametrize(("only_metadata", "count"), [(False, 600), (True, 300)])
 def test_no_flipped_bit_in_a_store_changes_anything_silently(
     store: Path, tmp_path: Path, only_metadata: bool, count: int
 ) -> None:

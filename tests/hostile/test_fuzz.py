@@ -13,7 +13,7 @@ from tests.hostile import doors
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = os.environ.get("FUZZ_SECONDS", "")
-LONG, BRIEF = "30", "10"
+LONG, BRIEF = "20", "10"
 # Doors at which other people's files come in get the long time; beside images, which other tests damage as well.
 EXCHANGED = {"archives_of_images", "checkpoints", "feature_archives", "reports", "stores", "tables"}
 
