@@ -263,7 +263,7 @@ def tiny_network(golden: Golden, *, blocks: int, final_norm: bool = True, dropou
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
     def trunk(count: int) -> nn.Module:
-        shape = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_register_tokens": 4}
+        shape: Any = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_register_tokens": 4}
         config = DINOv3ViTConfig(num_hidden_layers=count, image_size=224, patch_size=16, **shape)
         made: nn.Module = DINOv3ViTModel(config)
         return made

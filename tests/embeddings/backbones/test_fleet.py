@@ -20,7 +20,7 @@ MEAN, STD = (np.array(values).reshape(3, 1, 1) for values in ((0.485, 0.456, 0.4
 def trunk(blocks: int) -> Any:
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "num_register_tokens": 4}
+    shape: Any = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "num_register_tokens": 4}
     config = DINOv3ViTConfig(num_hidden_layers=blocks, image_size=224, patch_size=16, **shape)
     made: Any = DINOv3ViTModel(config)
     return made.eval()
