@@ -76,7 +76,7 @@ def test_five_backbones_of_noise_beside_a_good_one_cost_at_most_a_hundredth_of_a
     assert uniform < together - 0.02  # what the weights are for
 
 
-@pytest.mark.parametrize(("shots", "lost"), [(10, 0.07), (40, 0.04)])
+@pytest.mark.parametrize(("shots", "lost"), [(10, 0.07), pytest.param(40, 0.04, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_independent_weak_backbones_approach_their_best_combination_in_closed_form(
     kind: type[Any], shots: int, lost: float
