@@ -98,7 +98,8 @@ class _Covariance:
         """Return (D,) covariance^-1 vector; the least solution where the covariance has no inverse."""
         if not (self.diagonal > 0).all():
             whole = np.diag(self.diagonal) + self.factor.T @ self.factor
-            return np.asarray(np.linalg.lstsq(whole, vector, rcond=None)[0])
+            least: Float64Array = np.asarray(np.linalg.lstsq(whole, vector, rcond=None)[0], dtype=np.float64)
+            return least
         scaled = self.factor / self.diagonal
         inner = np.eye(len(self.factor)) + scaled @ self.factor.T
         found: Float64Array = vector / self.diagonal - scaled.T @ np.linalg.solve(inner, scaled @ vector)
