@@ -1,14 +1,17 @@
 """Class means whose verdicts are smoothed over the nearest unlabelled images: transductive."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import unit_length
 from fewshot.heads.state import Learned
-from fewshot.heads.transductive import TransductiveHead
+from fewshot.heads.transductive import TransductiveHead, nearer
+
+if TYPE_CHECKING:
+    from fewshot.solvers.prepared_pool import Supports
 
 
 class LaplacianShot(TransductiveHead):
@@ -64,8 +67,7 @@ class LaplacianShot(TransductiveHead):
         scores = alone
         for _ in range(ROUNDS - 1):
             scores = alone + self.weight * (np.tanh(scores / 2)[nearest] * there).sum(1)
-        again = self.unfitted()
-        again.n_features_in_, again.classes_ = self.n_features_in_, self.classes_
+        again = self._fitted_alike()
         leanings = np.tanh(scores / 2)
         again._learn({"prototypes_": self.prototypes_, "unlabelled_": unit, "leanings_": leanings})
         return again
@@ -79,39 +81,17 @@ class LaplacianShot(TransductiveHead):
         scores: Float64Array = self._alone(unit) + self.weight * (self.leanings_[nearest] * there).sum(1)
         return scores
 
-    def score_draws(
-        self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
-    ) -> FloatArray:
-        """Score all draws at once, by their supports alone (``fewshot.solvers.transductive``)."""
-        from fewshot.solvers.prepared_pool import Supports
-        from fewshot.solvers.transductive import class_mean_scores
+    def _at_once(self, drawn: "Supports", queries: BoolArray | None) -> FloatArray:
+        from fewshot.solvers.transductive import class_mean_scores, laplacian_scores
 
-        alone = class_mean_scores(Supports(features, synthetic, supports, device))
-        return np.asarray(alone * self.sharpness)
-
-    def score_draws_with(
-        self,
-        features: FloatArray,
-        synthetic: BoolArray,
-        supports: IntArray,
-        queries: BoolArray,
-        *,
-        device: str = "cpu",
-    ) -> FloatArray:
-        """Score all draws at once, each with its own queries as neighbours (``fewshot.solvers.transductive``)."""
-        from fewshot.solvers.prepared_pool import Supports
-        from fewshot.solvers.transductive import laplacian_scores
-
-        drawn = Supports(features, synthetic, supports, device)
+        if queries is None:
+            return np.asarray(class_mean_scores(drawn) * self.sharpness)
         options: dict[str, Any] = {"weight": self.weight, "k": self.k, "sharpness": self.sharpness}
         return laplacian_scores(drawn, queries, rounds=ROUNDS, **options)
 
     def _alone(self, unit: FloatArray) -> Float64Array:
         """Return u of rows (M, D): their scores by the class means."""
-        natural, synthetic = self.prototypes_
-        squares = (self.prototypes_**2).sum(1)
-        nearer = 2 * unit @ (synthetic - natural) + (squares[0] - squares[1])
-        return np.asarray(self.sharpness * nearer, dtype=np.float64)
+        return self.sharpness * nearer(unit, self.prototypes_)
 
     def _neighbours(self, rows: FloatArray, among: FloatArray) -> tuple[IntArray, BoolArray]:
         """Return the k nearest of ``among`` for every row (M, k), and whether they are neighbours at all."""

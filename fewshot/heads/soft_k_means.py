@@ -1,14 +1,17 @@
 """Prototypes refined by soft k-means on unlabelled images: transductive."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.heads.base import unit_length
 from fewshot.heads.state import Learned
-from fewshot.heads.transductive import TransductiveHead
+from fewshot.heads.transductive import TransductiveHead, nearer
+
+if TYPE_CHECKING:
+    from fewshot.solvers.prepared_pool import Supports
 
 
 class SoftKMeans(TransductiveHead):
@@ -59,47 +62,22 @@ class SoftKMeans(TransductiveHead):
         unit = unit_length(np.asarray(self._check_query(unlabelled), dtype=np.float64))
         prototypes: FloatArray = self.means_
         for _ in range(self.steps):
-            synthetic = 0.5 + 0.5 * np.tanh(0.5 * self.sharpness * _nearer(unit, prototypes))
+            synthetic = 0.5 + 0.5 * np.tanh(0.5 * self.sharpness * nearer(unit, prototypes))
             shares = np.stack([1 - synthetic, synthetic])
             total = self.counts_ + shares.sum(1)
             prototypes = (self.counts_[:, None] * self.means_ + shares @ unit) / total[:, None]
-        again = self.unfitted()
-        again.n_features_in_, again.classes_ = self.n_features_in_, self.classes_
+        again = self._fitted_alike()
         again._learn({"means_": self.means_, "counts_": self.counts_, "prototypes_": prototypes})
         return again
 
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) squared distances to the natural prototype minus those to the synthetic one."""
         rows = np.asarray(self._check_query(features), dtype=np.float64)
-        return _nearer(unit_length(rows), self.prototypes_)
+        return nearer(unit_length(rows), self.prototypes_)
 
-    def score_draws(
-        self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
-    ) -> FloatArray:
-        """Score all draws at once, by their supports alone (``fewshot.solvers.transductive``)."""
-        from fewshot.solvers.prepared_pool import Supports
-        from fewshot.solvers.transductive import class_mean_scores
+    def _at_once(self, drawn: "Supports", queries: BoolArray | None) -> FloatArray:
+        from fewshot.solvers.transductive import class_mean_scores, soft_k_means_scores
 
-        return class_mean_scores(Supports(features, synthetic, supports, device))
-
-    def score_draws_with(
-        self,
-        features: FloatArray,
-        synthetic: BoolArray,
-        supports: IntArray,
-        queries: BoolArray,
-        *,
-        device: str = "cpu",
-    ) -> FloatArray:
-        """Score all draws at once, each refined by its own queries (``fewshot.solvers.transductive``)."""
-        from fewshot.solvers.prepared_pool import Supports
-        from fewshot.solvers.transductive import soft_k_means_scores
-
-        drawn = Supports(features, synthetic, supports, device)
+        if queries is None:
+            return class_mean_scores(drawn)
         return soft_k_means_scores(drawn, queries, sharpness=self.sharpness, steps=self.steps)
-
-
-def _nearer(unit: FloatArray, prototypes: FloatArray) -> Float64Array:
-    """Return how much nearer rows (M, D) lie to the second prototype than to the first, in squares: (M,)."""
-    squares = (prototypes**2).sum(1)
-    return np.asarray(2 * unit @ (prototypes[1] - prototypes[0]) + (squares[0] - squares[1]), dtype=np.float64)

@@ -1,13 +1,16 @@
 """The contract of heads that look at the unlabelled images of a batch, and not only at the labelled support."""
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import OptionError
 from fewshot.heads.base import HEADS, Head
+
+if TYPE_CHECKING:
+    from fewshot.solvers.prepared_pool import Supports
 
 
 class TransductiveHead(Head, ABC):
@@ -28,6 +31,28 @@ class TransductiveHead(Head, ABC):
         Raises:
             NotFittedError: it is not fitted (scikit-learn's own).
         """
+
+    def _fitted_alike(self) -> Self:
+        """Return a copy with the same classes and dimension, whose arrays are still to be learned."""
+        again = self.unfitted()
+        again.n_features_in_, again.classes_ = self.n_features_in_, self.classes_
+        return again
+
+    @abstractmethod
+    def _at_once(self, drawn: "Supports", queries: BoolArray | None) -> FloatArray | None:
+        """Return (T, N) scores of all draws, refined by their queries (T, N) where there are some.
+
+        None where there is no such form, so that draws are scored one after another.
+        """
+
+    def score_draws(
+        self, features: FloatArray, synthetic: BoolArray, supports: IntArray, *, device: str = "cpu"
+    ) -> FloatArray:
+        """Score all draws by their supports alone."""
+        from fewshot.solvers.prepared_pool import Supports
+
+        found = self._at_once(Supports(features, synthetic, supports, device), None)
+        return self.score_draws_one_by_one(features, synthetic, supports) if found is None else found
 
     def score_draws_with(
         self,
@@ -50,7 +75,12 @@ class TransductiveHead(Head, ABC):
         Returns:
             (T, N) floating scores.
         """
-        return self.score_draws_with_one_by_one(features, synthetic, supports, queries)
+        from fewshot.solvers.prepared_pool import Supports
+
+        found = self._at_once(Supports(features, synthetic, supports, device), queries)
+        if found is None:
+            return self.score_draws_with_one_by_one(features, synthetic, supports, queries)
+        return found
 
     def score_draws_with_one_by_one(
         self, features: FloatArray, synthetic: BoolArray, supports: IntArray, queries: BoolArray
@@ -61,6 +91,12 @@ class TransductiveHead(Head, ABC):
             fitted = self.unfitted().fit(features[support], synthetic[support].astype(np.int64))
             scores[trial] = fitted.refined(features[queries[trial]]).decision_function(features)
         return scores
+
+
+def nearer(rows: FloatArray, means: FloatArray) -> Float64Array:
+    """Return how much nearer rows (M, D) lie to the second of two means (2, D) than to the first, in squares: (M,)."""
+    squares = (means**2).sum(1)
+    return np.asarray(2 * rows @ (means[1] - means[0]) + (squares[0] - squares[1]), dtype=np.float64)
 
 
 def inductive_head(name: str) -> Head:
