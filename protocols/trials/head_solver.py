@@ -51,7 +51,7 @@ class HeadSolver:
         for size in sorted({len(rows) for rows in supports}):
             chosen = np.flatnonzero([len(rows) == size for rows in supports])
             fitted_on = np.stack([supports[trial] for trial in chosen])
-            queries = trials.query_mask()[chosen]
+            queries = trials.query_mask()[chosen] if isinstance(head, TransductiveHead) else None
             scores[chosen] = self.score_supports(head, features, trials.synthetic, fitted_on, queries=queries)
         if not np.isfinite(scores).all():
             raise InputError(f"the head {head.name!r} gave scores that are not finite; choose another layer or head")
