@@ -7,9 +7,9 @@ import numpy as np
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.core.errors import EpisodeError
 from fewshot.heads.base import Head
+from fewshot.solvers.blocks import FOLDS, stratified_folds
 from fewshot.stats.metrics import Ranked
 
-CHOICE_FOLDS = 5  # docs/decisions/0003-selection.md
 _MOST_FOLDS = 100
 
 
@@ -35,7 +35,7 @@ def choice_auroc(head: Head, features: FloatArray, synthetic: BoolArray) -> floa
     Raises:
         EpisodeError: a class has one image only.
     """
-    folds = _folds(synthetic, CHOICE_FOLDS)
+    folds = _folds(synthetic, FOLDS)
     scores = _scores_by_folds(head, features, synthetic, folds)
     return float(np.mean([Ranked.of(scores[fold], synthetic[fold]).auroc() for fold in folds]))
 
@@ -53,7 +53,7 @@ def support_cv_auroc(heads: Sequence[Head], features: Sequence[FloatArray], synt
         EpisodeError: a class has one image only.
     """
     found = []
-    for fold in _folds(synthetic, CHOICE_FOLDS):
+    for fold in _folds(synthetic, FOLDS):
         rest = np.setdiff1d(np.arange(len(synthetic)), fold)
         best = _best(heads, features, synthetic, rest)
         scores = heads[best].converged().score_draws(features[best], synthetic, rest[None])[0]
@@ -75,7 +75,7 @@ def _best(heads: Sequence[Head], features: Sequence[FloatArray], synthetic: Bool
     return int(np.argmax([choice_auroc(head, own[rows], labels) for head, own in zip(heads, features, strict=True)]))
 
 
-def _scores_by_folds(head: Head, features: FloatArray, synthetic: BoolArray, folds: list[IntArray]) -> Float64Array:
+def _scores_by_folds(head: Head, features: FloatArray, synthetic: BoolArray, folds: Sequence[IntArray]) -> Float64Array:
     """Return (n,) scores, each by the head that was fitted on the other folds; folds of one size are fitted at once."""
     scores = np.empty(len(synthetic))
     for size in {len(fold) for fold in folds}:
@@ -87,14 +87,12 @@ def _scores_by_folds(head: Head, features: FloatArray, synthetic: BoolArray, fol
     return scores
 
 
-def _folds(synthetic: BoolArray, most: int) -> list[IntArray]:
+def _folds(synthetic: BoolArray, most: int) -> Sequence[IntArray]:
     """Return disjoint folds of row numbers with images of both classes in each, each class dealt in its order."""
-    classes = [np.flatnonzero(~synthetic), np.flatnonzero(synthetic)]
-    fewest = min(len(rows) for rows in classes)
-    if fewest < 2:
+    found = stratified_folds(synthetic, most=most)
+    if not found:
         raise EpisodeError(
-            f"the support has {len(classes[0])} natural and {len(classes[1])} synthetic images; at least 2 of each "
-            f"are needed, ten of each are usual: add images to it"
+            f"the support has {int((~synthetic).sum())} natural and {int(synthetic.sum())} synthetic images; at least "
+            f"2 of each are needed, ten of each are usual: add images to it"
         )
-    count = min(most, fewest)
-    return [np.concatenate([rows[fold::count] for rows in classes]) for fold in range(count)]
+    return found

@@ -6,8 +6,9 @@ from typing import Any
 
 from fewshot.heads.base import Head
 from fewshot.protocols.trials.head_variants import Scale, not_scaled
-from fewshot.protocols.trials.selection import FOLDS, folds_of
+from fewshot.protocols.trials.selection import folds_of
 from fewshot.protocols.trials.trials import Trials
+from fewshot.solvers.blocks import FOLDS
 from fewshot.stats.metrics import FEWEST_NATURAL, FPR, Tpr
 
 

@@ -20,10 +20,11 @@ from fewshot.protocols.trials.head_sweep import HeadSweep, MeasuredHeads
 from fewshot.protocols.trials.layers import CHOSEN
 from fewshot.protocols.trials.measures import Measures, RowFields
 from fewshot.protocols.trials.pool import EvaluationPool
-from fewshot.protocols.trials.selection import FOLDS, Candidate, Choice, choose
+from fewshot.protocols.trials.selection import Candidate, Choice, choose
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import ONE, WEIGHT, Row
 from fewshot.results.scores import name_of_scores
+from fewshot.solvers.blocks import FOLDS
 from fewshot.solvers.not_solved import NotSolvedError
 
 SVM = "svm"  # the head whose kernels can be summed

@@ -13,10 +13,10 @@ from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.protocols.trials.layers import Chosen
 from fewshot.protocols.trials.measures import Measures, pick
 from fewshot.protocols.trials.trials import Trials
+from fewshot.solvers.blocks import FOLDS
 from fewshot.stats.metrics import Ranked, Tpr
 
 KNN = "knn"  # the head whose k can be chosen
-FOLDS = 5  # 2 + 2 held out of 10 + 10; docs/decisions/0003-selection.md
 
 
 @dataclass(frozen=True)
