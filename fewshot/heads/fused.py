@@ -11,16 +11,7 @@ from fewshot.heads.base import CONVERGED, Head
 from fewshot.heads.state import HeadState, Learned
 from fewshot.solvers.block_kernels import add_scores, kernel_width, left_out_scores, rbf, require_gamma
 from fewshot.solvers.blocks import block_columns
-from fewshot.solvers.fusion_weights import (
-    Evidence,
-    Weigh,
-    alignment_evidence,
-    auroc_evidence,
-    block_weights,
-    kernel_coefficients,
-    kernel_spread,
-    require_weigh,
-)
+from fewshot.solvers.fusion_weights import Weigh, weigh_kernels
 
 if TYPE_CHECKING:
     from fewshot.solvers.fused import Fusion
@@ -74,15 +65,18 @@ class Fused(Head):
         blocks = [exact[:, columns] for columns in block_columns(self.widths, rows.shape[1])]
         gammas = [kernel_width(block, self.gamma) for block in blocks]
         kernels = np.stack([rbf(block, block, gamma) for block, gamma in zip(blocks, gammas, strict=True)])
-        spread = kernel_spread(kernels)
-        weights = block_weights(self._evidence(kernels, positive), spread)
-        coefficients = kernel_coefficients(weights, spread)
-        total = np.tensordot(coefficients, kernels, axes=1)
+        weighed = weigh_kernels(
+            kernels,
+            positive,
+            weigh=self.weigh,
+            left_out=lambda: left_out_scores(list(kernels), positive, C=self.C),
+        )
+        total = np.tensordot(weighed.coefficients, kernels, axes=1)
         machine = SVC(C=self.C, kernel="precomputed", tol=CONVERGED).fit(total, positive)
         self._learn(
             {
-                "weights_": weights,
-                "coefficients_": coefficients,
+                "weights_": weighed.weights,
+                "coefficients_": weighed.coefficients,
                 "gammas_": gammas,
                 "support_vectors_": exact[machine.support_],
                 "dual_coef_": machine.dual_coef_[0],
@@ -153,15 +147,6 @@ class Fused(Head):
 
         require_gamma(self.gamma)
         return Fusion(self.widths, self.weigh, self.C, self.gamma)
-
-    def _evidence(self, kernels: Float64Array, positive: BoolArray) -> Evidence:
-        """Return what kernels (B, n, n) show of the classes on the support."""
-        require_weigh(self.weigh)
-        if self.weigh == "uniform":
-            return Evidence.none(len(kernels))
-        if self.weigh == "alignment":
-            return alignment_evidence(kernels, np.where(positive, 1.0, -1.0))
-        return auroc_evidence(left_out_scores(list(kernels), positive, C=self.C), positive)
 
     def _declared(self) -> Mapping[str, Learned]:
         try:

@@ -15,16 +15,7 @@ from torch import Tensor
 from fewshot.core.arrays import BoolArray, Float64Array, FloatArray
 from fewshot.solvers.blocks import stratified_folds
 from fewshot.solvers.dual import solve_svm
-from fewshot.solvers.fusion_weights import (
-    Evidence,
-    Weigh,
-    alignment_evidence,
-    auroc_evidence,
-    block_weights,
-    kernel_coefficients,
-    kernel_spread,
-    require_weigh,
-)
+from fewshot.solvers.fusion_weights import KernelWeights, Weigh, weigh_kernels
 from fewshot.solvers.prepared_pool import Supports
 from fewshot.solvers.support_kernels import SupportKernels, held_out_scores
 
@@ -42,43 +33,30 @@ class Fusion:
         """Return (T, B) float64, the weight of every block in every trial; only the supports' rows are looked at."""
         support = SupportKernels.of(supports, self.widths)
         gammas = support.gammas(self.gamma)
-        return np.concatenate([self._weighed(support, part, gammas).weights for part in support.parts()])
+        return np.concatenate([self._weighed(support, part, gammas)[1].weights for part in support.parts()])
 
     def scores(self, supports: Supports) -> FloatArray:
         """Return (T, N) float32, or float64 where every block's pool is small; larger = more likely synthetic."""
         support = SupportKernels.of(supports, self.widths)
         gammas, duals, biases = support.gammas(self.gamma), [], []
         for part in support.parts():
-            weighed, signs = self._weighed(support, part, gammas), support.signs[part]
+            (kernels, weighed), signs = self._weighed(support, part, gammas), support.signs[part]
             coefficients = torch.as_tensor(weighed.coefficients, device=signs.device)
-            solution = solve_svm(torch.einsum("tb,btsr->tsr", coefficients, weighed.kernels), signs, C=self.C)
+            solution = solve_svm(torch.einsum("tb,btsr->tsr", coefficients, kernels), signs, C=self.C)
             duals.append(coefficients.T[:, :, None] * solution.weights)
             biases.append(solution.bias)
         return support.pool_scores(gammas, torch.cat(duals, dim=1), torch.cat(biases))
 
-    def _weighed(self, support: SupportKernels, part: slice, gammas: Tensor) -> "_Weighed":
+    def _weighed(self, support: SupportKernels, part: slice, gammas: Tensor) -> tuple[Tensor, KernelWeights]:
+        """Return the kernels (B, t, s, s) of some trials, and how much each counts (t, B)."""
         kernels, signs, positive = support.kernels(part, gammas), support.signs[part], support.positive(part)
-        require_weigh(self.weigh)
+
+        def left_out() -> Float64Array:
+            scores: Float64Array = left_out_scores(kernels, signs, positive, C=self.C).transpose(0, 1).cpu().numpy()
+            return scores
+
         found: Float64Array = kernels.transpose(0, 1).cpu().numpy()
-        spread = kernel_spread(found)
-        if self.weigh == "uniform":
-            evidence = Evidence.none(*spread.shape)
-        elif self.weigh == "alignment":
-            evidence = alignment_evidence(found, signs.cpu().numpy())
-        else:
-            left_out = left_out_scores(kernels, signs, positive, C=self.C)
-            evidence = auroc_evidence(left_out.transpose(0, 1).cpu().numpy(), positive)
-        weights = block_weights(evidence, spread)
-        return _Weighed(kernels, weights, kernel_coefficients(weights, spread))
-
-
-@dataclass(frozen=True)
-class _Weighed:
-    """Kernels (B, t, s, s) of some trials, the weights of their blocks (t, B), and what they are multiplied with."""
-
-    kernels: Tensor
-    weights: Float64Array
-    coefficients: Float64Array
+        return kernels, weigh_kernels(found, positive, weigh=self.weigh, left_out=left_out)
 
 
 def left_out_scores(kernels: Tensor, signs: Tensor, positive: BoolArray, *, C: float) -> Tensor:

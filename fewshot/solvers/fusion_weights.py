@@ -5,6 +5,7 @@ than chance, so that blocks of any dimension, and any number of shots, are on on
 shrinkage: docs/decisions/0016-fusion-weights.md.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -74,6 +75,39 @@ def kernel_coefficients(weights: Float64Array, spread: Float64Array) -> Float64A
     usable = spread > FLAT
     found = np.where(usable, weights / np.where(usable, spread, 1.0), 0.0)
     return _shares(np.where(found.any(axis=-1, keepdims=True), found, weights))
+
+
+@dataclass(frozen=True)
+class KernelWeights:
+    """How much each kernel counts, and what it is multiplied with: (..., B) float64 each, adding up to 1."""
+
+    weights: Float64Array
+    coefficients: Float64Array
+
+
+def weigh_kernels(
+    kernels: Float64Array, positive: BoolArray, *, weigh: Weigh, left_out: Callable[[], Float64Array]
+) -> KernelWeights:
+    """Return the weights of kernels by what they show of the classes on the support.
+
+    Args:
+        kernels: (..., B, s, s) float64.
+        positive: (s,) bool.
+        left_out: called only where cross-validated AUROC weighs: (..., B, s) scores by machines on the other folds.
+
+    Raises:
+        UnknownNameError: no such way of weighing.
+    """
+    require_weigh(weigh)
+    spread = kernel_spread(kernels)
+    if weigh == "uniform":
+        evidence = Evidence.none(*spread.shape)
+    elif weigh == "alignment":
+        evidence = alignment_evidence(kernels, np.where(positive, 1.0, -1.0))
+    else:
+        evidence = auroc_evidence(left_out(), positive)
+    weights = block_weights(evidence, spread)
+    return KernelWeights(weights, kernel_coefficients(weights, spread))
 
 
 def _shares(values: Float64Array) -> Float64Array:
