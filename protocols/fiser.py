@@ -25,7 +25,7 @@ from fewshot.protocols.trials.applied import (
     of_solver,
     recorded,
 )
-from fewshot.protocols.trials.backbone_sets import BackboneSets, FusionForm, FusionWeights, backbone_sets
+from fewshot.protocols.trials.backbone_sets import BackboneSets, FusionForm, backbone_sets
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.fusion import Fusion, FusionSweep, of_fusion
 from fewshot.protocols.trials.head_solver import HeadSolver, Solver
@@ -39,6 +39,7 @@ from fewshot.protocols.trials.supports import CORESETS, DrawRule, Method, draw_t
 from fewshot.protocols.trials.trials import Trials
 from fewshot.results.report import Report
 from fewshot.results.row import Row
+from fewshot.solvers.fusion_weights import Weigh
 from fewshot.stats.metrics import FEWEST_NATURAL, Tpr
 
 DEFAULT_SHOTS = 10
@@ -113,7 +114,7 @@ class Fiser(Protocol):
     start: str = ""
     scale: Scale = "unit"
     fuse: FusionForm | None = None
-    fuse_weights: FusionWeights = "alignment"
+    fuse_weights: Weigh = "alignment"
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

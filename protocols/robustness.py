@@ -13,7 +13,7 @@ from fewshot.embeddings.store.reader import FeatureStore
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.base import QUIET, Protocol, Result, RunContext
 from fewshot.protocols.trials.applied import of_device, of_false_positive_rate, of_folds, of_heads, of_scale, recorded
-from fewshot.protocols.trials.backbone_sets import BackboneSets, FusionForm, FusionWeights, backbone_sets
+from fewshot.protocols.trials.backbone_sets import BackboneSets, FusionForm, backbone_sets
 from fewshot.protocols.trials.caveats import draw_caveats, interval_caveats, row_caveats
 from fewshot.protocols.trials.fused_views import FusedViews
 from fewshot.protocols.trials.fusion import Fusion, of_fusion, require_folds
@@ -33,6 +33,7 @@ from fewshot.protocols.trials.trials import Trials
 from fewshot.protocols.trials.view_sweep import ByView, ViewedHead, ViewSweep
 from fewshot.results.report import Report
 from fewshot.results.row import Row
+from fewshot.solvers.fusion_weights import Weigh
 from fewshot.stats.metrics import FEWEST_NATURAL
 
 INPUT_VIEW = "input-"
@@ -85,7 +86,7 @@ class Robustness(Protocol):
     fewest_natural: int = FEWEST_NATURAL
     scale: Scale = "unit"
     fuse: FusionForm | None = None
-    fuse_weights: FusionWeights = "alignment"
+    fuse_weights: Weigh = "alignment"
 
     def run(self, store: FeatureStore, context: RunContext = QUIET) -> Result:
         """Run the protocol on a store; the scores are (T, n) float32 per layer, head and view.

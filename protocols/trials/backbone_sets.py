@@ -10,7 +10,6 @@ from fewshot.protocols.trials.layers import CHOSEN, keys_to_score
 from fewshot.results.row import FUSED, ONE
 
 FusionForm = Literal["kernel", "scores"]
-FusionWeights = Literal["alignment", "auroc", "uniform"]
 PLUS = "+"  # between the members of a set
 
 

@@ -14,7 +14,7 @@ from fewshot.core.progress import Progress
 from fewshot.embeddings.layer_key import LayerKey
 from fewshot.heads.base import HEADS, Head
 from fewshot.protocols.trials.applied import Applied
-from fewshot.protocols.trials.backbone_sets import BackboneSet, BackboneSets, FusionForm, FusionWeights
+from fewshot.protocols.trials.backbone_sets import BackboneSet, BackboneSets, FusionForm
 from fewshot.protocols.trials.head_solver import HeadSolver
 from fewshot.protocols.trials.head_sweep import HeadSweep, MeasuredHeads
 from fewshot.protocols.trials.layers import CHOSEN
@@ -25,6 +25,7 @@ from fewshot.protocols.trials.trials import Trials
 from fewshot.results.row import ONE, WEIGHT, Row
 from fewshot.results.scores import name_of_scores
 from fewshot.solvers.blocks import FOLDS
+from fewshot.solvers.fusion_weights import Weigh
 from fewshot.solvers.not_solved import NotSolvedError
 
 SVM = "svm"  # the head whose kernels can be summed
@@ -41,7 +42,7 @@ class Fusion:
     """
 
     form: FusionForm | None = None
-    weigh: FusionWeights = "alignment"
+    weigh: Weigh = "alignment"
 
     def require_possible(self, heads: Sequence[str], shots: Sequence[int], wanted: BackboneSets) -> None:
         """Refuse heads that cannot be fused so, and supports in which nothing can be weighed or chosen.
@@ -120,12 +121,10 @@ def support_weights(head: Any, trials: Trials, features: FloatArray, shots: int,
         features: (n, D_1 + ... + D_B) floating.
         solver: how heads are fitted.
     """
-    supports = trials.supports(shots)
     found: dict[int, Float64Array] = {}
-    for size in sorted({len(rows) for rows in supports}):
-        chosen = [number for number, rows in enumerate(supports) if len(rows) == size]
-        weights = _weights(head, features, trials.synthetic, np.stack([supports[number] for number in chosen]), solver)
-        found |= dict(zip(chosen, weights, strict=True))
+    for chosen, supports in trials.supports_by_size(shots):
+        weights = _weights(head, features, trials.synthetic, supports, solver)
+        found |= dict(zip(chosen.tolist(), weights, strict=True))
     return np.stack([found[trial] for trial in range(len(trials))])
 
 

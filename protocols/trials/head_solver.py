@@ -46,11 +46,8 @@ class HeadSolver:
         Raises:
             InputError: a score is not finite.
         """
-        supports = trials.supports(shots)
         scores = np.empty((len(trials), len(features)), np.float64)
-        for size in sorted({len(rows) for rows in supports}):
-            chosen = np.flatnonzero([len(rows) == size for rows in supports])
-            fitted_on = np.stack([supports[trial] for trial in chosen])
+        for chosen, fitted_on in trials.supports_by_size(shots):
             queries = trials.query_mask()[chosen] if isinstance(head, TransductiveHead) else None
             scores[chosen] = self.score_supports(head, features, trials.synthetic, fitted_on, queries=queries)
         if not np.isfinite(scores).all():

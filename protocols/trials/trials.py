@@ -1,6 +1,6 @@
 """The trials of an experiment: its evaluation pool and one draw of support and query per trial."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,14 @@ class Trials:
     def supports(self, shots: int) -> list[IntArray]:
         """Return the support rows of every trial; of one size, unless the user listed them."""
         return [drawn.support(shots) for drawn in self.draws]
+
+    def supports_by_size(self, shots: int) -> Iterator[tuple[IntArray, IntArray]]:
+        """Yield the numbers (t,) of trials whose supports have one size, with their support rows (t, s)."""
+        supports = self.supports(shots)
+        sizes = np.array([len(rows) for rows in supports])
+        for size in np.unique(sizes):
+            chosen = np.flatnonzero(sizes == size)
+            yield chosen, np.stack([supports[trial] for trial in chosen])
 
     def query_mask(self) -> BoolArray:
         """Return (T, n) bool: the images of the pool that each trial queries."""
