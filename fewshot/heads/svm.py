@@ -5,12 +5,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray, spans
-from fewshot.core.errors import unknown_name
+from fewshot.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from fewshot.heads.base import CONVERGED, Head
 from fewshot.heads.state import Learned
-
-_BLOCK_ROWS = 4096
+from fewshot.solvers.block_kernels import add_scores, require_gamma
 
 
 class Svm(Head):
@@ -69,14 +67,8 @@ class Svm(Head):
     def decision_function(self, features: FloatArray) -> Float64Array:
         """Return (M,) signed scores; larger = synthetic."""
         rows = self._check_query(features)
-        centre = self.support_vectors_.mean(axis=0)  # changes no distance, and keeps the products' rounding small
-        vectors = self.support_vectors_ - centre
-        squares = (vectors**2).sum(axis=1)
-        scores = np.empty(len(rows))
-        for start, stop in spans(len(rows), _BLOCK_ROWS):
-            block = np.asarray(rows[start:stop], dtype=np.float64) - centre
-            distances = np.maximum((block**2).sum(axis=1)[:, None] + squares - 2.0 * (block @ vectors.T), 0.0)
-            scores[start:stop] = np.exp(-self.gamma_ * distances) @ self.dual_coef_ + self.intercept_
+        scores = np.full(len(rows), self.intercept_)
+        add_scores(scores, rows, self.support_vectors_, gamma=self.gamma_, weights=self.dual_coef_)
         return scores
 
     def score_draws(
@@ -86,8 +78,7 @@ class Svm(Head):
         from fewshot.solvers.batched import svm_scores
         from fewshot.solvers.prepared_pool import Supports
 
-        if isinstance(self.gamma, str) and self.gamma not in ("scale", "auto"):
-            raise unknown_name("gamma", self.gamma, ("scale", "auto"))
+        require_gamma(self.gamma)
         return svm_scores(Supports(features, synthetic, supports, device), C=self.C, gamma=self.gamma)
 
 

@@ -41,7 +41,7 @@ def test_svm_of_many_rows_is_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -
     features, labels = problem()
     head = Svm().fit(features, labels)
     whole = head.decision_function(features)
-    monkeypatch.setattr("fewshot.heads.svm._BLOCK_ROWS", 7)
+    monkeypatch.setattr("fewshot.solvers.block_kernels._BLOCK_ROWS", 7)
     np.testing.assert_allclose(head.decision_function(features), whole, rtol=0, atol=1e-14)
 
 
