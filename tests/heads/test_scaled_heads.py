@@ -1,5 +1,6 @@
 """Heads on standardised features: against scikit-learn's scaler, against one fit after another, and what they see."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,12 @@ from fewshot.heads.scaling import Scaling
 from fewshot.heads.standardised import Standardised
 from fewshot.heads.svm import Svm
 from fewshot.solvers import standardised as solver
+from tests.heads.drawn import queries, supports
 
 BASES = ("svm", "linear-svm", "logistic", "prototype", "knn", "ridge")
+
+
+_queries, _supports = queries, partial(supports, trials=5)
 
 
 def _pool(seed: int = 0, *, images: int = 150, signal: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -26,19 +31,6 @@ def _pool(seed: int = 0, *, images: int = 150, signal: float = 1.0) -> tuple[np.
     features = features * np.logspace(-3, 3, 12) + np.linspace(-5, 50, 12)
     features[:, 5] = 7.0
     return features, synthetic
-
-
-def _supports(synthetic: np.ndarray, *, shots: int = 5, trials: int = 5) -> np.ndarray:
-    generator = np.random.default_rng(1)
-    sides = [np.flatnonzero(synthetic == side) for side in (False, True)]
-    return np.stack([np.concatenate([generator.permutation(rows)[:shots] for rows in sides]) for _ in range(trials)])
-
-
-def _queries(supports: np.ndarray, images: int, *, every: int = 1) -> np.ndarray:
-    queries = np.zeros((len(supports), images), bool)
-    queries[:, ::every] = True
-    np.put_along_axis(queries, supports, False, axis=1)
-    return queries
 
 
 def test_many_images_are_standardised_as_scikit_learn_does() -> None:

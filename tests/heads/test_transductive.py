@@ -1,5 +1,7 @@
 """Transductive heads: worked examples, all draws against one after another, and what they may look at."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from fewshot.heads.laplacian_shot import LaplacianShot
 from fewshot.heads.soft_k_means import SoftKMeans
 from fewshot.heads.transductive import TransductiveHead, inductive_head
 from fewshot.solvers import transductive as solver
+from tests.heads.drawn import queries, supports
 
 TRANSDUCTIVE = ("soft-k-means", "laplacian-shot", "pool-standardised")
 
@@ -16,6 +19,9 @@ TRANSDUCTIVE = ("soft-k-means", "laplacian-shot", "pool-standardised")
 def _head(name: str) -> TransductiveHead:
     head: TransductiveHead = HEADS.load(name)().converged()
     return head
+
+
+_queries, _supports = queries, partial(supports, trials=8)
 
 
 def _pool(
@@ -26,19 +32,6 @@ def _pool(
     features = generator.normal(size=(images, 10))
     features[:, 0] += np.where(synthetic, signal, -signal)
     return features, synthetic
-
-
-def _supports(synthetic: np.ndarray, *, shots: int = 5, trials: int = 8) -> np.ndarray:
-    generator = np.random.default_rng(1)
-    sides = [np.flatnonzero(synthetic == side) for side in (False, True)]
-    return np.stack([np.concatenate([generator.permutation(rows)[:shots] for rows in sides]) for _ in range(trials)])
-
-
-def _queries(supports: np.ndarray, images: int, *, every: int = 1) -> np.ndarray:
-    queries = np.zeros((len(supports), images), bool)
-    queries[:, ::every] = True
-    np.put_along_axis(queries, supports, False, axis=1)
-    return queries
 
 
 def _auroc(scores: np.ndarray, synthetic: np.ndarray) -> float:
